@@ -1,0 +1,48 @@
+"""The edge between the programs and the terminal: a user's mistake is one line, a bug keeps its traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from ctsr.errors import UserError
+
+MISTAKE = 2  # exit code of a user's mistake
+
+
+def run_cli(program: Callable[[], object]) -> int:
+    """Runs a program and returns its exit code.
+
+    Args:
+        program: Does the work; a `UserError`, or an error of the configuration library (recognised by its module's
+            name), becomes one line on standard error. Anything else is a bug and passes through.
+
+    Returns:
+        0, or 2 after a user's mistake.
+    """
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let errors reach us instead of being printed over many lines
+    try:
+        program()
+    except Exception as error:
+        mistake = _mistake(error)
+        if mistake is None:
+            raise
+        print(f"error: {mistake}", file=sys.stderr)
+        return MISTAKE
+    return 0
+
+
+def _mistake(error: BaseException) -> str | None:
+    """The one line for a mistake, or None for a bug."""
+    if isinstance(error, UserError):
+        return _one_line(error)
+    cause = error.__cause__
+    if type(error).__module__.partition(".")[0] in ("hydra", "omegaconf"):
+        return (cause and isinstance(cause, UserError) and _one_line(cause)) or _one_line(error)
+    return None
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text.partition(" full_key:")[0]
