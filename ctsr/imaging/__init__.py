@@ -1,0 +1,1 @@
+"""Volumes and their geometry: reading, orientation, resampling, masks, grey values, f()."""

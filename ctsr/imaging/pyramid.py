@@ -1,0 +1,50 @@
+"""f(): the Gaussian pyramid that takes a µCT image to the scale of a clinical one (paper, section 2.2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class GaussianPyramid(nn.Module):
+    """Downsamples by 2 per octave: blur with [1 4 6 4 1]/16, then average 2x2, reflecting at the border.
+
+    Blur and average are one filter with taps [1 5 10 10 5 1]/32 and stride 2. Alignment is part of the definition:
+    with three octaves the output pixel k stands for input pixels 8k ... 8k+7, as `PixelShuffle` and
+    `align_corners=False` have it; `kornia.geometry.transform.pyrdown` agrees (READING 6).
+
+    Args:
+        octaves: Number of halvings; three make the paper's x1/8.
+    """
+
+    taps: Tensor
+
+    def __init__(self, octaves: int = 3) -> None:
+        super().__init__()
+        self.octaves = octaves
+        row = torch.tensor([1.0, 5.0, 10.0, 10.0, 5.0, 1.0]) / 32.0
+        self.register_buffer("taps", row, persistent=False)
+
+    @property
+    def scale(self) -> int:
+        """How many input pixels one output pixel spans along an axis."""
+        return 2**self.octaves
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps (N, C, H, W) to (N, C, H/scale, W/scale).
+
+        Raises:
+            ValueError: H or W is no multiple of `scale`, or too small to reflect.
+        """
+        if x.shape[-2] % self.scale or x.shape[-1] % self.scale:
+            raise ValueError(f"image of {x.shape[-2]}x{x.shape[-1]} pixels: sides must be multiples of {self.scale}")
+        channels = x.shape[1]
+        taps = self.taps.to(x.dtype)
+        rows = taps.view(1, 1, 6, 1).repeat(channels, 1, 1, 1)
+        columns = taps.view(1, 1, 1, 6).repeat(channels, 1, 1, 1)
+        for _ in range(self.octaves):
+            x = F.pad(x, (2, 2, 2, 2), mode="reflect")
+            x = F.conv2d(x, rows, stride=(2, 1), groups=channels)
+            x = F.conv2d(x, columns, stride=(1, 2), groups=channels)
+        return x

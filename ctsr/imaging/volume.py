@@ -1,0 +1,65 @@
+"""An image volume: the array and where it lies in the world, never one without the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]  # voxels of any number type
+Affine = npt.NDArray[np.float64]
+Spacing = tuple[float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A scan with its geometry.
+
+    Attributes:
+        array: Voxels, axes (z, y, x); axis 0 runs over slices once the volume is canonical.
+        affine: 4x4 matrix from array index (z, y, x, 1) to world millimetres, RAS+ (as NIfTI). Its columns follow the
+            *array's* axes, so the first column is the step from slice to slice.
+        outside: True where the scanner wrote padding instead of tissue (outside its field of view); None: nowhere.
+        slice_axis: The array axis across the acquired slices, where the file format says so (DICOM, TIFF: 0);
+            None: unknown (NIfTI), to be judged from the spacing.
+    """
+
+    array: Array
+    affine: Affine
+    outside: npt.NDArray[np.bool_] | None = None
+    slice_axis: int | None = None
+
+    @property
+    def spacing(self) -> Spacing:
+        """Voxel size (z, y, x) in millimetres."""
+        return spacing_of(self.affine)
+
+
+@dataclass(frozen=True, eq=False)
+class Header:
+    """What is known of a scan without reading its voxels.
+
+    Attributes:
+        shape: (z, y, x), as the volume will have it.
+        affine: As `Volume.affine`.
+        format: "dicom", "nifti" or "tiff".
+        slice_axis: As `Volume.slice_axis`.
+    """
+
+    shape: tuple[int, int, int]
+    affine: Affine
+    format: str
+    slice_axis: int | None = None
+
+    @property
+    def spacing(self) -> Spacing:
+        """Voxel size (z, y, x) in millimetres."""
+        return spacing_of(self.affine)
+
+
+def spacing_of(affine: Affine) -> Spacing:
+    """Voxel size (z, y, x) in millimetres of a grid whose affine has its columns in that order."""
+    z, y, x = np.linalg.norm(affine[:3, :3], axis=0)
+    return float(z), float(y), float(x)
