@@ -1,0 +1,1 @@
+"""Cases, their preparation, and patches."""

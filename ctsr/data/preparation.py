@@ -1,0 +1,143 @@
+"""From a scan on disk to what networks see: dictionary transforms around the functions of `ctsr.imaging`.
+
+They hand on `path` -> `volume` (in scanner greys) -> `mask`, `window` -> `image` and `slab` (in [-1, 1]).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from monai.transforms import Compose, MapTransform
+
+from ctsr.data.settings import ClinicalSettings, MicroSettings, Settings
+from ctsr.imaging.intensity import Window, robust_window
+from ctsr.imaging.lung import lung_mask
+from ctsr.imaging.orientation import canonical, find_orientation
+from ctsr.imaging.readers import read_volume
+from ctsr.imaging.resample import Plane, resample_plane, resampled_affine, resampled_shape
+from ctsr.imaging.specimen import specimen_mask
+from ctsr.imaging.volume import Array, Header, Volume, spacing_of
+
+Data = dict[str, Any]
+
+
+def preparation(settings: Settings) -> Compose:
+    """The whole preparation of one case: {"path"} -> {"volume", "mask", "window", "image", "slab"}."""
+    return Compose([step(settings) for step in (ReadVolumed, Canonicald, Resampled, Maskd, Normalised)])
+
+
+def prepared_plane(header: Header, settings: Settings) -> tuple[int, int]:
+    """In-plane size (y, x) that a scan will have once prepared."""
+    orientation = find_orientation(header.affine, header.slice_axis)
+    plane = spacing_of(orientation.apply_affine(header.affine, header.shape))[1:]
+    shape = orientation.apply_shape(header.shape)
+    height, width = resampled_shape(shape[1:], plane, _target(plane, settings))
+    return height - height % settings.multiple, width - width % settings.multiple
+
+
+def slab_slices(slab_mm: float, spacing: float) -> int:
+    """The odd number of slices that comes nearest to a thickness."""
+    return 1 + 2 * max(0, round((slab_mm / spacing - 1) / 2))
+
+
+def slab_means(array: Array, slices: int) -> Iterator[npt.NDArray[np.float32]]:
+    """For each slice, the mean over the slices around it; over fewer at the two ends."""
+    half = slices // 2
+    total = array[: half + 1].sum(axis=0, dtype=np.float64)
+    for index in range(len(array)):
+        first, last = max(0, index - half), min(len(array) - 1, index + half)
+        yield (total / (last - first + 1)).astype(np.float32)
+        if index + half + 1 < len(array):
+            total += array[index + half + 1]
+        if index >= half:
+            total -= array[index - half]
+
+
+def _target(plane: Plane, settings: Settings) -> Plane:
+    return plane if settings.spacing is None else (settings.spacing, settings.spacing)
+
+
+class _Step(MapTransform):
+    """One step of `preparation`."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(keys="volume", allow_missing_keys=True)
+        self.settings = settings
+
+
+class ReadVolumed(_Step):
+    """Reads the scan."""
+
+    def __call__(self, data: Data) -> Data:
+        """`path` -> `volume`."""
+        padding_below = self.settings.padding_below if isinstance(self.settings, ClinicalSettings) else None
+        return data | {"volume": read_volume(data["path"], self.settings.file_spacing, padding_below)}
+
+
+class Canonicald(_Step):
+    """Turns the scan."""
+
+    def __call__(self, data: Data) -> Data:
+        """`volume` -> `volume` in the one orientation."""
+        return data | {"volume": canonical(data["volume"])[0]}
+
+
+class Resampled(_Step):
+    """Resamples in the plane."""
+
+    def __call__(self, data: Data) -> Data:
+        """`volume` -> `volume` at the wanted spacing, cut to whole low-resolution pixels."""
+        volume: Volume = data["volume"]
+        plane = volume.spacing[1:]
+        target = _target(plane, self.settings)
+        if not np.allclose(plane, target, rtol=1e-4):
+            outside = volume.outside
+            volume = replace(
+                volume,
+                array=resample_plane(volume.array, plane, target),
+                affine=resampled_affine(volume.affine, target),
+                outside=None if outside is None else resample_plane(outside, plane, target, order=0) > 0.5,
+            )
+        height, width = (size - size % self.settings.multiple for size in volume.array.shape[1:])
+        cut = (slice(None), slice(height), slice(width))
+        outside = None if volume.outside is None else volume.outside[cut]
+        return data | {"volume": replace(volume, array=volume.array[cut], outside=outside)}
+
+
+class Maskd(_Step):
+    """Finds the lungs or the specimen, and the greys that become -1 and +1."""
+
+    def __call__(self, data: Data) -> Data:
+        """`volume` -> `mask` and `window`."""
+        volume: Volume = data["volume"]
+        if isinstance(self.settings, ClinicalSettings):
+            low, high = self.settings.window
+            return data | {"mask": lung_mask(volume), "window": Window(low, high)}
+        mask = specimen_mask(volume.array, volume.spacing)
+        return data | {"mask": mask, "window": robust_window(volume.array, mask, self.settings.percentiles)}
+
+
+class Normalised(_Step):
+    """Brings greys to [-1, 1], and averages slices.
+
+    Greys are averaged before they are clipped to the window, as a thick slice's detector does.
+    """
+
+    def __call__(self, data: Data) -> Data:
+        """`volume`, `window` -> `image` and, where slices are averaged, `slab` (else None): float16."""
+        volume: Volume = data["volume"]
+        slab_mm = self.settings.slab_mm if isinstance(self.settings, MicroSettings) else 0.0
+        slices = slab_slices(slab_mm, volume.spacing[0])
+        slab = None if slices == 1 else _normalised(slab_means(volume.array, slices), volume, data["window"])
+        return data | {"image": _normalised(iter(volume.array), volume, data["window"]), "slab": slab}
+
+
+def _normalised(planes: Iterator[Array], volume: Volume, window: Window) -> npt.NDArray[np.float16]:
+    normalised = np.empty(volume.array.shape, dtype=np.float16)
+    for out, plane in zip(normalised, planes, strict=True):
+        out[:] = window.normalise(plane)
+    return normalised

@@ -1,0 +1,218 @@
+"""The store of prepared cases: each made once, memory-mapped ever after.
+
+A case lies in `<cache>/<name>-<key>/`; the key stands for the scan's bytes and the settings, so that neither can change
+unnoticed. The folder gets its name when it is complete.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ctsr.data.cases import Case
+from ctsr.data.preparation import preparation, prepared_plane
+from ctsr.data.settings import Settings
+from ctsr.errors import UserError
+from ctsr.imaging.formats import files_in
+from ctsr.imaging.intensity import Window
+from ctsr.imaging.volume import Affine, Header, Spacing, Volume, spacing_of
+
+FORMAT = 1  # raise it whenever preparation changes what it makes of the same scan
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedCase:
+    """A prepared case, or a range of its slices. Cheap to pickle: it holds a path and maps the arrays when asked.
+
+    Attributes:
+        folder: Where it is stored.
+        name: The case's.
+        domain: "clinical" or "micro".
+        window: Scanner greys of -1 and +1.
+        whole_affine: Affine of the whole case, array axes (z, y, x) to RAS+ mm.
+        plane: In-plane size (y, x).
+        slices: The slices of the whole case that this is a view of.
+    """
+
+    folder: Path
+    name: str
+    domain: str
+    window: Window
+    whole_affine: Affine
+    plane: tuple[int, int]
+    slices: range
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(z, y, x) of the arrays."""
+        return (len(self.slices), *self.plane)
+
+    @property
+    def affine(self) -> Affine:
+        """Affine of the arrays."""
+        affine = self.whole_affine.copy()
+        affine[:3, 3] += affine[:3, 0] * self.slices.start
+        return affine
+
+    @property
+    def spacing(self) -> Spacing:
+        """Voxel size (z, y, x) in mm."""
+        return spacing_of(self.whole_affine)
+
+    @cached_property
+    def image(self) -> npt.NDArray[np.float16]:
+        """Slices in [-1, 1], memory-mapped."""
+        return self._map("image")
+
+    @cached_property
+    def slab(self) -> npt.NDArray[np.float16]:
+        """The same, each averaged with its neighbours to the clinical slice thickness; `image`, if none are."""
+        return self._map("slab") if (self.folder / "slab.npy").exists() else self.image
+
+    @cached_property
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """True in the lungs or the specimen, memory-mapped."""
+        return self._map("mask")
+
+    def view(self, slices: range) -> PreparedCase:
+        """A consecutive range of the whole case's slices as a case of its own."""
+        return replace(self, slices=slices)
+
+    def _map(self, name: str) -> npt.NDArray[Any]:
+        whole: npt.NDArray[Any] = np.load(self.folder / f"{name}.npy", mmap_mode="r")
+        return whole[self.slices.start : self.slices.stop]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A mapped array would be pickled as a copy.
+        return {key: value for key, value in self.__dict__.items() if key not in ("image", "slab", "mask")}
+
+
+def prepare_all(
+    cases: Sequence[Case], settings: Settings, cache: str | Path, show_progress: bool = True
+) -> list[PreparedCase]:
+    """`prepare` each case, with a progress bar."""
+    from rich.progress import track  # here, since training on prepared cases should not need it
+
+    steps = track(cases, f"preparing {settings.domain} cases", disable=not show_progress)
+    return [prepare(case, settings, cache) for case in steps]
+
+
+def prepare(case: Case, settings: Settings, cache: str | Path) -> PreparedCase:
+    """Prepare a case, or find it prepared.
+
+    Several processes may ask at once: one does the work, the others wait for its result.
+
+    Args:
+        case: What to prepare.
+        settings: How; also says which domain it is.
+        cache: Folder of the store; made if need be.
+
+    Raises:
+        UserError: The scan cannot be read or used; the message names the case.
+    """
+    cache = Path(cache)
+    folder = cache / f"{case.name}-{_key(case, settings)}"
+    if not folder.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        with _locked(folder.with_name(folder.name + ".lock")):
+            if not folder.exists():
+                _make(case, settings, folder)
+    return _load(folder)
+
+
+def check_size(case: Case, header: Header, settings: Settings, patch: int) -> None:
+    """Make sure, before any work, that a patch fits into a case.
+
+    Raises:
+        UserError: It does not; both sizes are named.
+    """
+    height, width = prepared_plane(header, settings)
+    if min(height, width) < patch:
+        spacing = "its own spacing" if settings.spacing is None else f"{settings.spacing:g} mm"
+        raise UserError(
+            f"case {case.name} has {height} x {width} pixels at {spacing}, too few for a patch of {patch}: "
+            f"set data.{settings.domain}.spacing=native or a smaller patch"
+        )
+
+
+def content_hash(path: Path) -> str:
+    """Hash of a scan's bytes: of a file, or of all files of a folder with their names."""
+    digest = hashlib.blake2b(digest_size=16)
+    for file in files_in(path) if path.is_dir() else [path]:
+        with file.open("rb") as stream:
+            digest.update(file.name.encode() + hashlib.file_digest(stream, "blake2b").digest())
+    return digest.hexdigest()
+
+
+def _key(case: Case, settings: Settings) -> str:
+    facts = {"format": FORMAT, "domain": settings.domain, "settings": asdict(settings)}
+    facts["content"] = content_hash(case.path)
+    return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    """Holds a lock that ends with the process, however it ends."""
+    with file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _make(case: Case, settings: Settings, folder: Path) -> None:
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
+    data = _prepared(case, settings)
+    partial.mkdir()
+    for name in ("image", "slab", "mask"):
+        if data[name] is not None:
+            np.save(partial / f"{name}.npy", data[name])
+    volume: Volume = data["volume"]
+    facts = {
+        "format": FORMAT,
+        "name": case.name,
+        "domain": settings.domain,
+        "source": str(case.path.resolve()),
+        "shape": volume.array.shape,
+        "spacing": volume.spacing,
+        "affine": volume.affine.tolist(),
+        "window": asdict(data["window"]),
+        "settings": asdict(settings),
+    }
+    (partial / "case.json").write_text(json.dumps(facts, indent=1))
+    partial.rename(folder)
+
+
+def _prepared(case: Case, settings: Settings) -> dict[str, Any]:
+    try:
+        data: dict[str, Any] = preparation(settings)({"path": case.path})
+    except RuntimeError as error:
+        # MONAI wraps what a transform raises.
+        if isinstance(error.__cause__, UserError):
+            raise UserError(f"{settings.domain} case {case.name}: {error.__cause__}") from error
+        raise
+    return data
+
+
+def _load(folder: Path) -> PreparedCase:
+    facts = json.loads((folder / "case.json").read_text())
+    slices, height, width = facts["shape"]
+    return PreparedCase(
+        folder=folder,
+        name=facts["name"],
+        domain=facts["domain"],
+        window=Window(**facts["window"]),
+        whole_affine=np.array(facts["affine"]),
+        plane=(height, width),
+        slices=range(slices),
+    )
