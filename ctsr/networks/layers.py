@@ -1,0 +1,55 @@
+"""Pieces that several networks are built from."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Norm = Literal["batch", "instance", "none"]
+
+
+def normalisation(kind: Norm, channels: int) -> nn.Module:
+    """A normalisation layer by name; "none" passes its input on.
+
+    Raises:
+        ValueError: `kind` is not one of batch, instance, none.
+    """
+    if kind == "batch":
+        return nn.BatchNorm2d(channels)
+    if kind == "instance":
+        return nn.InstanceNorm2d(channels)
+    if kind == "none":
+        return nn.Identity()
+    raise ValueError(f"norm must be batch, instance or none, not {kind}")
+
+
+def initialise(network: nn.Module, norm: Norm) -> None:
+    """Weights of all convolutions: N(0, 0.02) as the original CycleGAN where a normalisation restores the scale.
+
+    Without one, signals would fade to a thousandth on their way; then the variance is kept (He et al. 2015). Biases
+    are zero.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            if norm == "none":
+                nn.init.kaiming_normal_(module.weight, mode="fan_out" if module.transposed else "fan_in")
+            else:
+                nn.init.normal_(module.weight, 0.0, 0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+@torch.no_grad()
+def initialise_icnr(conv: nn.Conv2d, factor: int = 2) -> None:
+    """Initialises a convolution before `PixelShuffle(factor)` so that it starts as nearest-neighbour enlargement.
+
+    The factor² channels that become neighbours get the same weights, hence no checkerboard at the start
+    (Aitken et al. 2017, arXiv:1707.02937).
+    """
+    kernel: Tensor = conv.weight[:: factor**2].clone()
+    nn.init.kaiming_normal_(kernel)
+    conv.weight.copy_(kernel.repeat_interleave(factor**2, dim=0))
+    if conv.bias is not None:
+        conv.bias.zero_()

@@ -1,0 +1,40 @@
+"""D1 and D2: the PatchGAN discriminator (Isola et al. 2017)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ctsr.networks.layers import Norm, initialise, normalisation
+
+
+class PatchGAN(nn.Module):
+    """Judges overlapping patches of an image.
+
+    Three layers see 70 pixels, more than a 32x32 patch has; two see 34, one sees 16 (READING 5).
+
+    Args:
+        filters: Channels of the first layer; doubled up to eight times as many.
+        layers: Stride-2 convolutions.
+        norm: Normalisation, not applied to the first layer.
+    """
+
+    def __init__(self, filters: int = 64, layers: int = 2, norm: Norm = "instance") -> None:
+        super().__init__()
+        modules: list[nn.Module] = [nn.Conv2d(1, filters, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
+        channels = filters
+        for layer in range(1, layers + 1):
+            wider = min(filters * 2**layer, filters * 8)
+            modules += [
+                nn.Conv2d(channels, wider, 4, stride=2 if layer < layers else 1, padding=1, bias=norm == "none"),
+                normalisation(norm, wider),
+                nn.LeakyReLU(0.2, inplace=True),
+            ]
+            channels = wider
+        modules.append(nn.Conv2d(channels, 1, 4, padding=1))
+        self.body = nn.Sequential(*modules)
+        initialise(self, norm)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, 1, H, W) to a map (N, 1, h, w) of unbounded answers, one per patch; 1 means real."""
+        answer: Tensor = self.body(image)
+        return answer

@@ -1,0 +1,104 @@
+"""GS: SRResNet, the generator of SRGAN (Ledig et al. 2017), enlarging x8."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ctsr.networks.layers import Norm, initialise_icnr, normalisation
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with a PReLU between, added to their input."""
+
+    def __init__(self, channels: int, norm: Norm) -> None:
+        super().__init__()
+        bias = norm == "none"
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=bias),
+            normalisation(norm, channels),
+            nn.PReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=bias),
+            normalisation(norm, channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, H, W) to the same shape."""
+        return x + self.body(x)
+
+
+class SRResNet(nn.Module):
+    """Enlarges an image by 8 along both axes; output pixels 8k ... 8k+7 cover input pixel k.
+
+    The trunk works at low resolution; `upsample` alone sees high resolution and looks only `halo` input pixels
+    around, so a large image can be enlarged in tiles that equal the whole.
+
+    Args:
+        channels: Channels throughout (64 in SRGAN).
+        blocks: Residual blocks (16 in SRGAN).
+        norm: Normalisation of the trunk; "batch" in SRGAN.
+        kernel: Side of the first and the last convolution (9 in SRGAN).
+        skip: "bilinear" adds the enlarged input, so that the network learns what interpolation lacks; "none" as SRGAN.
+        icnr: Start each PixelShuffle as nearest-neighbour enlargement, without a checkerboard.
+    """
+
+    octaves = 3
+    scale = 2**octaves
+
+    def __init__(
+        self,
+        channels: int = 64,
+        blocks: int = 16,
+        norm: Norm = "batch",
+        kernel: int = 9,
+        skip: Literal["none", "bilinear"] = "none",
+        icnr: bool = True,
+    ) -> None:
+        super().__init__()
+        if kernel % 2 == 0:
+            raise ValueError(f"SRResNet kernel must be odd, not {kernel}")
+        if skip not in ("none", "bilinear"):
+            raise ValueError(f"SRResNet skip must be none or bilinear, not {skip}")
+        self.skip, self.kernel = skip, kernel
+        self.tileable = norm != "instance"
+        self.first = nn.Sequential(nn.Conv2d(1, channels, kernel, padding=kernel // 2), nn.PReLU())
+        self.blocks = nn.Sequential(
+            *(ResidualBlock(channels, norm) for _ in range(blocks)),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=norm == "none"),
+            normalisation(norm, channels),
+        )
+        stages: list[nn.Module] = []
+        for _ in range(self.octaves):
+            conv = nn.Conv2d(channels, 4 * channels, 3, padding=1)
+            if icnr:
+                initialise_icnr(conv)
+            stages += [conv, nn.PixelShuffle(2), nn.PReLU()]
+        self.enlarge = nn.Sequential(*stages)
+        self.last = nn.Conv2d(channels, 1, kernel, padding=kernel // 2)
+        if skip == "bilinear":  # starts as interpolation
+            nn.init.zeros_(self.last.weight)
+
+    @property
+    def halo(self) -> int:
+        """Input pixels on each side that `upsample` looks at: 3x3 at x1, x2 and x4, the last kernel at x8."""
+        reach = sum(1 / 2**octave for octave in range(self.octaves)) + (self.kernel // 2) / self.scale
+        return max(math.ceil(reach), 1)
+
+    def trunk(self, image: Tensor) -> Tensor:
+        """(N, 1, H, W) in [-1, 1] to features (N, channels, H, W)."""
+        features: Tensor = self.first(image)
+        return features + self.blocks(features)
+
+    def upsample(self, features: Tensor, image: Tensor) -> Tensor:
+        """Features and the image they came from to (N, 1, 8H, 8W)."""
+        enlarged: Tensor = self.last(self.enlarge(features))
+        if self.skip == "bilinear":
+            enlarged = enlarged + F.interpolate(image, scale_factor=self.scale, mode="bilinear", align_corners=False)
+        return enlarged
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, 1, H, W) in [-1, 1] to (N, 1, 8H, 8W), unbounded (the output is linear)."""
+        return self.upsample(self.trunk(image), image)

@@ -1,0 +1,97 @@
+"""Sizes, receptive fields and starting points of the networks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import interpolate
+
+from ctsr.networks.frozen import Frozen
+from ctsr.networks.layers import initialise_icnr
+from ctsr.networks.patchgan import PatchGAN
+from ctsr.networks.resnet import ResNetGenerator
+from ctsr.networks.sr_discriminator import SRDiscriminator
+from ctsr.networks.srresnet import SRResNet
+
+
+def parameters(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())
+
+
+def test_resnet_is_the_original_size() -> None:
+    # Zhu et al.'s 9-block generator with 3 channels in and out has 11.378 M weights, biases before InstanceNorm
+    # included; one channel saves 2 x 7 x 7 x 64 on each side and 2 outputs' biases, and we leave those biases out.
+    biases = 64 + 128 + 256 + 18 * 256 + 128 + 64
+    assert parameters(ResNetGenerator(residual=False)) == 11_378_179 - 2 * (2 * 49 * 64) - 2 - biases
+
+
+@pytest.mark.parametrize("size", [(32, 32), (40, 24)])
+def test_resnet_keeps_the_size(size: tuple[int, int]) -> None:
+    assert ResNetGenerator(filters=4, blocks=1)(torch.randn(2, 1, *size)).shape == (2, 1, *size)
+
+
+def test_residual_resnet_starts_as_the_identity() -> None:
+    image = torch.rand(1, 1, 32, 32) * 2 - 1
+    network = ResNetGenerator(filters=4, blocks=1, residual=True, norm="none", output="linear")
+    torch.testing.assert_close(network(image), image)
+
+
+@pytest.mark.parametrize(("layers", "field"), [(1, 16), (2, 34), (3, 70)])
+def test_patchgan_receptive_field(layers: int, field: int) -> None:
+    network = PatchGAN(filters=2, layers=layers, norm="none")
+    image = torch.randn(1, 1, 160, 160, requires_grad=True)
+    answer = network(image)
+    answer[0, 0, answer.shape[2] // 2, answer.shape[3] // 2].backward()
+    assert image.grad is not None
+    touched = image.grad[0, 0].abs().amax(dim=0).nonzero()
+    assert int(touched.max() - touched.min()) + 1 == field
+
+
+@pytest.mark.parametrize("skip", ["none", "bilinear"])
+def test_srresnet_enlarges_eightfold(skip: str) -> None:
+    network = SRResNet(channels=4, blocks=1, skip=skip)  # type: ignore[arg-type]
+    assert network(torch.randn(2, 1, 10, 12)).shape == (2, 1, 80, 96)
+
+
+def test_srresnet_is_srgans_size() -> None:
+    network = SRResNet()
+    # By hand: 9x9x64+64, a PReLU of 1; 16 blocks of 2 3x3 convolutions and 2 BatchNorms; 3 stages of 3x3x64x256+256.
+    block = 2 * 9 * 64 * 64 + 2 * 128 + 1
+    assert (
+        parameters(network) == (5184 + 64 + 1) + 16 * block + (9 * 64 * 64 + 128) + 3 * (9 * 64 * 256 + 256 + 1) + 5185
+    )
+
+
+@pytest.mark.parametrize("kernel", [3, 5, 9])
+def test_halo_covers_what_upsample_sees(kernel: int) -> None:
+    network = SRResNet(channels=3, blocks=0, kernel=kernel, skip="bilinear")
+    features = torch.randn(1, 3, 17, 17, requires_grad=True)
+    enlarged = network.upsample(features, torch.randn(1, 1, 17, 17))
+    enlarged[0, 0, 64:72, 64:72].sum().backward()  # the block of input pixel 8
+    assert features.grad is not None
+    touched = features.grad[0].abs().sum(dim=0).nonzero()
+    assert int((touched - 8).abs().max()) <= network.halo
+
+
+def test_icnr_starts_without_a_checkerboard() -> None:
+    conv = nn.Conv2d(3, 4 * 3, 3, padding=1)
+    initialise_icnr(conv)
+    image = torch.randn(1, 3, 6, 6)
+    shuffled = nn.PixelShuffle(2)(conv(image))
+    torch.testing.assert_close(shuffled, interpolate(shuffled[..., ::2, ::2], scale_factor=2, mode="nearest"))
+
+
+def test_discriminator_is_tied_to_no_size() -> None:
+    network = SRDiscriminator(filters=4, pairs=4, features=8, norm="none")
+    assert network(torch.randn(2, 1, 64, 64)).shape == network(torch.randn(2, 1, 96, 48)).shape == (2, 1)
+
+
+def test_frozen_stays_frozen() -> None:
+    frozen = Frozen(nn.Sequential(nn.Conv2d(1, 1, 3), nn.BatchNorm2d(1)))
+    container = nn.ModuleList([frozen]).train()
+    before = {name: value.clone() for name, value in frozen.state_dict().items()}
+    assert not frozen(torch.randn(4, 1, 8, 8)).requires_grad
+    assert not any(module.training for module in container[0].modules())
+    assert not any(p.requires_grad for p in frozen.parameters())
+    assert all(torch.equal(before[name], value) for name, value in frozen.state_dict().items())
