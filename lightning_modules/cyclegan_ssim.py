@@ -1,0 +1,138 @@
+"""Stage `synth`: the CycleGAN with SSIM terms that learns G1, section 2.2 of the paper.
+
+| paper | here |
+| --- | --- |
+| x, f(x) | `batch["slab"]`, `fx` |
+| y | `batch["clinical"]`, `y` |
+| G1(f(x)), G2(y) | `fake_y`, `fake_x` |
+| D1, D2 | judge clinical images, downsampled µCT images |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import l1_loss
+from torchmetrics.image import StructuralSimilarityIndexMeasure
+
+from ctsr.imaging.pyramid import GaussianPyramid
+from ctsr.losses.adversarial import least_squares
+from ctsr.losses.ssim import SSIMLoss
+from ctsr.networks.patchgan import PatchGAN
+from ctsr.networks.resnet import ResNetGenerator
+from lightning_modules.gan import GAN, to_unit, total
+from lightning_modules.image_pool import ImagePool
+
+
+class CycleGANSSIM(GAN):
+    """L(G1, G2, D1, D2) = L_O(G1, G2, D1, D2) + lambda1 L_S(f(x), G1(f(x))) + lambda2 L_S(y, G2(y)), eq. (2).
+
+    L_O is the original CycleGAN's: least-squares adversarial terms, cycles in both directions, an optional identity
+    term, pools of past fakes (READING 4).
+
+    Args:
+        networks: Arguments of `G1`, `G2` (`ResNetGenerator`) and `D1`, `D2` (`PatchGAN`).
+        loss: `lambda_cycle`, `lambda_identity`, `lambda1`, `lambda2`, and `ssim` (arguments of `SSIMLoss`).
+        optimizer: See `GAN`.
+        pool_size: Past fakes that each discriminator may see.
+        seed: Seed of the pools' draws.
+    """
+
+    def __init__(
+        self,
+        networks: Mapping[str, Any],
+        loss: Mapping[str, Any],
+        optimizer: Mapping[str, Any],
+        pool_size: int,
+        seed: int,
+    ) -> None:
+        super().__init__(optimizer)
+        self.save_hyperparameters(logger=False)
+        self.f = GaussianPyramid()
+        self.G1, self.G2 = ResNetGenerator(**networks["G1"]), ResNetGenerator(**networks["G2"])
+        self.D1, self.D2 = PatchGAN(**networks["D1"]), PatchGAN(**networks["D2"])
+        self.loss = dict(loss)
+        self.L_S = SSIMLoss(**loss["ssim"])
+        self.pools = {"D1": ImagePool(pool_size, 2 * seed), "D2": ImagePool(pool_size, 2 * seed + 1)}
+        self.ssim = StructuralSimilarityIndexMeasure(data_range=1.0)
+        self.cycle_ssim = StructuralSimilarityIndexMeasure(data_range=1.0)
+
+    def sides(self) -> tuple[Iterable[nn.Module], Iterable[nn.Module]]:
+        """(G1, G2) and (D1, D2)."""
+        return (self.G1, self.G2), (self.D1, self.D2)
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """One step of both generators, then one of both discriminators."""
+        generators, discriminators = self.both_optimizers()
+        fx, y = self.f(batch["slab"]), batch["clinical"]
+
+        with generators.toggle_model():
+            fake_y, same_y = self._translate(self.G1, fx, y)
+            fake_x, same_x = self._translate(self.G2, y, fx)
+            losses = {
+                "G1_adversarial": least_squares(self.D1(fake_y), real=True),
+                "G2_adversarial": least_squares(self.D2(fake_x), real=True),
+                "cycle_x": self.loss["lambda_cycle"] * l1_loss(self.G2(fake_y).float(), fx),
+                "cycle_y": self.loss["lambda_cycle"] * l1_loss(self.G1(fake_x).float(), y),
+                "ssim_x": self.loss["lambda1"] * self.L_S(fx, fake_y),
+                "ssim_y": self.loss["lambda2"] * self.L_S(y, fake_x),
+            }
+            if same_x is not None and same_y is not None:
+                losses["identity_x"] = self.loss["lambda_identity"] * l1_loss(same_x.float(), fx)
+                losses["identity_y"] = self.loss["lambda_identity"] * l1_loss(same_y.float(), y)
+            self.minimise(total(losses), generators)
+
+        with discriminators.toggle_model():
+            past_y = self.pools["D1"].exchange(fake_y.detach(), self._step)
+            past_x = self.pools["D2"].exchange(fake_x.detach(), self._step)
+            judged = {
+                "D1": (least_squares(self.D1(y), real=True) + least_squares(self.D1(past_y), real=False)) / 2,
+                "D2": (least_squares(self.D2(fx), real=True) + least_squares(self.D2(past_x), real=False)) / 2,
+            }
+            self.minimise(total(judged), discriminators)
+
+        self.report(losses | judged)
+
+    def _translate(self, G: nn.Module, image: Tensor, target: Tensor) -> tuple[Tensor, Tensor | None]:
+        """G(image), and G(target), which should change nothing, if that is in the loss; one call does both."""
+        if not self.loss["lambda_identity"]:
+            return G(image), None
+        fake, same = G(torch.cat((image, target))).chunk(2)
+        return fake, same
+
+    @property
+    def _step(self) -> int:
+        """Batches of this run so far times processes, plus this process: a number no other draw has."""
+        return (self.trainer.global_step // 2) * self.trainer.world_size + self.trainer.global_rank
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """How much of f(x) G1 keeps, and how well G2 finds back: SSIM on [0, 1]."""
+        fx = self.f(batch["slab"])
+        fake_y = self.G1(fx)
+        self.ssim(to_unit(fake_y), to_unit(fx))
+        self.cycle_ssim(to_unit(self.G2(fake_y)), to_unit(fx))
+        self.log("val/ssim_G1", self.ssim, on_epoch=True)
+        self.log("val/ssim_cycle", self.cycle_ssim, on_epoch=True, prog_bar=True)
+
+    @torch.no_grad()
+    def panels(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """The paper's Fig. 3, and the way back."""
+        x, fx, y = batch["micro"], self.f(batch["slab"]), batch["clinical"]
+        fake_y, fake_x = self.G1(fx), self.G2(y)
+        return {
+            "synthesis": {"x": x, "f(x)": fx, "G1(f(x))": fake_y, "G2(G1(f(x)))": self.G2(fake_y)},
+            "back": {"y": y, "G2(y)": fake_x, "G1(G2(y))": self.G1(fake_x)},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps the pools beside the rest."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["pools"] = {name: pool.state_dict() for name, pool in self.pools.items()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Puts the pools back."""
+        for name, pool in self.pools.items():
+            pool.load_state_dict(checkpoint["pools"][name], self.device)

@@ -1,0 +1,110 @@
+"""Stage `sr`: the SRGAN that learns GS on pairs made on the fly, section 2.3 of the paper.
+
+| paper | here |
+| --- | --- |
+| x | `batch["micro"]`, `x` |
+| ŷ = G1(f(x)) | `y`, made without gradients by the frozen G1 |
+| GS(ŷ) | `made` |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, mse_loss
+from torchmetrics import MetricCollection
+from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
+
+from ctsr.imaging.pyramid import GaussianPyramid
+from ctsr.losses.adversarial import cross_entropy
+from ctsr.networks.frozen import Frozen
+from ctsr.networks.resnet import ResNetGenerator
+from ctsr.networks.sr_discriminator import SRDiscriminator
+from ctsr.networks.srresnet import SRResNet
+from lightning_modules.gan import GAN, to_unit, total
+
+
+class SRGAN(GAN):
+    """L(GS) = L_2(GS) + lambda L_A(GS), eq. (5), on pairs (G1(f(x)), x) with G1 frozen.
+
+    Args:
+        networks: Arguments of `G1` (`ResNetGenerator`), `GS` (`SRResNet`) and `DS` (`SRDiscriminator`).
+        loss: `lambda_adv`, and `warmup`: the share of the batches, at first, that train on L_2 alone.
+        optimizer: See `GAN`.
+    """
+
+    def __init__(self, networks: Mapping[str, Any], loss: Mapping[str, Any], optimizer: Mapping[str, Any]) -> None:
+        super().__init__(optimizer)
+        self.save_hyperparameters(logger=False)
+        self.f = GaussianPyramid()
+        self.G1 = Frozen(ResNetGenerator(**networks["G1"]))
+        self.GS, self.DS = SRResNet(**networks["GS"]), SRDiscriminator(**networks["DS"])
+        self.loss = dict(loss)
+        measures = MetricCollection(
+            {"ssim": StructuralSimilarityIndexMeasure(data_range=1.0), "psnr": PeakSignalNoiseRatio(data_range=1.0)}
+        )
+        self.measures = measures.clone(prefix="val/")
+        self.measures_bicubic = measures.clone(prefix="val/bicubic_")
+
+    def sides(self) -> tuple[Iterable[nn.Module], Iterable[nn.Module]]:
+        """(GS,) and (DS,)."""
+        return (self.GS,), (self.DS,)
+
+    def pair(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """A clinical-like image ŷ = G1(f(x)), clipped as real ones are, and the µCT image x that it was made from."""
+        return self.G1(self.f(batch["slab"])).clamp(-1, 1), batch["micro"]
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """One step of GS, then one of DS."""
+        generator, discriminator = self.both_optimizers()
+        y, x = self.pair(batch)
+
+        with generator.toggle_model():
+            made = self.GS(y)
+            losses = {"L2": mse_loss(made.float(), x)}
+            if self.adversarial:
+                losses["adversarial"] = self.loss["lambda_adv"] * cross_entropy(self.DS(made), real=True)
+            self.minimise(total(losses), generator)
+
+        if self.adversarial:
+            with discriminator.toggle_model():
+                judged = {
+                    "DS_real": cross_entropy(self.DS(x), real=True),
+                    "DS_fake": cross_entropy(self.DS(made.detach()), real=False),
+                }
+                self.minimise(total(judged), discriminator)
+            losses |= judged
+
+        self.report(losses)
+
+    @property
+    def adversarial(self) -> bool:
+        """Whether the warm-up on L_2 alone is over, and lambda is not zero."""
+        done = self.trainer.fit_loop.epoch_loop.total_batch_idx
+        return bool(self.loss["lambda_adv"]) and done >= self.loss["warmup"] * self.trainer.estimated_stepping_batches
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """SSIM and PSNR of GS(ŷ) against x on [0, 1], and of bicubic enlargement beside it."""
+        y, x = self.pair(batch)
+        self.measures(to_unit(self.GS(y)), to_unit(x))
+        self.measures_bicubic(to_unit(bicubic(y)), to_unit(x))
+        self.log_dict(self.measures, on_epoch=True, prog_bar=True)  # type: ignore[arg-type]
+        self.log_dict(self.measures_bicubic, on_epoch=True)  # type: ignore[arg-type]
+
+    @torch.no_grad()
+    def panels(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """Pairs as in training, and real clinical patches as in the paper's Fig. 4."""
+        y, x = self.pair(batch)
+        panels = {"pairs": {"G1(f(x))": y, "bicubic": bicubic(y), "GS(G1(f(x)))": self.GS(y), "x": x}}
+        if "clinical" in batch:
+            real = batch["clinical"]
+            panels["clinical"] = {"clinical": real, "bicubic": bicubic(real), "GS": self.GS(real)}
+        return panels
+
+
+def bicubic(image: Tensor) -> Tensor:
+    """Interpolation x8, for comparison."""
+    return interpolate(image.float(), scale_factor=SRResNet.scale, mode="bicubic", align_corners=False)

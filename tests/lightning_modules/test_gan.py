@@ -1,0 +1,215 @@
+"""The training steps against the paper's equations, worked out beside them from the modules' own networks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning import LightningModule, Trainer
+from skimage.metrics import structural_similarity
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ctsr.imaging.pyramid import GaussianPyramid
+from lightning_modules import SRGAN, CycleGANSSIM
+from lightning_modules.gan import GAN, linear_decay, step_decay
+
+OPTIMIZER = {"lr": 1e-3, "betas": [0.5, 0.999], "decay": "linear", "decay_start": 0.5, "clip": None}
+TRANSLATOR = {"filters": 4, "blocks": 1, "norm": "instance", "residual": False}
+SSIM = {"C1": 0.02, "C2": 0.06, "window": 11}
+
+
+class Patches(Dataset[dict[str, Tensor]]):
+    def __len__(self) -> int:
+        return 16
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        generator = torch.Generator().manual_seed(index)
+        x = torch.rand(1, 96, 96, generator=generator) * 2 - 1
+        return {"micro": x, "slab": 0.5 * x, "clinical": torch.rand(1, 12, 12, generator=generator) * 2 - 1}
+
+
+def synth(identity: float = 5.0, **optimizer: Any) -> CycleGANSSIM:
+    torch.manual_seed(0)
+    judge = {"filters": 4, "layers": 1, "norm": "none"}
+    return CycleGANSSIM(
+        {"G1": TRANSLATOR, "G2": TRANSLATOR, "D1": judge, "D2": judge},
+        {"lambda_cycle": 10.0, "lambda_identity": identity, "lambda1": 0.5, "lambda2": 0.4, "ssim": SSIM},
+        OPTIMIZER | optimizer,
+        pool_size=6,
+        seed=0,
+    )
+
+
+def sr(warmup: float = 0.0, norm: str = "batch", **optimizer: Any) -> SRGAN:
+    torch.manual_seed(0)
+    return SRGAN(
+        {
+            "G1": TRANSLATOR | {"norm": "batch"},
+            "GS": {"channels": 4, "blocks": 1, "kernel": 3, "norm": norm},
+            "DS": {"filters": 2, "pairs": 2, "features": 4},
+        },
+        {"lambda_adv": 0.001, "warmup": warmup},
+        OPTIMIZER | optimizer,
+    )
+
+
+def fit(module: LightningModule, epochs: int = 1, batches: int = 4, **settings: Any) -> Trainer:
+    trainer = Trainer(
+        max_epochs=epochs,
+        limit_train_batches=batches,
+        limit_val_batches=1,
+        num_sanity_val_steps=0,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **settings,
+    )
+    loader = DataLoader(Patches(), batch_size=2)
+    trainer.fit(module, loader, loader)
+    return trainer
+
+
+def recorded(module: GAN) -> dict[str, list[float]]:
+    """Every loss term that the module reports, by name."""
+    terms: dict[str, list[float]] = {}
+
+    def report(losses: dict[str, Tensor]) -> None:
+        for name, value in losses.items():
+            terms.setdefault(name, []).append(float(value))
+
+    module.report = report  # type: ignore[method-assign,assignment]
+    return terms
+
+
+@torch.no_grad()
+def test_synth_terms_are_equation_2() -> None:
+    module = synth()
+    batch = torch.utils.data.default_collate([Patches()[0], Patches()[1]])
+    fx, y = GaussianPyramid()(batch["slab"]), batch["clinical"]
+    G1, G2, D1, D2 = module.G1, module.G2, module.D1, module.D2
+    ones = torch.ones_like(D1(y))
+    expected = {
+        "G1_adversarial": ((D1(G1(fx)) - ones) ** 2).mean(),
+        "G2_adversarial": ((D2(G2(y)) - ones) ** 2).mean(),
+        "cycle_x": 10 * (G2(G1(fx)) - fx).abs().mean(),
+        "cycle_y": 10 * (G1(G2(y)) - y).abs().mean(),
+        "identity_x": 5 * (G2(fx) - fx).abs().mean(),
+        "identity_y": 5 * (G1(y) - y).abs().mean(),
+        "ssim_x": 0.5 * module.L_S(fx, G1(fx)),
+        "ssim_y": 0.4 * module.L_S(y, G2(y)),
+    }
+    terms = recorded(module)
+    with torch.enable_grad():
+        fit(module, batches=1)
+    for name, value in expected.items():
+        assert terms[name][0] == pytest.approx(float(value), rel=1e-4), name
+
+
+@torch.no_grad()
+def test_sr_terms_are_equations_3_to_5() -> None:
+    module = sr(norm="none").train()
+    batch = torch.utils.data.default_collate([Patches()[0], Patches()[1]])
+    made = module.GS(module.G1(GaussianPyramid()(batch["slab"])).clamp(-1, 1))
+    expected_l2 = ((made - batch["micro"]) ** 2).mean()
+    expected_adversarial = -0.001 * torch.log(torch.sigmoid(module.DS(made))).mean()
+    terms = recorded(module)
+    with torch.enable_grad():
+        fit(module, batches=1)
+    assert terms["L2"][0] == pytest.approx(float(expected_l2), rel=1e-4)
+    assert terms["adversarial"][0] == pytest.approx(float(expected_adversarial), rel=1e-3)
+
+
+def test_each_side_moves_by_its_own_loss_only() -> None:
+    module = synth()
+    gradients: dict[str, set[bool]] = {"G": set(), "D": set()}
+    generators = {id(p) for net in module.sides()[0] for p in net.parameters()}
+
+    def before(optimizer: torch.optim.Optimizer) -> None:
+        mine = [id(p) in generators for group in optimizer.param_groups for p in group["params"]]
+        assert all(mine) or not any(mine)
+        others = [p for p in module.parameters() if (id(p) in generators) != mine[0]]
+        gradients["G" if mine[0] else "D"].add(any(p.requires_grad for p in others))
+
+    module.on_before_optimizer_step = before  # type: ignore[method-assign]
+    fit(module, batches=2)
+    assert gradients == {"G": {False}, "D": {False}}, "the other side's gradients are off in each step"
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_g1_is_the_same_bytes_after_stage_sr(precision: str) -> None:
+    module = sr(warmup=0.5)
+    before = {name: value.clone() for name, value in module.G1.state_dict().items()}
+    other = {name: value.clone() for name, value in module.GS.state_dict().items()}
+    fit(module, epochs=2, precision=precision)
+    assert all(torch.equal(before[name], value) for name, value in module.G1.state_dict().items())
+    assert not all(torch.equal(other[name], value) for name, value in module.GS.state_dict().items())
+    optimised = {id(p) for optimizer in module.trainer.optimizers for g in optimizer.param_groups for p in g["params"]}
+    assert not optimised & {id(p) for p in module.G1.parameters()}
+
+
+def test_warmup_trains_on_l2_alone() -> None:
+    module = sr(warmup=0.5)
+    terms = recorded(module)
+    before = [p.clone() for p in module.DS.parameters()]
+    fit(module, epochs=2, batches=4)
+    assert len(terms["L2"]) == 8
+    assert len(terms["adversarial"]) == len(terms["DS_real"]) == 4
+    assert any(not torch.equal(a, b) for a, b in zip(before, module.DS.parameters(), strict=True))
+
+
+def test_learning_rate_is_constant_then_falls() -> None:
+    # CycleGAN: 200 epochs, constant for 100, then linearly to zero; SRGAN: a tenth at half time.
+    assert [linear_decay(step, 200, 0.5) for step in (0, 99, 100, 150, 200)] == pytest.approx([1, 1, 1, 0.5, 0])
+    assert [step_decay(step, 200, 0.5) for step in (0, 99, 100, 199)] == [1, 1, 0.1, 0.1]
+    module = synth()
+    rates: list[float] = []
+    module.report = lambda losses: rates.append(module.both_optimizers()[0].param_groups[0]["lr"])  # type: ignore
+    fit(module, epochs=2, batches=4)
+    assert rates == pytest.approx([1e-3] * 5 + [0.75e-3, 0.5e-3, 0.25e-3])
+
+
+def test_clipping_bounds_the_gradients_of_a_side() -> None:
+    module = synth(clip=0.01)
+    norms: list[float] = []
+    clip = module.on_before_optimizer_step
+
+    def after_clipping(optimizer: torch.optim.Optimizer) -> None:
+        clip(optimizer)
+        gradients = [p.grad.flatten() for g in optimizer.param_groups for p in g["params"] if p.grad is not None]
+        norms.append(float(torch.cat(gradients).norm()))
+
+    module.on_before_optimizer_step = after_clipping  # type: ignore[method-assign]
+    fit(module, batches=2)
+    assert len(norms) == 4
+    assert max(norms) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_validation_metrics_are_those_of_all_images_together() -> None:
+    module = synth()
+    trainer = fit(module)
+    with torch.no_grad():
+        fx = module.f(torch.utils.data.default_collate([Patches()[0], Patches()[1]])["slab"])
+        pairs = zip(((module.G1(fx) + 1) / 2).clamp(0, 1), ((fx + 1) / 2).clamp(0, 1), strict=True)
+    expected = []
+    for made, given in pairs:
+        _, full = structural_similarity(
+            np.pad(made[0].double().numpy(), 5, mode="reflect"),
+            np.pad(given[0].double().numpy(), 5, mode="reflect"),
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+            data_range=1.0,
+            full=True,
+        )
+        expected.append(full[5:-5, 5:-5].mean())
+    assert float(trainer.callback_metrics["val/ssim_G1"]) == pytest.approx(sum(expected) / 2, abs=1e-4)
+
+
+def test_wrong_decay_is_refused() -> None:
+    with pytest.raises(ValueError, match="decay must be one of linear, step, not cosine"):
+        synth(decay="cosine")
