@@ -1,0 +1,1 @@
+"""How good the results are: measures, baselines, protocols, tables and figures."""

@@ -1,0 +1,136 @@
+"""How near an image is to the truth: measures on one pair of 2-D images with values in [0, 1].
+
+None is to be trusted alone: SSIM at full resolution rewards blur and punishes realistic texture, PSNR sees greys,
+the correlation of gradients sees structure and shift but not inversion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.ndimage import gaussian_filter
+from skimage.filters import sobel
+from torch import Tensor
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+
+FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
+STRUCTURE_MM = 0.312
+"""Scale, as a Gaussian's full width at half maximum, above which structure is told from texture."""
+
+Image = npt.NDArray[np.float32]
+
+
+def ssim(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
+    """Structural similarity (Wang et al. 2004): Gaussian window 11x11, sigma 1.5, K1 0.01, K2 0.03, data range 1.
+
+    Args:
+        image: 2-D, values in [0, 1], at least 11 pixels each way.
+        truth: As `image`.
+
+    Returns:
+        Mean over all pixels, the images mirrored at their borders; 1 for equal images.
+    """
+    a, b = _tensor(image), _tensor(truth)
+    value = structural_similarity_index_measure(a, b, sigma=1.5, data_range=1.0, k1=0.01, k2=0.03)
+    assert isinstance(value, Tensor)
+    return float(value)
+
+
+def psnr(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
+    """Peak signal-to-noise ratio in decibels for a data range of 1; infinite for equal images."""
+    return float(peak_signal_noise_ratio(_tensor(image), _tensor(truth), data_range=1.0))
+
+
+def ssim_312um(image: npt.ArrayLike, truth: npt.ArrayLike, pixel_mm: float) -> float:
+    """`ssim` of both images after a Gaussian of 312 um full width at half maximum: structure without foam texture.
+
+    Args:
+        image: 2-D, values in [0, 1].
+        truth: As `image`.
+        pixel_mm: Pixel size in millimetres.
+    """
+    sigma = STRUCTURE_MM / FWHM_PER_SIGMA / pixel_mm
+    return ssim(gaussian_filter(_array(image), sigma), gaussian_filter(_array(truth), sigma))
+
+
+def grad_corr(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
+    """Pearson correlation of gradient magnitudes (Sobel, pixel to pixel): are the edges where the truth has them?
+
+    Args:
+        image: 2-D, any grey scale: gain and offset do not matter.
+        truth: As `image`.
+
+    Returns:
+        From -1 to 1; 0 where one of the images is flat.
+    """
+    a, b = (sobel(_array(values)).astype(np.float64).ravel() for values in (image, truth))
+    a, b = a - a.mean(), b - b.mean()
+    norm = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / norm if norm > 1e-12 else 0.0
+
+
+def score(image: npt.ArrayLike, truth: npt.ArrayLike, pixel_mm: float) -> dict[str, float]:
+    """All measures of an image against its truth, by name."""
+    return {
+        "ssim": ssim(image, truth),
+        "psnr": psnr(image, truth),
+        "ssim_312um": ssim_312um(image, truth, pixel_mm),
+        "grad_corr": grad_corr(image, truth),
+    }
+
+
+def grid_peak(images: Iterable[npt.ArrayLike], window: int = 256) -> float:
+    """Strength of a grid left by upsampling x8: pitches of 8, 4, 2 pixels and their overtones.
+
+    The power spectra of half-overlapping Hann windows are averaged over all images. At each frequency (m/8, n/8),
+    m and n not both 0, the power is divided by that of its neighbourhood, 3 to 6 frequency bins away and so beyond the
+    window's main lobe: the median of a ring, or of the same row or column of the spectrum where that is more, for
+    interpolated images have a cross of power through these frequencies. What 8-bit rounding would add is part of the
+    neighbourhood: a grid below that cannot be seen.
+
+    Args:
+        images: 2-D images, values in [0, 1], each at least `window` pixels both ways. The more, the surer: from a few
+            windows alone, the largest of 63 chance values is well above 1.
+        window: Width of the spectral window in pixels, a multiple of 8 and at least 64.
+
+    Returns:
+        The largest of these quotients: about 1 without a grid, clean below 3.
+
+    Raises:
+        ValueError: If the window will not do.
+    """
+    if window % 8 or window < 64:
+        raise ValueError(f"a spectral window of {window} pixels: give a multiple of 8, at least 64")
+    taper = np.outer(np.hanning(window + 1)[:-1], np.hanning(window + 1)[:-1])
+    patches = np.concatenate([_half_overlapping(_array(image), window) for image in images])
+    patches = (patches - patches.mean(axis=(1, 2), keepdims=True)) * taper
+    power = np.mean(np.abs(np.fft.fft2(patches)) ** 2, axis=0)
+    rounding = (taper**2).sum() / 255**2 / 12
+    centre = 6
+    arm = np.r_[0:4, 9:13]  # 3 to 6 bins from the centre
+    outside = np.ones((13, 13), dtype=bool)
+    outside[4:9, 4:9] = False
+    quotients = []
+    for row, column in np.ndindex(8, 8):
+        if row or column:
+            shift = (centre - row * window // 8, centre - column * window // 8)
+            near = np.roll(power, shift, axis=(0, 1))[:13, :13]
+            around = max(np.median(near[outside]), np.median(near[centre, arm]), np.median(near[arm, centre]))
+            quotients.append(near[centre, centre] / (around + rounding))
+    return float(np.max(quotients))
+
+
+def _half_overlapping(image: Image, window: int) -> npt.NDArray[np.float32]:
+    views = np.lib.stride_tricks.sliding_window_view(image, (window, window))
+    return views[:: window // 2, :: window // 2].reshape(-1, window, window)
+
+
+def _array(image: npt.ArrayLike) -> Image:
+    return np.asarray(image, dtype=np.float32)
+
+
+def _tensor(image: npt.ArrayLike) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(_array(image)))[None, None]

@@ -1,0 +1,72 @@
+"""Numbers that know where they come from: every value names its protocol, method, metric and case."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number.
+
+    Attributes:
+        protocol: What was compared with what: "paired" or "synthetic".
+        method: What made the image: "nearest", "bicubic", "bicubic_mapped" or "ours".
+        metric: As named in `ctsr.evaluation.metrics`.
+        value: The number.
+        case: The case it belongs to; None for the mean over cases.
+    """
+
+    protocol: str
+    method: str
+    metric: str
+    value: float
+    case: str | None = None
+
+    def to_dict(self) -> dict[str, str | float]:
+        """Plain values for JSON; `case` only where there is one."""
+        plain: dict[str, str | float] = {
+            "protocol": self.protocol,
+            "method": self.method,
+            "metric": self.metric,
+            "value": self.value,
+        }
+        return plain if self.case is None else plain | {"case": self.case}
+
+
+def means(rows: Iterable[Row]) -> list[Row]:
+    """Means over cases, in the order in which protocol, method and metric first appear."""
+    groups: dict[tuple[str, str, str], list[float]] = {}
+    for row in rows:
+        groups.setdefault((row.protocol, row.method, row.metric), []).append(row.value)
+    return [Row(*key, fmean(values)) for key, values in groups.items()]
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """One Markdown table for each protocol: methods down, metrics across, means over cases."""
+    averaged = means(rows)
+    tables = []
+    for protocol in dict.fromkeys(row.protocol for row in averaged):
+        values = {(row.method, row.metric): row.value for row in averaged if row.protocol == protocol}
+        methods, metrics = (list(dict.fromkeys(key[part] for key in values)) for part in (0, 1))
+        lines = [[protocol, *metrics], ["---"] * (1 + len(metrics))]
+        for method in methods:
+            cells = (values.get((method, metric)) for metric in metrics)
+            lines.append([method, *("" if value is None else f"{value:.3f}" for value in cells)])
+        tables.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+    return "\n\n".join(tables) + "\n"
+
+
+def write_csv(rows: Iterable[Row], path: Path) -> None:
+    """Write every row, per case, to a CSV file; it appears whole or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("w", newline="") as stream:
+        table = csv.writer(stream)
+        table.writerow(["protocol", "case", "method", "metric", "value"])
+        table.writerows([row.protocol, row.case or "", row.method, row.metric, row.value] for row in rows)
+    os.replace(partial, path)

@@ -1,0 +1,48 @@
+"""What a run says at its end: `summary.json` and one screen of text."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def write_summary(summary: Mapping[str, Any], folder: Path) -> None:
+    """Writes `folder/summary.json`, whole or not at all."""
+    partial = folder / "summary.json.partial"
+    partial.write_text(json.dumps(summary, indent=2) + "\n")
+    os.replace(partial, folder / "summary.json")
+
+
+def print_summary(summary: Mapping[str, Any], folder: Path) -> None:
+    """Prints a table for each protocol, the checkpoint and the next command to type."""
+    console = Console()
+    console.rule(f"stage {summary['stage']}: {summary['seconds']:.0f} s")
+    protocols = dict.fromkeys(row["protocol"] for row in summary["rows"])
+    for protocol in protocols:
+        rows = [row for row in summary["rows"] if row["protocol"] == protocol]
+        metrics = list(dict.fromkeys(row["metric"] for row in rows))
+        table = Table("method", *metrics, title=f"protocol: {protocol}", title_justify="left")
+        for method in dict.fromkeys(row["method"] for row in rows):
+            values = {row["metric"]: f"{row['value']:.3f}" for row in rows if row["method"] == method}
+            table.add_row(method, *(values.get(metric, "") for metric in metrics))
+        console.print(table)
+    console.print(f"checkpoint  {summary['checkpoint']}", soft_wrap=True, highlight=False)
+    console.print(
+        f"figures     {folder / 'summary.json'}, {folder / 'metrics.csv'}, {folder / 'panels'}",
+        soft_wrap=True,
+        highlight=False,
+    )
+    console.print(f"next        {next_command(summary)}", soft_wrap=True, highlight=False)
+
+
+def next_command(summary: Mapping[str, Any]) -> str:
+    """What to type after this stage."""
+    if summary["stage"] == "synth":
+        return f"python train.py stage=sr synth_ckpt={summary['checkpoint']}"
+    return f"python infer.py ckpt={summary['checkpoint']} input=<scan> output=<result>.nii.gz"

@@ -1,0 +1,1 @@
+"""Super-resolving a whole scan with a trained checkpoint."""

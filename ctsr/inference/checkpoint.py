@@ -1,0 +1,120 @@
+"""What a checkpoint holds, read without executing anything in it."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from ctsr.errors import UserError
+from ctsr.imaging.intensity import Window
+from ctsr.networks.resnet import ResNetGenerator
+from ctsr.networks.srresnet import SRResNet
+
+FORMAT = 1
+"""The newest layout of the "ctsr" entry that this program reads."""
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class SRModel:
+    """A trained super-resolution network and what it must be given.
+
+    Attributes:
+        GS: The network, in eval mode on the CPU.
+        meta: The checkpoint's "ctsr" entry: stage, networks, windows, spacings, cases, versions, configuration.
+        path: The file it came from.
+        sha256: That file's hash.
+    """
+
+    GS: SRResNet
+    meta: Mapping[str, Any]
+    path: Path
+    sha256: str
+
+    def window(self, domain: str) -> Window:
+        """The grey window of a domain, "clinical" or "micro", that became [-1, 1] in training."""
+        low, high = self.meta["windows"][domain]
+        return Window(float(low), float(high))
+
+    @property
+    def spacing(self) -> tuple[float, float]:
+        """In-plane pixel size (y, x) in millimetres of the clinical images seen in training."""
+        y, x = self.meta["spacing"]["clinical"]
+        return float(y), float(x)
+
+
+def load_sr(path: Path | str) -> SRModel:
+    """Load the super-resolution network of a stage `sr` checkpoint; no other file is needed.
+
+    Raises:
+        UserError: If the file is missing, is no checkpoint of this program, comes from a newer one or from stage
+            `synth`.
+    """
+    path = Path(path)
+    checkpoint = _read(path)
+    meta = checkpoint["ctsr"]
+    if meta.get("stage") == "synth":
+        raise UserError(f"{path} is a synth checkpoint: train stage=sr with synth_ckpt={path} first")
+    GS = _build(path, checkpoint, "GS", SRResNet, "GS.")
+    with path.open("rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    return SRModel(GS, meta, path, sha256)
+
+
+def load_g1(path: Path | str) -> tuple[ResNetGenerator, Mapping[str, Any]]:
+    """Load the synthesizing generator G1 of a checkpoint of stage `synth` or `sr`.
+
+    Returns:
+        G1 in eval mode on the CPU, and the checkpoint's "ctsr" entry.
+
+    Raises:
+        UserError: If the file is missing, is no checkpoint of this program, comes from a newer one, or has no G1.
+    """
+    path = Path(path)
+    checkpoint = _read(path)
+    # Stage sr holds G1 frozen inside a wrapper.
+    frozen = any(name.startswith("G1.net.") for name in checkpoint["state_dict"])
+    G1 = _build(path, checkpoint, "G1", ResNetGenerator, "G1.net." if frozen else "G1.")
+    return G1, checkpoint["ctsr"]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(f"{path} is not a file: ckpt= needs a checkpoint, such as <run folder>/checkpoints/last.ckpt")
+    foreign = UserError(f"{path} is not a ctsr checkpoint: give a .ckpt file that train.py wrote")
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, AttributeError) as error:
+        raise foreign from error
+    meta = checkpoint.get("ctsr") if isinstance(checkpoint, dict) else None
+    if not isinstance(meta, dict) or "state_dict" not in checkpoint or not isinstance(meta.get("format"), int):
+        raise foreign
+    if meta["format"] > FORMAT:
+        raise UserError(f"{path} has checkpoint format {meta['format']}, this ctsr reads up to {FORMAT}: update it")
+    return checkpoint
+
+
+def _build(
+    path: Path, checkpoint: Mapping[str, Any], name: str, network: Callable[..., Network], prefix: str
+) -> Network:
+    """Build a network from plain arguments and fill in its weights, all of them and no others."""
+    arguments = checkpoint["ctsr"].get("networks", {}).get(name)
+    if arguments is None:
+        raise UserError(f"{path} holds no network {name}: give a checkpoint of stage sr")
+    weights: dict[str, Tensor] = {
+        key.removeprefix(prefix): value for key, value in checkpoint["state_dict"].items() if key.startswith(prefix)
+    }
+    try:
+        net = network(**arguments)
+        net.load_state_dict(weights)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{path} is damaged: its weights do not fit its description of {name}") from error
+    return net.eval().requires_grad_(False)

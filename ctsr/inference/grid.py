@@ -1,0 +1,128 @@
+"""The grids of a run: the scan's, the network's, and the one written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ctsr.errors import UserError
+from ctsr.imaging.resample import Plane, resample_plane, resampled_affine
+from ctsr.imaging.volume import Affine, Spacing, Volume, spacing_of
+
+Grid = Literal["input", "model"]
+SCALE = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """How slices go through the network.
+
+    Attributes:
+        shape: Scan (z, y, x), canonical orientation.
+        affine: Of the scan, canonical orientation.
+        network_plane: Pixel size (y, x) in mm of what the network is given.
+        grid: "input" writes the scan's spacing / 8, "model" the network's.
+    """
+
+    shape: tuple[int, int, int]
+    affine: Affine
+    network_plane: Plane
+    grid: Grid
+
+    @property
+    def spacing(self) -> Spacing:
+        """The scan's voxel size (z, y, x) in mm."""
+        return spacing_of(self.affine)
+
+    @property
+    def resampled(self) -> bool:
+        """Whether the network is given another pixel size than the scan's."""
+        return self.network_plane != self.spacing[1:]
+
+    @property
+    def network_shape(self) -> tuple[int, int]:
+        """Pixels (y, x) of what the network is given: enough to cover the scan."""
+        y, x = (
+            math.ceil(n * s / t - 1e-6)
+            for n, s, t in zip(self.shape[1:], self.spacing[1:], self.network_plane, strict=True)
+        )
+        return y, x
+
+    @property
+    def output_plane(self) -> Plane:
+        """Pixel size (y, x) in mm of what is written."""
+        y, x = self.spacing[1:] if self.grid == "input" else self.network_plane
+        return y / SCALE, x / SCALE
+
+    @property
+    def output_shape(self) -> tuple[int, int, int]:
+        """Voxels (z, y, x) of what is written, canonical orientation."""
+        y, x = self.shape[1:] if self.grid == "input" else self.network_shape
+        return self.shape[0], SCALE * y, SCALE * x
+
+    @property
+    def output_affine(self) -> Affine:
+        """Of what is written, canonical orientation: the scan's first outer edges, its slices, and the fine pixels.
+
+        Without resampling, the first voxel's centre moves by -7/16 of an input voxel along both in-plane axes.
+        """
+        return resampled_affine(self.affine, self.output_plane)
+
+    def to_network(self, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """One slice of the scan on the network's grid."""
+        if not self.resampled:
+            return image
+        return resample_plane(image, self.spacing[1:], self.network_plane, self.network_shape)
+
+    def to_output(self, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """What the network made of one slice, on the grid that is written."""
+        if not self.resampled or self.grid == "model":
+            return image
+        y, x = self.network_plane
+        return resample_plane(image, (y / SCALE, x / SCALE), self.output_plane, self.output_shape[1:])
+
+
+def plan(shape: tuple[int, int, int], affine: Affine, trained: Plane, tolerance: float, grid: Grid) -> Plan:
+    """Decide whether a scan must be resampled.
+
+    Args:
+        shape: Scan (z, y, x), canonical orientation.
+        affine: Of the scan, canonical orientation.
+        trained: Pixel size (y, x) in mm the network was trained on.
+        tolerance: Largest relative difference of pixel sizes that is passed to the network as it is.
+        grid: The grid to write.
+    """
+    plane = spacing_of(affine)[1:]
+    near = all(abs(have / want - 1.0) <= tolerance for have, want in zip(plane, trained, strict=True))
+    return Plan(shape, affine, plane if near else trained, grid)
+
+
+def crop(volume: Volume, roi: Sequence[int] | None) -> Volume:
+    """Part of a volume, where it was in the world.
+
+    Args:
+        volume: Canonical orientation.
+        roi: First and one past the last index: z0, z1, y0, y1, x0, x1; None: everything.
+
+    Raises:
+        UserError: If the region is empty or not inside the volume.
+    """
+    if roi is None:
+        return volume
+    shape = volume.array.shape
+    bounds = list(zip(roi[0::2], roi[1::2], strict=True))
+    if any(not 0 <= low < high <= size for (low, high), size in zip(bounds, shape, strict=True)):
+        raise UserError(
+            f"roi={list(roi)} is no part of a scan of {'x'.join(map(str, shape))} voxels: "
+            "give [z0,z1,y0,y1,x0,x1], indices from 0, the second of each pair one past the last"
+        )
+    window = tuple(slice(low, high) for low, high in bounds)
+    affine = volume.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ [low for low, _ in bounds]
+    outside = None if volume.outside is None else volume.outside[window]
+    return Volume(volume.array[window], affine, outside, volume.slice_axis)

@@ -1,0 +1,68 @@
+"""Where to look: places in the lung that are worth a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import uniform_filter
+
+from ctsr.errors import UserError
+from ctsr.imaging.intensity import Window
+from ctsr.imaging.lung import lung_mask
+from ctsr.imaging.volume import Volume
+
+
+@dataclass(frozen=True)
+class Place:
+    """A square in a slice.
+
+    Attributes:
+        z: Slice.
+        y: First row.
+        x: First column.
+        size: Side in pixels.
+    """
+
+    z: int
+    y: int
+    x: int
+    size: int
+
+
+def lung_places(volume: Volume, window: Window, count: int = 3, size: int = 48) -> list[Place]:
+    """Squares in the lung with much to see, from its bottom to its top; central ones where no lung is found.
+
+    The same scan gives the same places.
+
+    Args:
+        volume: Scan in HU, canonical orientation.
+        window: Greys that are seen.
+        count: How many places.
+        size: Side of a square in pixels; made smaller where the scan is.
+    """
+    depth, height, width = volume.array.shape
+    size = min(size, height, width)
+    try:
+        lung = lung_mask(volume)
+    except UserError:
+        lung = np.ones(volume.array.shape, dtype=bool)
+    # Slices that split the lung's volume evenly.
+    below = np.cumsum(lung.sum(axis=(1, 2)))
+    slices = np.searchsorted(below, below[-1] * (np.arange(count) + 0.5) / count)
+    places = []
+    for z in dict.fromkeys(int(z) for z in np.minimum(slices, depth - 1)):
+        inside = _mean(lung[z].astype(np.float32), size)
+        image = window.normalise(volume.array[z])
+        contrast = _mean(image**2, size) - _mean(image, size) ** 2
+        seen = np.where(inside >= min(0.9, float(inside.max())), contrast, -1.0)
+        y, x = np.unravel_index(np.argmax(seen), seen.shape)
+        places.append(Place(z, int(y), int(x), size))
+    return places
+
+
+def _mean(image: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
+    """Mean over the square that starts at each pixel where a whole one fits."""
+    filtered: npt.NDArray[np.float32] = uniform_filter(image, size, origin=-(size // 2))
+    return filtered[: image.shape[0] - size + 1, : image.shape[1] - size + 1]

@@ -1,0 +1,218 @@
+"""A whole scan through the network, slice by slice, from file to file."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, ProgressColumn, Task
+from rich.text import Text
+
+from ctsr.errors import UserError
+from ctsr.imaging.formats import is_nifti, stem, suffix
+from ctsr.imaging.intensity import Window
+from ctsr.imaging.orientation import Orientation, canonical
+from ctsr.imaging.padding import PADDING_BELOW_HU
+from ctsr.imaging.readers import read_volume
+from ctsr.imaging.volume import Volume
+from ctsr.inference.checkpoint import SRModel
+from ctsr.inference.engine import check_tile, super_resolve_slice
+from ctsr.inference.grid import Plan, crop, plan
+from ctsr.inference.nifti_stream import NiftiStream, nifti_stream
+from ctsr.inference.picture import View, write_picture
+from ctsr.inference.places import lung_places
+from ctsr.inference.provenance import NOTICE, content_hash, versions, write_json
+from ctsr.inference.settings import ScanSettings
+
+
+@dataclass(frozen=True)
+class Results:
+    """The files a run writes.
+
+    Attributes:
+        volume: The super-resolved scan.
+        record: Where it comes from.
+        picture: Clinical, bicubic and ours at a few places.
+    """
+
+    volume: Path
+    record: Path
+    picture: Path
+
+    @classmethod
+    def beside(cls, output: Path) -> Results:
+        """Names after the volume's: `scan.nii.gz` has `scan.json` and `scan.png`.
+
+        Raises:
+            UserError: If the volume's name is no NIfTI file's.
+        """
+        if not is_nifti(output):
+            raise UserError(f"output={output} cannot be written: name it .nii.gz or .nii")
+        return cls(output, output.with_name(f"{stem(output)}.json"), output.with_name(f"{stem(output)}.png"))
+
+
+def super_resolve_scan(
+    model: SRModel, input_path: Path, output: Path, settings: ScanSettings | None = None, console: Console | None = None
+) -> Results:
+    """Super-resolve a scan by 8 within its slices and write it in its own orientation.
+
+    Args:
+        model: A loaded checkpoint.
+        input_path: A scan in HU, of any format and orientation that `read_volume` reads.
+        output: Where to, .nii.gz or .nii; its folder is made if missing. A record (JSON) and a picture (PNG) are put
+            beside it.
+        settings: How.
+        console: Where progress is shown; None: the terminal.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UserError: If something is wrong with input, output or settings; nothing is written then.
+    """
+    settings, console = settings or ScanSettings(), console or Console()
+    started = time.monotonic()
+    results = Results.beside(output)
+    _check_results(results, settings.overwrite)
+    device = find_device(settings.device)
+    check_tile(model.GS, settings.tile)
+    scan, orientation = canonical(read_volume(input_path, padding_below=PADDING_BELOW_HU))
+    volume = crop(scan, settings.roi)
+    steps = plan(_shape(volume), volume.affine, model.spacing, settings.spacing_tolerance, settings.grid)
+    console.print(_summary(steps, model), soft_wrap=True, highlight=False)
+    _check_space(output, steps)
+    clinical = model.window("clinical")
+    greys = clinical if settings.units == "hu" else model.window("micro")
+    model.GS.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with nifti_stream(output, steps.output_shape, steps.output_affine, orientation, settings.level) as stream:
+        for z in _progress(len(volume.array), console):
+            lr = clinical.normalise(steps.to_network(volume.array[z].astype(np.float32)))
+            sr = super_resolve_slice(model.GS, lr, settings.tile, device, settings.precision)
+            stream[z] = greys.restore(steps.to_output(sr))
+        views = _views(volume, steps, stream, clinical, greys)
+    write_picture(views, results.picture, f"{output.name}: {NOTICE}")
+    record = _record(model, input_path, results, settings, steps, orientation)
+    write_json(record | {"seconds": round(time.monotonic() - started, 1)}, results.record)
+    return results
+
+
+def find_device(name: str) -> torch.device:
+    """The device of a name; "auto" is a GPU if there is one.
+
+    Raises:
+        UserError: If there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device={name} is not available here: give auto or cpu") from error
+    return device
+
+
+def _check_results(results: Results, overwrite: bool) -> None:
+    folder = results.volume.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be made: {error.strerror}") from error
+    for path in (results.volume, results.record, results.picture):
+        if path.is_dir():
+            raise UserError(f"{path} is a folder: choose another output=")
+        if path.exists() and not overwrite:
+            raise UserError(f"{path} exists: choose another output=, or give overwrite=true")
+
+
+def _check_space(output: Path, steps: Plan) -> None:
+    # Uncompressed first, then compressed beside it.
+    need = int(np.prod(steps.output_shape)) * 2 * (2 if suffix(output) == ".nii.gz" else 1)
+    free = shutil.disk_usage(output.parent).free
+    if need > free:
+        raise UserError(
+            f"{output.parent} has {free / 1e9:.1f} GB free, up to {need / 1e9:.1f} GB are needed: give a roi"
+        )
+
+
+def _summary(steps: Plan, model: SRModel) -> str:
+    """One line: what goes in, what comes out, and why it is resampled."""
+    have, trained = (" x ".join(f"{size:.4f}" for size in plane) for plane in (steps.spacing[1:], model.spacing))
+    line = f"{_times(steps.shape)} voxels (slices, rows, columns) of {have} mm -> {_times(steps.output_shape)}"
+    if not steps.resampled:
+        return line
+    kept = "and back" if steps.grid == "input" else "written on that grid / 8"
+    return f"{line}; the network was trained at {trained} mm: resampled to it, {kept}"
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _progress(count: int, console: Console) -> Iterator[int]:
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), _Speed(), console=console) as progress:
+        yield from progress.track(range(count), description="super-resolving")
+
+
+class _Speed(ProgressColumn):
+    """Seconds per slice."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{1 / speed:.2f} s/slice" if speed else "")
+
+
+def _views(volume: Volume, steps: Plan, stream: NiftiStream, clinical: Window, greys: Window) -> list[View]:
+    views = []
+    for place in lung_places(volume, clinical):
+        fine = [
+            slice(round(start * coarse / pixel), round((start + place.size) * coarse / pixel))
+            for start, coarse, pixel in zip((place.y, place.x), steps.spacing[1:], steps.output_plane, strict=True)
+        ]
+        views.append(
+            View(
+                f"slice {place.z}",
+                clinical.normalise(
+                    volume.array[place.z, place.y : place.y + place.size, place.x : place.x + place.size]
+                ),
+                greys.normalise(stream[place.z, fine[0], fine[1]]),
+                place.size * steps.spacing[2],
+            )
+        )
+    return views
+
+
+def _shape(volume: Volume) -> tuple[int, int, int]:
+    z, y, x = volume.array.shape
+    return z, y, x
+
+
+def _record(
+    model: SRModel, input_path: Path, results: Results, settings: ScanSettings, steps: Plan, orientation: Orientation
+) -> dict[str, Any]:
+    return {
+        "notice": NOTICE,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
+        "checkpoint": {"path": str(model.path), "sha256": model.sha256, "ctsr": dict(model.meta)},
+        "input": {"path": str(input_path), "sha256": content_hash(input_path)},
+        "output": {"path": str(results.volume), "picture": str(results.picture)},
+        "settings": asdict(settings),
+        "geometry": {
+            "axes": "canonical: slices, rows, columns; millimetres",
+            "orientation": asdict(orientation),
+            "input_shape": steps.shape,
+            "input_spacing": steps.spacing,
+            "network_spacing": steps.network_plane,
+            "output_shape": steps.output_shape,
+            "output_spacing": [steps.spacing[0], *steps.output_plane],
+        },
+    }

@@ -1,0 +1,218 @@
+"""Protocols and grey maps on small cases whose answers are known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ctsr.data.prepared import PreparedCase
+from ctsr.errors import UserError
+from ctsr.evaluation.baselines import GreyMap
+from ctsr.evaluation.figures import paired_figure
+from ctsr.evaluation.grey_maps import fit_paired_map, fit_synthetic_map
+from ctsr.evaluation.pairs import find_pairs, load_pair
+from ctsr.evaluation.protocols import chosen_slices, enlarged, evaluating, paired, synthetic
+from ctsr.evaluation.results import Row
+from ctsr.evaluation.tiles import spread, tiles_inside
+from ctsr.imaging.intensity import Window
+from ctsr.imaging.pyramid import GaussianPyramid
+
+SAME = GreyMap(np.array([-1.0, 1.0]), np.array([-1.0, 1.0]))
+HU = Window(-1000, 100)
+FINE = 0.078125
+
+
+class Interpolate(nn.Module):
+    """Bicubic interpolation as a network; notes the mode it is used in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.modes: list[bool] = []
+
+    def forward(self, lr: Tensor) -> Tensor:
+        self.modes.append(self.training)
+        return functional.interpolate(lr, scale_factor=8, mode="bicubic").clamp(-1, 1)
+
+
+class Oracle(nn.Module):
+    """Knows the truth of each low-resolution image."""
+
+    def __init__(self, known: Sequence[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]) -> None:
+        super().__init__()
+        self.known = [(torch.from_numpy(lr), torch.from_numpy(truth)) for lr, truth in known]
+
+    def forward(self, lr: Tensor) -> Tensor:
+        return next(truth for known, truth in self.known if torch.allclose(known, lr[0, 0], atol=1e-6))[None, None]
+
+
+def lung(seed: int, slices: int = 40, size: int = 128) -> npt.NDArray[np.float32]:
+    """Smooth blobs, values in [-1, 1]."""
+    field = gaussian_filter(np.random.default_rng(seed).normal(size=(slices, size, size)), (3, 6, 6))
+    return np.clip(field / field.std() / 2, -1, 1).astype(np.float32)
+
+
+def write(path: Path, array: npt.NDArray[np.number], spacing: float, first_z: float, flip: bool = False) -> None:
+    """A volume (z, y, x) whose rows run to posterior and columns to the left, as the scanners write it, or turned."""
+    affine = np.diag([-spacing, -spacing, spacing, 1.0])
+    affine[:3, 3] = -spacing / 2, -spacing / 2, first_z
+    image = nibabel.Nifti1Image(np.ascontiguousarray(array.T), affine)
+    nibabel.save(nibabel.as_closest_canonical(image) if flip else image, path)
+
+
+def write_pair(folder: Path, flip: bool = False, seed: int = 0) -> Path:
+    """Five clinical slices, each the block mean of one micro-CT slice 8k + 4; the outer 8 pixels are chest wall."""
+    folder.mkdir(parents=True)
+    truth = lung(seed)
+    micro = np.rint(10_000 + 5_000 * truth).astype(np.int32)
+    clinical = -450 + 550 * truth[4::8].reshape(5, 16, 8, 16, 8).mean(axis=(2, 4))
+    labels = np.full(truth.shape, 7, np.uint8)
+    labels[:, 8:-8, 8:-8] = 1
+    labels[:, 40:60, 40:60] = 4
+    write(folder / "micro.nii.gz", micro, FINE, 0.0)
+    write(folder / "labels.nii.gz", labels, FINE, 0.0, flip)
+    write(folder / "clinical.nii.gz", clinical.astype(np.float32), 8 * FINE, 4 * FINE, flip)
+    return folder
+
+
+def micro_case(folder: Path, seed: int = 0) -> PreparedCase:
+    folder.mkdir(parents=True)
+    image = lung(seed, slices=6).astype(np.float16)
+    np.save(folder / "image.npy", image)
+    np.save(folder / "mask.npy", np.ones(image.shape, bool))
+    affine = np.diag([FINE, FINE, FINE, 1.0])
+    return PreparedCase(folder, folder.name, "micro", Window(0, 1), affine, image.shape[1:], range(6))
+
+
+def value(rows: Sequence[Row], method: str, metric: str) -> float:
+    (found,) = (row.value for row in rows if (row.method, row.metric) == (method, metric))
+    return found
+
+
+def test_slices_are_matched_by_their_place_in_the_world(tmp_path: Path) -> None:
+    pair = load_pair(write_pair(tmp_path / "a"))
+    assert pair.slices == ((0, 4), (1, 12), (2, 20), (3, 28), (4, 36))
+    assert chosen_slices(pair, 2) == [(1, 12), (3, 28)]
+    assert chosen_slices(pair, 9) == [(1, 12), (2, 20), (3, 28)]
+    inside = pair.micro.array[:, 8:-8, 8:-8]
+    assert (pair.window.low, pair.window.high) == tuple(np.percentile(inside, (0.5, 99.5)))
+
+
+def test_a_network_equal_to_a_baseline_has_its_score(tmp_path: Path) -> None:
+    GS = Interpolate().train()
+    rows = paired(GS, [load_pair(write_pair(tmp_path / "a"))], HU, SAME, tile=64)
+    for metric in ("ssim", "psnr", "ssim_312um", "grad_corr"):
+        assert value(rows, "ours", metric) == value(rows, "bicubic", metric) == value(rows, "bicubic_mapped", metric)
+    assert value(rows, "nearest", "ssim") < value(rows, "bicubic", "ssim") < 1
+    assert {row.protocol for row in rows} == {"paired"}
+    assert {row.case for row in rows} == {"a"}
+    assert [row.method for row in rows if row.metric == "grid_peak"] == ["ours"]
+    assert GS.training
+    assert not any(GS.modes)
+
+
+def test_the_truth_has_the_best_score(tmp_path: Path) -> None:
+    pair = load_pair(write_pair(tmp_path / "a"))
+    known = [(HU.normalise(pair.clinical.array[k]), pair.window.normalise(pair.micro.array[z])) for k, z in pair.slices]
+    rows = paired(Oracle(known), [pair], HU, SAME, tile=64)
+    assert value(rows, "ours", "ssim") == pytest.approx(1, abs=1e-5)
+    assert value(rows, "ours", "grad_corr") == pytest.approx(1, abs=1e-5)
+    assert value(rows, "ours", "psnr") == math.inf
+
+
+def test_orientation_on_disk_does_not_matter(tmp_path: Path) -> None:
+    plain, turned = (load_pair(write_pair(tmp_path / name / "a", flip)) for name, flip in (("x", False), ("y", True)))
+    assert paired(Interpolate(), [turned], HU, SAME, tile=64) == paired(Interpolate(), [plain], HU, SAME, tile=64)
+
+
+def test_grids_that_do_not_match_are_refused(tmp_path: Path) -> None:
+    folder = write_pair(tmp_path / "a")
+    image = nibabel.load(folder / "micro.nii.gz")
+    image.affine[0, 3] += FINE / 2
+    nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj), image.affine), folder / "micro.nii.gz")
+    with pytest.raises(UserError, match=r"not on the x8 grid.*0\.50 pixels apart"):
+        load_pair(folder)
+
+
+def test_a_folder_without_pairs_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no paired cases"):
+        find_pairs(tmp_path)
+    assert find_pairs(write_pair(tmp_path / "b").parent) == [tmp_path / "b"]
+
+
+def test_a_tile_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="a: no 128-pixel tile"):
+        paired(Interpolate(), [load_pair(write_pair(tmp_path / "a"))], HU, SAME, tile=128, cover=0.9)
+
+
+def test_synthetic_downsamples_what_it_is_scored_on(tmp_path: Path) -> None:
+    case, f = micro_case(tmp_path / "m"), GaussianPyramid()
+    rows = synthetic(Interpolate(), nn.Identity(), [case], f, SAME, tile=128, slices=2)
+    lr = f(torch.from_numpy(case.image[1].astype(np.float32))[None, None]).clamp(-1, 1)
+    again = enlarged(Interpolate(), lr[0, 0].numpy(), SAME)
+    assert np.array_equal(again["ours"], again["bicubic"])
+    assert value(rows, "ours", "ssim") == value(rows, "bicubic", "ssim")
+    assert 0.5 < value(rows, "ours", "ssim") < 1
+    known = []
+    for z in (1, 4):
+        truth = case.image[z].astype(np.float32)
+        known.append((f(torch.from_numpy(truth)[None, None])[0, 0].clamp(-1, 1).numpy(), truth))
+    rows = synthetic(Oracle(known), nn.Identity(), [case], f, SAME, tile=128, slices=2)
+    assert value(rows, "ours", "psnr") == math.inf
+
+
+def test_maps_undo_a_change_of_greys(tmp_path: Path) -> None:
+    # G1 darkens and flattens; the map fitted on one case brings another's greys back.
+    class Darker(nn.Module):
+        def forward(self, image: Tensor) -> Tensor:
+            return 0.5 * image - 0.2
+
+    f = GaussianPyramid()
+    fitted = fit_synthetic_map(Darker(), [micro_case(tmp_path / "train")], f, tile=128)
+    greys = np.linspace(-0.5, 0.5, 9)
+    assert np.abs(fitted.apply(0.5 * greys - 0.2) - greys).max() < 0.02
+    clinical = micro_case(tmp_path / "clinical")
+    same = fit_paired_map([clinical], [micro_case(tmp_path / "micro", seed=0)], f)
+    assert np.abs(same.apply(greys) - greys).max() < 0.15  # f smooths, so the ends come nearer
+
+
+def test_the_figure_is_drawn(tmp_path: Path) -> None:
+    paired_figure(Interpolate(), [load_pair(write_pair(tmp_path / "a"))], HU, SAME, tmp_path / "x.png", size=48)
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_tiles_lie_inside_the_mask() -> None:
+    mask = np.zeros((70, 64), bool)
+    mask[16:48, 16:48] = True
+    corners = [(y.start, x.start) for y, x in tiles_inside(mask, 32, 1.0)]
+    assert corners == [(16, 16)]
+    assert len(list(tiles_inside(mask, 32, 0.5))) == 5
+    assert list(tiles_inside(mask, 256, 0.0)) == [(slice(0, 64), slice(0, 64))]  # no larger than the image
+
+
+def test_spread_is_even() -> None:
+    assert spread(range(10), 2) == [2, 7]
+    assert spread(range(3), 5) == [0, 1, 2]
+    assert spread(range(4, 9), 1) == [6]
+
+
+def test_evaluating_restores_the_mode() -> None:
+    network = nn.Dropout()
+
+    def fails() -> None:
+        with evaluating(network):
+            assert not network.training
+            raise RuntimeError
+
+    pytest.raises(RuntimeError, fails)
+    assert network.training

@@ -1,0 +1,241 @@
+"""A whole scan from file to file: where every voxel lands, what is written beside it, and what is refused."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK
+import torch
+from rich.console import Console
+
+from ctsr.errors import UserError
+from ctsr.inference import scan
+from ctsr.inference.checkpoint import SRModel, load_sr
+from ctsr.inference.provenance import content_hash
+from ctsr.inference.scan import super_resolve_scan
+from ctsr.inference.settings import ScanSettings
+
+
+@pytest.fixture
+def model(checkpoint: Path) -> SRModel:
+    """A network whose learned part is silenced: it interpolates linearly, so that its output is known."""
+    loaded = load_sr(checkpoint)
+    torch.nn.init.zeros_(loaded.GS.last.weight)
+    torch.nn.init.zeros_(loaded.GS.last.bias)
+    return loaded
+
+
+def rotation() -> np.ndarray:
+    cos, sin = np.cos(0.3), np.sin(0.3)
+    about_x = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
+    about_z = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
+    return about_x @ about_z
+
+
+# File axes to world: the slice axis is the one with 1.5 mm.
+AFFINES = {
+    "axial": np.diag([0.625, 0.625, 1.5]),
+    "axial flipped": np.diag([-0.625, -0.625, -1.5]),
+    "oblique": rotation() @ np.diag([-0.625, 0.625, 1.5]),
+    "coronal": np.array([[0.625, 0, 0], [0, 0, 1.5], [0, 0.625, 0]]),
+    "slices along the first axis": np.array([[0, 0.625, 0], [0, 0, -0.625], [1.5, 0, 0]]),
+    "slices along the second axis": np.array([[0, 0, 0.625], [-0.625, 0, 0], [0, 1.5, 0]]),
+}
+
+
+def write_scan(path: Path, matrix: np.ndarray, greys: np.ndarray | None = None) -> Path:
+    """A scan in HU with one bright voxel."""
+    if greys is None:
+        slice_axis = int(np.argmax(np.linalg.norm(matrix, axis=0)))
+        greys = np.full([6 if axis == slice_axis else size for axis, size in enumerate((16, 14, 12))], -900, np.int16)
+        greys[bright(slice_axis)] = 0
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = matrix, (11.0, -23.0, 40.0)
+    nibabel.save(nibabel.Nifti1Image(greys, affine), path)
+    return path
+
+
+def bright(slice_axis: int) -> tuple[int, ...]:
+    return tuple(2 if axis == slice_axis else 6 for axis in range(3))
+
+
+def run(model: SRModel, source: Path, output: Path, settings: ScanSettings | None = None) -> tuple[scan.Results, str]:
+    text = io.StringIO()
+    return super_resolve_scan(model, source, output, settings, Console(file=text, width=200)), text.getvalue()
+
+
+def edges(image: SimpleITK.Image) -> np.ndarray:
+    """World positions of the image's eight outer corners, but slice centres along the axis that is not refined."""
+    slice_axis = int(np.argmax(image.GetSpacing()))
+    ends = [
+        (0.0, size - 1.0) if axis == slice_axis else (-0.5, size - 0.5) for axis, size in enumerate(image.GetSize())
+    ]
+    corners = np.stack(np.meshgrid(*ends, indexing="ij"), axis=-1).reshape(-1, 3)
+    return np.array([image.TransformContinuousIndexToPhysicalPoint(corner.tolist()) for corner in corners])
+
+
+@pytest.mark.parametrize("name", AFFINES)
+def test_geometry_in_another_library(tmp_path: Path, model: SRModel, name: str) -> None:
+    source = write_scan(tmp_path / "scan.nii.gz", AFFINES[name])
+    results, _ = run(model, source, tmp_path / "sr.nii.gz")
+    before, after = SimpleITK.ReadImage(str(source)), SimpleITK.ReadImage(str(results.volume))
+    slice_axis = int(np.argmax(before.GetSpacing()))
+    refined = [1 if axis == slice_axis else 8 for axis in range(3)]
+    assert after.GetSize() == tuple(np.multiply(before.GetSize(), refined))
+    assert np.allclose(np.multiply(after.GetSpacing(), refined), before.GetSpacing(), atol=1e-6)
+    assert np.allclose(after.GetDirection(), before.GetDirection(), atol=1e-6)
+    assert np.abs(edges(after) - edges(before)).max() < 1e-5  # the header holds single precision
+    # The bright voxel's centre of mass is where the voxel was.
+    excess = SimpleITK.GetArrayFromImage(after).astype(float) + 900
+    excess[excess < 1] = 0
+    centre = [np.average(index, weights=excess) for index in np.indices(excess.shape)][::-1]
+    landed = after.TransformContinuousIndexToPhysicalPoint(centre)
+    assert np.allclose(landed, before.TransformIndexToPhysicalPoint(bright(slice_axis)), atol=0.01)
+    assert nibabel.aff2axcodes(nibabel.load(results.volume).affine) == nibabel.aff2axcodes(nibabel.load(source).affine)
+
+
+def test_a_region_lies_where_it_lies_in_the_whole(tmp_path: Path, model: SRModel) -> None:
+    source = write_scan(tmp_path / "scan.nii.gz", AFFINES["oblique"])
+    whole = nibabel.load(run(model, source, tmp_path / "whole.nii")[0].volume)
+    part = nibabel.load(run(model, source, tmp_path / "part.nii", ScanSettings(roi=[1, 4, 2, 12, 3, 15]))[0].volume)
+    assert part.shape == (96, 80, 3)
+    offset = np.linalg.inv(whole.affine) @ part.affine @ [0, 0, 0, 1]
+    x, y, z = np.rint(offset[:3]).astype(int)
+    assert np.allclose(offset[:3], [x, y, z], atol=1e-3)
+    inner = np.s_[8:-8, 8:-8]
+    in_whole = np.asarray(whole.dataobj)[x : x + 96, y : y + 80, z : z + 3]
+    assert np.array_equal(np.asarray(part.dataobj)[inner], in_whole[inner])
+
+
+@pytest.mark.parametrize(("grid", "pixel"), [("input", 0.9 / 8), ("model", 0.625 / 8)])
+def test_another_spacing_is_resampled_and_said(tmp_path: Path, model: SRModel, grid: str, pixel: float) -> None:
+    ramp = np.broadcast_to(np.linspace(-900, 0, 40)[:, None, None], (40, 32, 2)).astype(np.float32)
+    source = write_scan(tmp_path / "scan.nii.gz", np.diag([0.9, 0.9, 2.0]), ramp)
+    results, text = run(model, source, tmp_path / "sr.nii", ScanSettings(grid=grid))  # type: ignore[arg-type]
+    assert "0.9000 x 0.9000 mm" in text
+    assert "trained at 0.6250 x 0.6250 mm: resampled" in text
+    image = nibabel.load(results.volume)
+    assert image.header.get_zooms()[:2] == pytest.approx((pixel, pixel))
+    # The greys are the same function of the world position as before.
+    x = image.affine[0, 0] * np.arange(image.shape[0]) + image.affine[0, 3]
+    expected = np.interp(x, 11 + 0.9 * np.arange(40), np.linspace(-900, 0, 40))
+    inner = slice(40, -40)
+    assert np.abs(np.asarray(image.dataobj)[inner, 100, 0] - expected[inner]).max() < 2
+
+
+def test_tiles_change_nothing(tmp_path: Path, checkpoint: Path) -> None:
+    source = write_scan(tmp_path / "scan.nii.gz", AFFINES["axial"])
+    images = [
+        np.asarray(
+            nibabel.load(
+                run(load_sr(checkpoint), source, tmp_path / f"{tile}.nii", ScanSettings(tile=tile))[0].volume
+            ).dataobj
+        )
+        for tile in (None, 5)
+    ]
+    assert np.abs(images[0].astype(int) - images[1]).max() <= 1  # a grey at the edge of rounding
+    assert (images[0] != images[1]).mean() < 1e-3
+
+
+def test_micro_units(tmp_path: Path, model: SRModel) -> None:
+    source = write_scan(tmp_path / "scan.nii.gz", AFFINES["axial"], np.full((8, 8, 3), -450, np.int16))
+    results, _ = run(model, source, tmp_path / "sr.nii", ScanSettings(units="micro"))
+    assert np.unique(np.asarray(nibabel.load(results.volume).dataobj)).tolist() == [2550]  # half way from 100 to 5000
+
+
+def test_the_record_tells_where_it_comes_from(tmp_path: Path, checkpoint: Path, model: SRModel) -> None:
+    source = write_scan(tmp_path / "scan.nii.gz", AFFINES["axial"])
+    results, _ = run(model, source, tmp_path / "new folder" / "a=b, (1) µ.nii.gz")
+    record = json.loads(results.record.read_text())
+    assert results.record.name == "a=b, (1) µ.json"
+    assert "Not for diagnosis" in record["notice"]
+    assert "imitated" in record["notice"]
+    assert record["checkpoint"]["sha256"] == model.sha256
+    assert record["checkpoint"]["path"] == str(checkpoint)
+    assert record["checkpoint"]["ctsr"]["stage"] == "sr"
+    assert record["input"] == {"path": str(source), "sha256": content_hash(source)}
+    assert record["settings"]["grid"] == "input"
+    assert record["geometry"]["output_shape"] == [12 // 2, 14 * 8, 16 * 8]
+    assert {"ctsr", "torch", "python"} <= record["versions"].keys()
+    assert results.picture.read_bytes().startswith(b"\x89PNG")
+    assert sorted(file.name for file in results.volume.parent.iterdir()) == [
+        "a=b, (1) µ.json",
+        "a=b, (1) µ.nii.gz",
+        "a=b, (1) µ.png",
+    ]
+
+
+def test_the_hash_of_a_folder_sees_names_and_bytes(tmp_path: Path) -> None:
+    (tmp_path / "1.dcm").write_bytes(b"a")
+    (tmp_path / "2.dcm").write_bytes(b"b")
+    first = content_hash(tmp_path)
+    (tmp_path / "2.dcm").write_bytes(b"c")
+    second = content_hash(tmp_path)
+    (tmp_path / "2.dcm").rename(tmp_path / "3.dcm")
+    assert len({first, second, content_hash(tmp_path)}) == 3
+
+
+def test_results_are_not_overwritten_unasked(tmp_path: Path, model: SRModel) -> None:
+    source = write_scan(tmp_path / "scan.nii.gz", AFFINES["axial"])
+    (tmp_path / "sr.png").write_text("mine")
+    with pytest.raises(UserError, match=r"sr\.png exists.*overwrite=true"):
+        run(model, source, tmp_path / "sr.nii.gz")
+    assert not (tmp_path / "sr.nii.gz").exists()
+    run(model, source, tmp_path / "sr.nii.gz", ScanSettings(overwrite=True))
+    assert (tmp_path / "sr.nii.gz").exists()
+
+
+def test_a_failure_on_the_way_leaves_nothing(tmp_path: Path, model: SRModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write_scan(tmp_path / "scan.nii.gz", AFFINES["axial"])
+
+    def fails(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(scan, "super_resolve_slice", fails)
+    with pytest.raises(MemoryError):
+        run(model, source, tmp_path / "out" / "sr.nii.gz")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["sr.mha", "sr.nii.zip", "sr"])
+def test_other_formats_are_refused(tmp_path: Path, model: SRModel, name: str) -> None:
+    with pytest.raises(UserError, match=r"name it \.nii\.gz or \.nii"):
+        run(model, tmp_path / "scan.nii.gz", tmp_path / name)
+
+
+def test_a_full_disk_is_noticed_before_work(tmp_path: Path, model: SRModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write_scan(tmp_path / "scan.nii.gz", AFFINES["axial"])
+    usage = scan.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(scan.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    with pytest.raises(UserError, match="GB free"):
+        run(model, source, tmp_path / "sr.nii.gz")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"roi": [1, 2]},
+        {"tile": 0},
+        {"tile": "a"},
+        {"precision": "16"},
+        {"grid": "native"},
+        {"units": "mm"},
+        {"spacing_tolerance": -1},
+        {"overwrite": "yes"},
+        {"level": 10},
+    ],
+)
+def test_wrong_settings_are_named(changes: dict[str, object]) -> None:
+    with pytest.raises(UserError, match=f"^{next(iter(changes))}="):
+        replace(ScanSettings(), **changes)  # type: ignore[arg-type]
+
+
+def test_an_unknown_device_is_named() -> None:
+    with pytest.raises(UserError, match="device=abacus"):
+        scan.find_device("abacus")
