@@ -49,12 +49,16 @@ logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 
 @hydra.main(config_path="conf", config_name="train", version_base="1.3")
 def main(cfg: DictConfig) -> None:
-    """The command line: composes, then trains into Hydra's run folder."""
+    """The command line: trains what was composed into Hydra's run folder."""
+    if code := run_cli(lambda: run(cfg)):  # caught in here: Hydra would add lines of its own
+        sys.exit(code)
+
+
+def run(cfg: DictConfig) -> None:
+    """Trains into Hydra's run folder."""
     hydra_config = HydraConfig.get()
     if hydra_config.mode == RunMode.MULTIRUN and devices(cfg) > 1:
-        raise UserError(
-            "a sweep (-m) runs its jobs on one device each: leave trainer.devices=1, or start the runs singly"
-        )
+        raise UserError("a sweep (-m) runs each job on one device: leave trainer.devices=1, or start the runs singly")
     folder = Path(hydra_config.runtime.output_dir)
     train(cfg, folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
 
@@ -197,7 +201,6 @@ def evaluate(module: SRGAN, data: ScansDataModule, folder: Path) -> list[Row]:
         data.cases,
         data.paired_root,
         folder,
-        tile=min(256, data.keys["micro"]["patch"]),
         cover=data.keys["micro"]["cover"],
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 
@@ -45,4 +46,5 @@ def _mistake(error: BaseException) -> str | None:
 
 def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
-    return text.partition(" full_key:")[0]
+    text = re.sub(r" To append to your config use \S+", "", text)  # a misspelled key is not to be added
+    return re.split(r" full_key:| Config search path:", text)[0]

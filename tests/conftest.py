@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,3 +20,31 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real scans: {folder} does not exist")
     return folder
+
+
+@pytest.fixture(scope="session")
+def command() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs a program of the repository as a user would."""
+
+    def run(*arguments: str, cwd: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
+        program = [sys.executable, str(REPOSITORY / arguments[0]), *arguments[1:]]
+        # One thread: the tests' networks are tiny, and two of them may run at once.
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+        return subprocess.run(program, cwd=cwd, env=environment, capture_output=True, text=True, timeout=400)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty folder to train in, outside the repository; its phantom and cache serve all tests."""
+    return tmp_path_factory.mktemp("workplace")
+
+
+@pytest.fixture(scope="session")
+def smoke_run(workplace: Path, command: Callable[..., subprocess.CompletedProcess[str]]) -> Path:
+    """Run folder of `stage=all experiment=smoke`."""
+    done = command("train.py", "stage=all", "experiment=smoke", "hydra.run.dir=outputs/smoke", cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    (workplace / "outputs/smoke/screen.txt").write_text(done.stdout)
+    return workplace / "outputs/smoke"

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from scipy.ndimage import uniform_filter
 from torch import nn
 
@@ -22,6 +23,7 @@ from ctsr.imaging.intensity import Window
 from ctsr.phantom.labels import Label
 
 STRUCTURES = {"vessel": Label.VESSEL, "airway": Label.AIRWAY_WALL, "nodule": Label.NODULE}
+OUTLINED = [withStroke(linewidth=5, foreground="black")]  # seen on bright ground too
 COLUMNS = {"nearest": "clinical", "bicubic_mapped": "bicubic, greys mapped", OURS: "ours", "truth": "micro-CT truth"}
 
 
@@ -96,5 +98,6 @@ def _share(mask: npt.NDArray[np.bool_], size: int) -> npt.NDArray[np.float64]:
 
 def _scale_bar(axis: Axes, size: int, pixel_mm: float) -> None:
     length = 2.0 / pixel_mm
-    axis.plot([0.05 * size, 0.05 * size + length], [0.95 * size] * 2, color="white", linewidth=3)
-    axis.text(0.05 * size + length / 2, 0.93 * size, "2 mm", color="white", ha="center", va="bottom", fontsize=8)
+    axis.plot([0.05 * size, 0.05 * size + length], [0.95 * size] * 2, color="white", linewidth=3, path_effects=OUTLINED)
+    middle = 0.05 * size + length / 2
+    axis.text(middle, 0.93 * size, "2 mm", color="white", ha="center", va="bottom", fontsize=8, path_effects=OUTLINED)

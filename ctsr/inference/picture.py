@@ -12,9 +12,12 @@ import numpy.typing as npt
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from torch.nn import functional as F
 
 from ctsr.inference.grid import SCALE
+
+OUTLINED = [withStroke(linewidth=5, foreground="black")]  # seen on bright ground too
 
 Image = npt.NDArray[np.float32]
 
@@ -48,8 +51,8 @@ def write_picture(views: Sequence[View], path: Path, note: str) -> None:
             axis.set_axis_off()
             axis.set_title(name, fontsize=10)
         row[0].set_title(f"clinical, {view.title}", fontsize=10)
-        row[0].plot([1, 6], [0.04, 0.04], color="white", linewidth=3)
-        row[0].text(3.5, 0.055, "5 mm", color="white", ha="center", va="bottom", fontsize=9)
+        row[0].plot([1, 6], [0.04, 0.04], color="white", linewidth=3, path_effects=OUTLINED)
+        row[0].text(3.5, 0.055, "5 mm", color="white", ha="center", va="bottom", fontsize=9, path_effects=OUTLINED)
     figure.suptitle(note, fontsize=9)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     figure.savefig(partial, format="png")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import uniform_filter
+from skimage.filters import sobel
 
 from ctsr.errors import UserError
 from ctsr.imaging.intensity import Window
@@ -32,7 +33,7 @@ class Place:
 
 
 def lung_places(volume: Volume, window: Window, count: int = 3, size: int = 48) -> list[Place]:
-    """Squares in the lung with much to see, from its bottom to its top; central ones where no lung is found.
+    """Squares in the lung with many edges, from its bottom to its top; anywhere in the scan where no lung is found.
 
     The same scan gives the same places.
 
@@ -51,12 +52,13 @@ def lung_places(volume: Volume, window: Window, count: int = 3, size: int = 48) 
     # Slices that split the lung's volume evenly.
     below = np.cumsum(lung.sum(axis=(1, 2)))
     slices = np.searchsorted(below, below[-1] * (np.arange(count) + 0.5) / count)
-    places = []
+    places: list[Place] = []
     for z in dict.fromkeys(int(z) for z in np.minimum(slices, depth - 1)):
         inside = _mean(lung[z].astype(np.float32), size)
         image = window.normalise(volume.array[z])
-        contrast = _mean(image**2, size) - _mean(image, size) ** 2
-        seen = np.where(inside >= min(0.9, float(inside.max())), contrast, -1.0)
+        seen = np.where(inside >= min(0.9, float(inside.max())), _mean(sobel(image), size), -1.0)
+        for place in places:  # somewhere else, where there is a choice
+            seen[max(place.y - size, 0) : place.y + size, max(place.x - size, 0) : place.x + size] -= 2.0
         y, x = np.unravel_index(np.argmax(seen), seen.shape)
         places.append(Place(z, int(y), int(x), size))
     return places

@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 Norm = Literal["batch", "instance", "none"]
 
@@ -53,3 +54,22 @@ def initialise_icnr(conv: nn.Conv2d, factor: int = 2) -> None:
     conv.weight.copy_(kernel.repeat_interleave(factor**2, dim=0))
     if conv.bias is not None:
         conv.bias.zero_()
+
+
+class Blur(nn.Module):
+    """Fixed [1 2 1]/4 filter along rows and columns, each channel by itself; the border is repeated.
+
+    After `PixelShuffle(2)` it takes away exactly what repeats every two pixels, the checkerboard, and moves nothing
+    (the idea of Sugawara et al. 2018, arXiv:1806.02658, with a filter that is symmetric).
+    """
+
+    taps: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        row = torch.tensor([0.25, 0.5, 0.25])
+        self.register_buffer("taps", (row[:, None] * row).expand(channels, 1, 3, 3).clone(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, H, W) to the same shape."""
+        return functional.conv2d(functional.pad(x, (1, 1, 1, 1), mode="replicate"), self.taps, groups=len(self.taps))

@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ctsr.networks.layers import Norm, initialise_icnr, normalisation
+from ctsr.networks.layers import Blur, Norm, initialise_icnr, normalisation
 
 
 class ResidualBlock(nn.Module):
@@ -43,6 +43,7 @@ class SRResNet(nn.Module):
         kernel: Side of the first and the last convolution (9 in SRGAN).
         skip: "bilinear" adds the enlarged input, so that the network learns what interpolation lacks; "none" as SRGAN.
         icnr: Start each PixelShuffle as nearest-neighbour enlargement, without a checkerboard.
+        blur: A fixed [1 2 1]/4 filter after each PixelShuffle: no checkerboard after training either.
     """
 
     octaves = 3
@@ -56,13 +57,14 @@ class SRResNet(nn.Module):
         kernel: int = 9,
         skip: Literal["none", "bilinear"] = "none",
         icnr: bool = True,
+        blur: bool = True,
     ) -> None:
         super().__init__()
         if kernel % 2 == 0:
             raise ValueError(f"SRResNet kernel must be odd, not {kernel}")
         if skip not in ("none", "bilinear"):
             raise ValueError(f"SRResNet skip must be none or bilinear, not {skip}")
-        self.skip, self.kernel = skip, kernel
+        self.skip, self.kernel, self.blur = skip, kernel, blur
         self.tileable = norm != "instance"
         self.first = nn.Sequential(nn.Conv2d(1, channels, kernel, padding=kernel // 2), nn.PReLU())
         self.blocks = nn.Sequential(
@@ -75,7 +77,7 @@ class SRResNet(nn.Module):
             conv = nn.Conv2d(channels, 4 * channels, 3, padding=1)
             if icnr:
                 initialise_icnr(conv)
-            stages += [conv, nn.PixelShuffle(2), nn.PReLU()]
+            stages += [conv, nn.PixelShuffle(2), *([Blur(channels)] if blur else []), nn.PReLU()]
         self.enlarge = nn.Sequential(*stages)
         self.last = nn.Conv2d(channels, 1, kernel, padding=kernel // 2)
         if skip == "bilinear":  # starts as interpolation
@@ -83,8 +85,13 @@ class SRResNet(nn.Module):
 
     @property
     def halo(self) -> int:
-        """Input pixels on each side that `upsample` looks at: 3x3 at x1, x2 and x4, the last kernel at x8."""
-        reach = sum(1 / 2**octave for octave in range(self.octaves)) + (self.kernel // 2) / self.scale
+        """Input pixels on each side that `upsample` looks at.
+
+        3x3 convolutions at x1, x2 and x4, the blurs at x2, x4 and x8, the last kernel at x8.
+        """
+        convolutions = sum(1 / 2**octave for octave in range(self.octaves))
+        blurs = sum(1 / 2**octave for octave in range(1, self.octaves + 1)) if self.blur else 0
+        reach = convolutions + blurs + (self.kernel // 2) / self.scale
         return max(math.ceil(reach), 1)
 
     def trunk(self, image: Tensor) -> Tensor:

@@ -214,5 +214,6 @@ def test_evaluating_restores_the_mode() -> None:
             assert not network.training
             raise RuntimeError
 
-    pytest.raises(RuntimeError, fails)
+    with pytest.raises(RuntimeError):
+        fails()
     assert network.training

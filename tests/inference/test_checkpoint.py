@@ -96,7 +96,7 @@ class Bomb:
 def test_nothing_is_executed(tmp_path: Path, contents: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save(contents | {"bomb": Bomb()}, "bomb.ckpt")
-    Path("bomb.pkl").write_bytes(pickle.dumps(Bomb()))
+    Path("bomb.pkl").write_bytes(pickle.dumps(Bomb(), protocol=2))
     for name in ("bomb.ckpt", "bomb.pkl"):
         with pytest.raises(UserError, match="not a ctsr checkpoint"):
             load_sr(name)

@@ -239,3 +239,23 @@ def test_wrong_settings_are_named(changes: dict[str, object]) -> None:
 def test_an_unknown_device_is_named() -> None:
     with pytest.raises(UserError, match="device=abacus"):
         scan.find_device("abacus")
+
+
+@pytest.mark.realdata
+def test_a_real_scan_lands_where_it_was(tmp_path: Path, model: SRModel, shared_data: Path) -> None:
+    folder = shared_data / "clinical" / "rider-pilot-0117"
+    settings = ScanSettings(roi=[20, 22, 200, 264, 100, 180])
+    results, _ = run(model, folder, tmp_path / "sr.nii.gz", settings)
+    reader = SimpleITK.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
+    before, after = reader.Execute(), SimpleITK.ReadImage(str(results.volume))
+    assert after.GetSize() == (80 * 8, 64 * 8, 2)
+    assert np.multiply(after.GetSpacing(), (8, 8, 1)) == pytest.approx(before.GetSpacing(), abs=1e-5)
+    # SimpleITK has the same slices, rows and columns, so the region's corners can be named in its indices.
+    for inner, outer in [((-0.5, -0.5, 0), (99.5, 199.5, 20)), ((639.5, 511.5, 1), (179.5, 263.5, 21))]:
+        here = after.TransformContinuousIndexToPhysicalPoint(inner)
+        assert here == pytest.approx(before.TransformContinuousIndexToPhysicalPoint(outer), abs=1e-3)
+    # The network interpolates: averaged over its pixels, the scan is there again.
+    fine = SimpleITK.GetArrayFromImage(after).reshape(2, 64, 8, 80, 8).mean(axis=(2, 4))
+    scan_there = np.clip(SimpleITK.GetArrayFromImage(before)[20:22, 200:264, 100:180], -1000, 100)
+    assert np.corrcoef(fine.ravel(), scan_there.ravel())[0, 1] > 0.98

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from ctsr.networks.frozen import Frozen
-from ctsr.networks.layers import initialise_icnr
+from ctsr.networks.layers import Blur, initialise_icnr
 from ctsr.networks.patchgan import PatchGAN
 from ctsr.networks.resnet import ResNetGenerator
 from ctsr.networks.sr_discriminator import SRDiscriminator
@@ -63,9 +63,11 @@ def test_srresnet_is_srgans_size() -> None:
     )
 
 
+@pytest.mark.parametrize("blur", [False, True])
 @pytest.mark.parametrize("kernel", [3, 5, 9])
-def test_halo_covers_what_upsample_sees(kernel: int) -> None:
-    network = SRResNet(channels=3, blocks=0, kernel=kernel, skip="bilinear")
+def test_halo_covers_what_upsample_sees(kernel: int, blur: bool) -> None:
+    network = SRResNet(channels=3, blocks=0, kernel=kernel, skip="bilinear", blur=blur)
+    nn.init.normal_(network.last.weight)
     features = torch.randn(1, 3, 17, 17, requires_grad=True)
     enlarged = network.upsample(features, torch.randn(1, 1, 17, 17))
     enlarged[0, 0, 64:72, 64:72].sum().backward()  # the block of input pixel 8
@@ -80,6 +82,22 @@ def test_icnr_starts_without_a_checkerboard() -> None:
     image = torch.randn(1, 3, 6, 6)
     shuffled = nn.PixelShuffle(2)(conv(image))
     torch.testing.assert_close(shuffled, interpolate(shuffled[..., ::2, ::2], scale_factor=2, mode="nearest"))
+
+
+def test_blur_leaves_no_checkerboard_and_moves_nothing() -> None:
+    pattern = torch.tensor([[3.0, -1.0], [0.5, 2.0]]).repeat(8, 8).view(1, 1, 16, 16)
+    torch.testing.assert_close(Blur(1)(pattern)[..., 1:-1, 1:-1], pattern.mean().expand(1, 1, 14, 14))
+    ramp = torch.arange(16.0).expand(1, 2, 16, 16)
+    torch.testing.assert_close(Blur(2)(ramp)[..., 1:-1], ramp[..., 1:-1])
+
+
+def test_network_with_blur_answers_a_constant_with_a_constant() -> None:
+    torch.manual_seed(0)
+    for blur, limit in ((True, 1e-5), (False, None)):
+        network = SRResNet(channels=8, blocks=1, icnr=False, blur=blur)
+        nn.init.normal_(network.last.weight, std=0.1)
+        inner = network(torch.full((1, 1, 24, 24), 0.3))[..., 72:120, 72:120]
+        assert (inner.std() < limit) if limit else (inner.std() > 1e-3)
 
 
 def test_discriminator_is_tied_to_no_size() -> None:

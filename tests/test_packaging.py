@@ -1,0 +1,91 @@
+"""What the project declares: dependencies, constraints, import rules, packages."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.conftest import REPOSITORY
+
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+OURS = {"ctsr", "datamodules", "lightning_modules", "train", "infer", "tests"}
+SOURCES = [REPOSITORY / "train.py", REPOSITORY / "infer.py"] + [
+    path for folder in ("ctsr", "datamodules", "lightning_modules") for path in (REPOSITORY / folder).rglob("*.py")
+]
+
+
+def requirements(*extras: str) -> dict[str, Requirement]:
+    lines = PROJECT["dependencies"] + [line for extra in extras for line in PROJECT["optional-dependencies"][extra]]
+    parsed = [Requirement(line) for line in lines]
+    return {canonicalize_name(requirement.name): requirement for requirement in parsed}
+
+
+def constraints() -> dict[str, str]:
+    lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
+    pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins}
+
+
+def imported(sources: list[Path]) -> set[str]:
+    names = set()
+    for source in sources:
+        for node in ast.walk(ast.parse(source.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names.add(node.module.partition(".")[0])
+    return names - OURS - set(sys.stdlib_module_names)
+
+
+def test_every_import_is_declared_and_every_dependency_used() -> None:
+    owners = packages_distributions()
+    used = {canonicalize_name(owners[name][0]) for name in imported(SOURCES)}
+    declared = set(requirements())
+    assert used <= declared, "imported, but not declared"
+    by_config = {"wandb"}  # reached by conf/logger/wandb.yaml through Lightning
+    assert declared - used == by_config, "declared, but never imported"
+
+
+def test_constraints_pin_what_is_declared_within_its_bounds() -> None:
+    pins = constraints()
+    for name, requirement in requirements("dev").items():
+        assert requirement.specifier.contains(pins[name], prereleases=True), name
+        assert version(name).partition("+")[0] == pins[name], f"the tests run with another {name}"
+
+
+def test_version_is_the_packages() -> None:
+    import ctsr
+
+    assert version("ctsr") == ctsr.__version__
+    assert f"## {ctsr.__version__}" in (REPOSITORY / "CHANGELOG.md").read_text()
+
+
+def test_packages_hold_every_room() -> None:
+    from setuptools import find_packages
+
+    config = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]
+    found = set(find_packages(str(REPOSITORY), include=config["include"]))
+    rooms = {".".join(p.relative_to(REPOSITORY).parent.parts) for p in SOURCES if p.parent != REPOSITORY}
+    assert found == rooms
+
+
+def test_import_rules_hold() -> None:
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("lint-imports"))], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout
+    assert "3 kept, 0 broken" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["wandb", "SimpleITK", "numba"])
+def test_training_on_prepared_cases_does_not_import(name: str) -> None:
+    code = f"import sys, lightning_modules, ctsr.data.patches, ctsr.networks.srresnet; sys.exit('{name}' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, timeout=120).returncode == 0

@@ -1,0 +1,58 @@
+"""Every command in the README composes: its keys exist and its targets are there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from infer import quoted
+from tests.conftest import REPOSITORY
+
+README = (REPOSITORY / "README.md").read_text()
+MAKEFILE = (REPOSITORY / "Makefile").read_text()
+
+
+def commands() -> Iterator[str]:
+    for block in re.findall(r"```(?:bash|sh)\n(.*?)```", README, flags=re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            text = line.partition(" #")[0].strip()
+            if text and not text.startswith("#"):
+                yield text
+
+
+COMMANDS = list(commands())
+
+
+def test_readme_has_what_people_type() -> None:
+    for start in ("make demo", "make test", "python train.py stage=synth", "python train.py stage=sr", "python infer.py"):
+        assert any(command.startswith(start) for command in COMMANDS), start
+    assert any(command.startswith("python train.py -m") for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_composes(command: str) -> None:
+    program, *arguments = shlex.split(command)
+    if program == "make":
+        targets = [argument for argument in arguments if "=" not in argument]
+        assert all(re.search(rf"^{target}:", MAKEFILE, flags=re.MULTILINE) for target in targets)
+        variables = [argument.partition("=")[0] for argument in arguments if "=" in argument]
+        assert all(re.search(rf"^{name} \?=", MAKEFILE, flags=re.MULTILINE) for name in variables)
+    elif program == "python" and arguments[0] in ("train.py", "infer.py"):
+        overrides = [argument for argument in arguments[1:] if argument != "-m"]
+        overrides = quoted(overrides) if arguments[0] == "infer.py" else overrides
+        parsed = OverridesParser.create().parse_overrides(overrides)
+        single = [f"{o.key_or_group}={next(o.sweep_string_iterator())}" if o.is_sweep_override() else o.input_line for o in parsed]
+        with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+            compose(arguments[0].removesuffix(".py"), [str(text) for text in single if not str(text).startswith("hydra.")])
+    else:
+        assert program in ("git", "cd", "source", "pip"), f"the README tells to type {command}"
+
+
+def test_pictures_are_there() -> None:
+    for path in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README):
+        assert (REPOSITORY / path).is_file(), path

@@ -1,0 +1,175 @@
+"""`train.py` as a user types it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from tests.conftest import REPOSITORY
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def test_run_folder_is_complete(smoke_run: Path) -> None:
+    for folder, terms in (
+        (smoke_run / "synth", {"G1_adversarial", "G2_adversarial", "cycle_x", "cycle_y", "ssim_x", "ssim_y", "D1", "D2"}),
+        (smoke_run, {"L2", "adversarial", "DS_real", "DS_fake"}),
+    ):
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+        assert "${" not in (folder / "config.yaml").read_text(), "the configuration is resolved"
+        assert config["trainer"]["devices"] == 1
+        with (folder / "metrics.csv").open() as stream:
+            rows = list(csv.DictReader(stream))
+        assert {f"train/{term}" for term in terms} | {"lr", "patches_per_s"} <= set(rows[0])
+        assert len([row for row in rows if row["patches_per_s"]]) == config[config["stage"]]["epochs"] * 2
+        for picture in sorted((folder / "panels").glob("*.png")):
+            assert np.asarray(Image.open(picture).convert("L")).std() > 10, f"{picture} is blank"
+    assert {path.name for path in (smoke_run / "panels").iterdir()} == {
+        f"{name}_epoch_000{epoch}.png" for name in ("pairs", "clinical") for epoch in (1, 2)
+    }
+
+
+def test_summary_names_protocol_method_metric_and_next_command(smoke_run: Path) -> None:
+    summary = json.loads((smoke_run / "summary.json").read_text())
+    assert summary["stage"] == "sr"
+    assert Path(summary["checkpoint"]) == Path("outputs/smoke/checkpoints/last.ckpt")
+    assert {"ctsr", "torch", "lightning"} <= set(summary["versions"])
+    found = {(row["protocol"], row["method"], row["metric"]) for row in summary["rows"]}
+    for protocol in ("paired", "synthetic"):
+        for method in ("nearest", "bicubic", "bicubic_mapped", "ours"):
+            assert {(protocol, method, m) for m in ("ssim", "psnr", "ssim_312um", "grad_corr")} <= found
+        assert (protocol, "ours", "grid_peak") in found
+    screen = (smoke_run / "screen.txt").read_text()
+    assert "python train.py stage=sr synth_ckpt=outputs/smoke/synth/checkpoints/last.ckpt" in screen
+    assert "python infer.py ckpt=outputs/smoke/checkpoints/last.ckpt input=" in screen
+
+
+def test_splits_are_recorded_and_disjoint(smoke_run: Path) -> None:
+    cases = json.loads((smoke_run / "summary.json").read_text())["cases"]
+    for parts in cases.values():
+        names = [name for part in parts.values() for name in part]
+        assert len(names) == len(set(names)) == 3
+
+
+def test_checkpoint_tells_what_it_is_and_holds_the_g1_of_synth(smoke_run: Path) -> None:
+    synth = torch.load(smoke_run / "synth/checkpoints/last.ckpt", weights_only=True)
+    sr = torch.load(smoke_run / "checkpoints/last.ckpt", weights_only=True)
+    assert (synth["ctsr"]["stage"], sr["ctsr"]["stage"]) == ("synth", "sr")
+    assert sr["ctsr"]["windows"]["clinical"] == [-1000.0, 100.0]
+    assert sr["ctsr"]["spacing"]["clinical"] == pytest.approx([0.625, 0.625])
+    assert yaml.safe_load(sr["ctsr"]["config"])["stage"] == "sr"
+    weights = {name.removeprefix("G1."): value for name, value in synth["state_dict"].items() if name.startswith("G1.")}
+    assert weights
+    for name, value in weights.items():
+        assert torch.equal(sr["state_dict"][f"G1.net.{name}"], value), name
+
+
+def test_infer_enlarges_a_scan_with_its_checkpoint(smoke_run: Path, workplace: Path, command: Command) -> None:
+    scan = workplace / "phantom-data/tiny/paired/lung_100/clinical.nii.gz"
+    done = command("infer.py", f"ckpt={smoke_run / 'checkpoints/last.ckpt'}", f"input={scan}", "output=sr.nii.gz", cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    given, made = nibabel.load(scan), nibabel.load(workplace / "sr.nii.gz")
+    assert made.shape == (8 * given.shape[0], 8 * given.shape[1], given.shape[2])
+    for corner in np.ndindex(2, 2):  # outer edges, in world coordinates
+        edge = [np.array([*(np.array(corner) * image.shape[:2] - 0.5), 0, 1]) for image in (given, made)]
+        np.testing.assert_allclose(made.affine @ edge[1], given.affine @ edge[0], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], ["stage", "all", "sr", "synth"]),
+        (["stage=srr"], ["srr", "synth"]),
+        (["stage=synth", "loss.lamda1=1"], ["loss.lamda1", "not in struct"]),
+        (["stage=sr"], ["synth_ckpt"]),
+        (["stage=synth", "data=volumes"], ["data.micro.root", "needed"]),
+        (["stage=synth", "data=volumes", "data.clinical.root=nowhere", "data.micro.root=nowhere"], ["nowhere", "exist"]),
+        (["stage=synth", "data.micro.patch=100"], ["data.micro.patch=100", "data.clinical.patch=32"]),
+        (["-m", "stage=synth", "trainer.devices=2", "seed=1,2"], ["sweep", "devices=1"]),
+    ],
+)
+def test_mistakes_are_one_line(arguments: list[str], expected: list[str], tmp_path: Path, command: Command) -> None:
+    done = command("train.py", *arguments, cwd=tmp_path)
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert done.returncode != 0
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    assert all(word in lines[0] for word in expected), lines[0]
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_too_small_scan_fails_before_work(tmp_path: Path, command: Command) -> None:
+    import tifffile
+
+    for name in ("clinical", "micro"):
+        (tmp_path / name).mkdir()
+    nibabel.save(nibabel.Nifti1Image(np.full((64, 64, 4), -800, np.int16), np.diag([0.6, 0.6, 1, 1])), tmp_path / "clinical/a.nii")
+    for z in range(4):
+        tifffile.imwrite(tmp_path / f"micro/{z:03d}.tif", np.zeros((200, 200), np.uint8))
+    done = command(
+        *("train.py", "stage=synth", "data=volumes", "data.clinical.root=clinical", "data.micro.root=micro"),
+        *("data.micro.file_spacing=0.0195", "data.micro.patch=128", "data.clinical.patch=16"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2
+    assert "48" in done.stderr
+    assert "128" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "cache").exists()
+
+
+def test_multirun_names_folders_by_overrides(smoke_run: Path, workplace: Path, command: Command) -> None:
+    done = command(
+        *("train.py", "-m", "stage=synth", "experiment=smoke", "loss.lambda1=0.1,0.5", "hydra.sweep.dir=outputs/sweep"),
+        cwd=workplace,
+    )
+    assert done.returncode == 0, done.stderr
+    for value in ("0.1", "0.5"):
+        folder = workplace / f"outputs/sweep/loss.lambda1={value}"
+        assert yaml.safe_load((folder / "config.yaml").read_text())["loss"]["lambda1"] == float(value)
+        assert (folder / "checkpoints/last.ckpt").is_file()
+
+
+def test_two_processes_train_like_one(smoke_run: Path, workplace: Path) -> None:
+    """DDP by `trainer.devices=2` alone: equal weights on both ranks, and the global batches of one process."""
+    probe = REPOSITORY / "tests/ddp_probe.py"
+    for devices in (1, 2):
+        done = subprocess.run(
+            [sys.executable, str(probe), str(devices)], cwd=workplace, capture_output=True, text=True, timeout=400
+        )
+        assert done.returncode == 0, done.stderr
+    single = torch.load(workplace / "ddp/devices1_rank0.pt")
+    ranks = [torch.load(workplace / f"ddp/devices2_rank{rank}.pt") for rank in range(2)]
+    for name, value in ranks[0]["weights"].items():
+        assert torch.equal(value, ranks[1]["weights"][name]), name
+    assert any(not torch.equal(value, single["initial"][name]) for name, value in ranks[0]["weights"].items())
+    for step in range(3):
+        for name in ("micro", "slab", "clinical"):
+            together = torch.cat([rank["batches"][step][name] for rank in ranks])
+            assert torch.equal(together, single["batches"][step][name]), (step, name)
+    for name, value in single["metrics"].items():
+        assert ranks[0]["metrics"][name] == pytest.approx(ranks[1]["metrics"][name]), name
+        assert np.isfinite(value)
+
+
+def test_stage_all_on_two_devices(workplace: Path, smoke_run: Path, command: Command) -> None:
+    done = command(
+        *("train.py", "stage=all", "experiment=smoke", "trainer.devices=2", "trainer.accelerator=cpu"),
+        *("hydra.run.dir=outputs/two", "evaluate=false"),
+        cwd=workplace,
+    )
+    assert done.returncode == 0, done.stderr
+    for folder in ("outputs/two", "outputs/two/synth"):
+        summary = json.loads((workplace / folder / "summary.json").read_text())
+        assert (workplace / summary["checkpoint"]).is_file()
