@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
+import re
 import sys
 import time
 import warnings
@@ -129,7 +130,7 @@ def build_module(cfg: DictConfig, data: ScansDataModule) -> GAN:
         G1, meta = load_g1(cfg.synth_ckpt)
         data.must_match(meta, cfg.synth_ckpt)
         networks = {"G1": meta["networks"]["G1"], "GS": networks["GS"], "DS": networks["DS"]}
-        module = SRGAN(networks, plain(cfg.loss), plain(cfg.sr.optimizer))
+        module = SRGAN(networks, plain(cfg.loss), plain(cfg.sr.optimizer), cfg.sr.margin)
         module.G1.net.load_state_dict(G1.state_dict())
     module.facts = {
         "format": 1,
@@ -186,6 +187,12 @@ def check(cfg: DictConfig) -> None:
     for key in ("resume", "synth_ckpt"):
         if cfg[key] and not Path(cfg[key]).is_file():
             raise UserError(f"{key}={cfg[key]}: no such file")
+    if cfg.stage != "synth" and cfg.data.clinical.patch - 2 * cfg.sr.margin < 4:
+        raise UserError(f"sr.margin={cfg.sr.margin} leaves too little of data.clinical.patch={cfg.data.clinical.patch}")
+    if cfg.stage != "sr" and (cfg.loss.ssim.window or 0) > cfg.data.clinical.patch:
+        raise UserError(
+            f"loss.ssim.window={cfg.loss.ssim.window} is larger than data.clinical.patch={cfg.data.clinical.patch}"
+        )
     stages = ("synth", "sr") if cfg.stage == "all" else (cfg.stage,)
     for stage in stages:
         build_data(with_values(cfg, stage=stage)).check()
@@ -208,9 +215,10 @@ def evaluate(module: SRGAN, data: ScansDataModule, folder: Path) -> list[Row]:
 def validation_rows(trainer: Trainer) -> list[dict[str, Any]]:
     """The last validation's figures, as rows of the summary."""
     return [
-        {"protocol": "validation", "method": "ours", "metric": name.removeprefix("val/"), "value": float(value)}
+        {"protocol": "validation", "method": method or "ours", "metric": metric, "value": float(value)}
         for name, value in trainer.callback_metrics.items()
         if name.startswith("val/")
+        for method, metric in [re.fullmatch("val/(?:(bicubic)_)?(.+)", name).groups()]  # type: ignore[union-attr]
     ]
 
 

@@ -34,15 +34,19 @@ class SRGAN(GAN):
         networks: Arguments of `G1` (`ResNetGenerator`), `GS` (`SRResNet`) and `DS` (`SRDiscriminator`).
         loss: `lambda_adv`, and `warmup`: the share of the batches, at first, that train on L_2 alone.
         optimizer: See `GAN`.
+        margin: Pixels of ŷ (and 8 times as many of x) cut off on each side of a pair before GS sees it. Near the border
+            of a patch f() and G1 see reflected data, which no scan has.
     """
 
-    def __init__(self, networks: Mapping[str, Any], loss: Mapping[str, Any], optimizer: Mapping[str, Any]) -> None:
+    def __init__(
+        self, networks: Mapping[str, Any], loss: Mapping[str, Any], optimizer: Mapping[str, Any], margin: int = 0
+    ) -> None:
         super().__init__(optimizer)
         self.save_hyperparameters(logger=False)
         self.f = GaussianPyramid()
         self.G1 = Frozen(ResNetGenerator(**networks["G1"]))
         self.GS, self.DS = SRResNet(**networks["GS"]), SRDiscriminator(**networks["DS"])
-        self.loss = dict(loss)
+        self.loss, self.margin = dict(loss), margin
         measures = MetricCollection(
             {"ssim": StructuralSimilarityIndexMeasure(data_range=1.0), "psnr": PeakSignalNoiseRatio(data_range=1.0)}
         )
@@ -55,7 +59,8 @@ class SRGAN(GAN):
 
     def pair(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """A clinical-like image ŷ = G1(f(x)), clipped as real ones are, and the µCT image x that it was made from."""
-        return self.G1(self.f(batch["slab"])).clamp(-1, 1), batch["micro"]
+        y = self.G1(self.f(batch["slab"])).clamp(-1, 1)
+        return inner(y, self.margin), inner(batch["micro"], self.f.scale * self.margin)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """One step of GS, then one of DS."""
@@ -103,6 +108,11 @@ class SRGAN(GAN):
             real = batch["clinical"]
             panels["clinical"] = {"clinical": real, "bicubic": bicubic(real), "GS": self.GS(real)}
         return panels
+
+
+def inner(image: Tensor, margin: int) -> Tensor:
+    """(N, C, H, W) without a margin on each side."""
+    return image[..., margin : image.shape[-2] - margin, margin : image.shape[-1] - margin]
 
 
 def bicubic(image: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ def synth(identity: float = 5.0, **optimizer: Any) -> CycleGANSSIM:
     )
 
 
-def sr(warmup: float = 0.0, norm: str = "batch", **optimizer: Any) -> SRGAN:
+def sr(warmup: float = 0.0, norm: str = "batch", margin: int = 0, **optimizer: Any) -> SRGAN:
     torch.manual_seed(0)
     return SRGAN(
         {
@@ -53,6 +53,7 @@ def sr(warmup: float = 0.0, norm: str = "batch", **optimizer: Any) -> SRGAN:
         },
         {"lambda_adv": 0.001, "warmup": warmup},
         OPTIMIZER | optimizer,
+        margin,
     )
 
 
@@ -122,6 +123,13 @@ def test_sr_terms_are_equations_3_to_5() -> None:
         fit(module, batches=1)
     assert terms["L2"][0] == pytest.approx(float(expected_l2), rel=1e-4)
     assert terms["adversarial"][0] == pytest.approx(float(expected_adversarial), rel=1e-3)
+
+
+def test_margin_leaves_pairs_that_fit() -> None:
+    batch = torch.utils.data.default_collate([Patches()[0], Patches()[1]])
+    (whole, x), (cut, x_cut) = sr(margin=0).eval().pair(batch), sr(margin=3).eval().pair(batch)
+    torch.testing.assert_close(cut, whole[..., 3:9, 3:9])
+    torch.testing.assert_close(x_cut, x[..., 24:72, 24:72])
 
 
 def test_each_side_moves_by_its_own_loss_only() -> None:

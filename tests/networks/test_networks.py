@@ -48,6 +48,22 @@ def test_patchgan_receptive_field(layers: int, field: int) -> None:
     assert int(touched.max() - touched.min()) + 1 == field
 
 
+def test_patchgan_sees_fine_detail_amplified() -> None:
+    torch.manual_seed(0)
+    flat = torch.zeros(1, 1, 32, 32)
+    fine = 0.01 * (torch.arange(32) % 2 * 2.0 - 1).expand(1, 1, 32, 32)  # the blur takes all of it away
+    answers = {}
+    for gain in (0.0, 8.0):
+        network = PatchGAN(filters=4, norm="none", highpass=gain)
+        if gain:
+            seen: list[torch.Tensor] = []
+            network.body[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+            network(fine)
+            torch.testing.assert_close(seen[0][:, 1, :, 1:-1], 8 * fine[:, 0, :, 1:-1])
+        answers[gain] = float((network(fine) - network(flat)).abs().mean())
+    assert answers[8.0] > 2 * answers[0.0]
+
+
 @pytest.mark.parametrize("skip", ["none", "bilinear"])
 def test_srresnet_enlarges_eightfold(skip: str) -> None:
     network = SRResNet(channels=4, blocks=1, skip=skip)  # type: ignore[arg-type]
@@ -96,7 +112,7 @@ def test_network_with_blur_answers_a_constant_with_a_constant() -> None:
     for blur, limit in ((True, 1e-5), (False, None)):
         network = SRResNet(channels=8, blocks=1, icnr=False, blur=blur)
         nn.init.normal_(network.last.weight, std=0.1)
-        inner = network(torch.full((1, 1, 24, 24), 0.3))[..., 72:120, 72:120]
+        inner = network(torch.full((1, 1, 32, 32), 0.3))[..., 112:144, 112:144]
         assert (inner.std() < limit) if limit else (inner.std() > 1e-3)
 
 
