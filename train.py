@@ -30,8 +30,8 @@ from ctsr.errors import UserError
 from ctsr.evaluation.held_out import measure
 from ctsr.evaluation.results import Row, means
 from ctsr.evaluation.summary import print_summary, write_summary
-from ctsr.inference.checkpoint import load_g1
 from ctsr.imaging.intensity import Window
+from ctsr.inference.checkpoint import load_g1
 from datamodules import MicroDataModule, ScansDataModule, UnpairedDataModule
 from lightning_modules import SRGAN, CycleGANSSIM
 from lightning_modules.gan import GAN

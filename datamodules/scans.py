@@ -78,8 +78,8 @@ class ScansDataModule(LightningDataModule):
             )
         if self.keys["clinical"]["patch"] < SMALLEST_PATCH or self.keys["clinical"]["patch"] % 4:
             raise UserError(
-                f"data.clinical.patch={self.keys['clinical']['patch']}: give a multiple of 4, at least {SMALLEST_PATCH}, "
-                "for the networks' strides and the window of SSIM"
+                f"data.clinical.patch={self.keys['clinical']['patch']}: give a multiple of 4, "
+                f"at least {SMALLEST_PATCH}, for the networks' strides and the window of SSIM"
             )
         if self.keys["micro"]["target"] not in ("centre", "slab"):
             raise UserError(f"data.micro.target={self.keys['micro']['target']}: give centre or slab")

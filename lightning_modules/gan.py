@@ -1,4 +1,4 @@
-"""What both stages share: two optimizers stepped by hand, their schedule, clipping, and a self-describing checkpoint."""
+"""What both stages share: two optimizers stepped by hand, schedules, clipping, and a self-describing checkpoint."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class GAN(LightningModule):
 
     def both_optimizers(self) -> tuple[LightningOptimizer, LightningOptimizer]:
         """The generators' and the discriminators' optimizer."""
-        generators, discriminators = self.optimizers()  # type: ignore[misc]
+        generators, discriminators = self.optimizers()  # type: ignore[attr-defined]
         return generators, discriminators
 
     def minimise(self, loss: Tensor, optimizer: LightningOptimizer) -> None:

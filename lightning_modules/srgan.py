@@ -96,8 +96,8 @@ class SRGAN(GAN):
         y, x = self.pair(batch)
         self.measures(to_unit(self.GS(y)), to_unit(x))
         self.measures_bicubic(to_unit(bicubic(y)), to_unit(x))
-        self.log_dict(self.measures, on_epoch=True, prog_bar=True)  # type: ignore[arg-type]
-        self.log_dict(self.measures_bicubic, on_epoch=True)  # type: ignore[arg-type]
+        self.log_dict(self.measures, on_epoch=True, prog_bar=True)
+        self.log_dict(self.measures_bicubic, on_epoch=True)
 
     @torch.no_grad()
     def panels(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:

@@ -33,7 +33,9 @@ class Witness(Callback):
             "batches": self.batches,
             "initial": self.initial,
             "weights": pl_module.state_dict(),
-            "metrics": {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")},
+            "metrics": {
+                name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")
+            },
         }
         Path("ddp").mkdir(exist_ok=True)
         torch.save(seen, f"ddp/devices{trainer.world_size}_rank{trainer.global_rank}.pt")

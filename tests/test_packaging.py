@@ -77,9 +77,21 @@ def test_packages_hold_every_room() -> None:
     assert found == rooms
 
 
+def test_nothing_imports_the_programs() -> None:
+    for source in SOURCES[2:]:
+        for node in ast.walk(ast.parse(source.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {"train", "infer"} & {name.partition(".")[0] for name in names}, source
+
+
 def test_import_rules_hold() -> None:
     done = subprocess.run(
-        [str(Path(sys.executable).with_name("lint-imports"))], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
+        [str(Path(sys.executable).with_name("lint-imports"))],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stdout
     assert "3 kept, 0 broken" in done.stdout
@@ -87,5 +99,7 @@ def test_import_rules_hold() -> None:
 
 @pytest.mark.parametrize("name", ["wandb", "SimpleITK", "numba"])
 def test_training_on_prepared_cases_does_not_import(name: str) -> None:
-    code = f"import sys, lightning_modules, ctsr.data.patches, ctsr.networks.srresnet; sys.exit('{name}' in sys.modules)"
+    code = (
+        f"import sys, lightning_modules, ctsr.data.patches, ctsr.networks.srresnet; sys.exit('{name}' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, timeout=120).returncode == 0

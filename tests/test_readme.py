@@ -29,7 +29,13 @@ COMMANDS = list(commands())
 
 
 def test_readme_has_what_people_type() -> None:
-    for start in ("make demo", "make test", "python train.py stage=synth", "python train.py stage=sr", "python infer.py"):
+    for start in (
+        "make demo",
+        "make test",
+        "python train.py stage=synth",
+        "python train.py stage=sr",
+        "python infer.py",
+    ):
         assert any(command.startswith(start) for command in COMMANDS), start
     assert any(command.startswith("python train.py -m") for command in COMMANDS)
 
@@ -46,9 +52,14 @@ def test_command_composes(command: str) -> None:
         overrides = [argument for argument in arguments[1:] if argument != "-m"]
         overrides = quoted(overrides) if arguments[0] == "infer.py" else overrides
         parsed = OverridesParser.create().parse_overrides(overrides)
-        single = [f"{o.key_or_group}={next(o.sweep_string_iterator())}" if o.is_sweep_override() else o.input_line for o in parsed]
+        single = [
+            f"{o.key_or_group}={next(o.sweep_string_iterator())}" if o.is_sweep_override() else o.input_line
+            for o in parsed
+        ]
         with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
-            compose(arguments[0].removesuffix(".py"), [str(text) for text in single if not str(text).startswith("hydra.")])
+            compose(
+                arguments[0].removesuffix(".py"), [str(text) for text in single if not str(text).startswith("hydra.")]
+            )
     else:
         assert program in ("git", "cd", "source", "pip"), f"the README tells to type {command}"
 

@@ -23,7 +23,10 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 def test_run_folder_is_complete(smoke_run: Path) -> None:
     for folder, terms in (
-        (smoke_run / "synth", {"G1_adversarial", "G2_adversarial", "cycle_x", "cycle_y", "ssim_x", "ssim_y", "D1", "D2"}),
+        (
+            smoke_run / "synth",
+            {"G1_adversarial", "G2_adversarial", "cycle_x", "cycle_y", "ssim_x", "ssim_y", "D1", "D2"},
+        ),
         (smoke_run, {"L2", "adversarial", "DS_real", "DS_fake"}),
     ):
         config = yaml.safe_load((folder / "config.yaml").read_text())
@@ -77,7 +80,9 @@ def test_checkpoint_tells_what_it_is_and_holds_the_g1_of_synth(smoke_run: Path) 
 
 def test_infer_enlarges_a_scan_with_its_checkpoint(smoke_run: Path, workplace: Path, command: Command) -> None:
     scan = workplace / "phantom-data/tiny/paired/lung_100/clinical.nii.gz"
-    done = command("infer.py", f"ckpt={smoke_run / 'checkpoints/last.ckpt'}", f"input={scan}", "output=sr.nii.gz", cwd=workplace)
+    done = command(
+        "infer.py", f"ckpt={smoke_run / 'checkpoints/last.ckpt'}", f"input={scan}", "output=sr.nii.gz", cwd=workplace
+    )
     assert done.returncode == 0, done.stderr
     given, made = nibabel.load(scan), nibabel.load(workplace / "sr.nii.gz")
     assert made.shape == (8 * given.shape[0], 8 * given.shape[1], given.shape[2])
@@ -94,7 +99,10 @@ def test_infer_enlarges_a_scan_with_its_checkpoint(smoke_run: Path, workplace: P
         (["stage=synth", "loss.lamda1=1"], ["loss.lamda1", "not in struct"]),
         (["stage=sr"], ["synth_ckpt"]),
         (["stage=synth", "data=volumes"], ["data.micro.root", "needed"]),
-        (["stage=synth", "data=volumes", "data.clinical.root=nowhere", "data.micro.root=nowhere"], ["nowhere", "exist"]),
+        (
+            ["stage=synth", "data=volumes", "data.clinical.root=nowhere", "data.micro.root=nowhere"],
+            ["nowhere", "exist"],
+        ),
         (["stage=synth", "data.micro.patch=100"], ["data.micro.patch=100", "data.clinical.patch=32"]),
         (["-m", "stage=synth", "trainer.devices=2", "seed=1,2"], ["sweep", "devices=1"]),
     ],
@@ -114,7 +122,10 @@ def test_too_small_scan_fails_before_work(tmp_path: Path, command: Command) -> N
 
     for name in ("clinical", "micro"):
         (tmp_path / name).mkdir()
-    nibabel.save(nibabel.Nifti1Image(np.full((64, 64, 4), -800, np.int16), np.diag([0.6, 0.6, 1, 1])), tmp_path / "clinical/a.nii")
+    nibabel.save(
+        nibabel.Nifti1Image(np.full((64, 64, 4), -800, np.int16), np.diag([0.6, 0.6, 1, 1])),
+        tmp_path / "clinical/a.nii",
+    )
     for z in range(4):
         tifffile.imwrite(tmp_path / f"micro/{z:03d}.tif", np.zeros((200, 200), np.uint8))
     done = command(

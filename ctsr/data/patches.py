@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from monai.data import Dataset, set_track_meta
-from monai.transforms import Compose, MapTransform, Randomizable, RandFlipd, RandRotate90d
+from monai.transforms import Compose, MapTransform, RandFlipd, Randomizable, RandRotate90d
 from torch import Tensor
 from torch.utils.data import Sampler
 
@@ -91,7 +91,7 @@ class PatchSource:
     cover: float
 
 
-class PatchDataset(Dataset):  # type: ignore[misc]
+class PatchDataset(Dataset):
     """Patches drawn from several domains side by side; item n is number n % length of epoch n // length.
 
     An item depends on (seed, epoch, index) alone. The endless numbering carries the epoch into loader workers, which

@@ -29,7 +29,7 @@ class GaussianPyramid(nn.Module):
     @property
     def scale(self) -> int:
         """How many input pixels one output pixel spans along an axis."""
-        return 2**self.octaves
+        return int(2**self.octaves)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (N, C, H, W) to (N, C, H/scale, W/scale).

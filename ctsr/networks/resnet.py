@@ -28,7 +28,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, H, W) to the same shape."""
-        return x + self.body(x)
+        changed: Tensor = x + self.body(x)
+        return changed
 
 
 class ResNetGenerator(nn.Module):

@@ -27,7 +27,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, H, W) to the same shape."""
-        return x + self.body(x)
+        changed: Tensor = x + self.body(x)
+        return changed
 
 
 class SRResNet(nn.Module):
@@ -92,12 +93,13 @@ class SRResNet(nn.Module):
         convolutions = sum(1 / 2**octave for octave in range(self.octaves))
         blurs = sum(1 / 2**octave for octave in range(1, self.octaves + 1)) if self.blur else 0
         reach = convolutions + blurs + (self.kernel // 2) / self.scale
-        return max(math.ceil(reach), 1)
+        return int(max(math.ceil(reach), 1))
 
     def trunk(self, image: Tensor) -> Tensor:
         """(N, 1, H, W) in [-1, 1] to features (N, channels, H, W)."""
         features: Tensor = self.first(image)
-        return features + self.blocks(features)
+        features = features + self.blocks(features)
+        return features
 
     def upsample(self, features: Tensor, image: Tensor) -> Tensor:
         """Features and the image they came from to (N, 1, 8H, 8W)."""

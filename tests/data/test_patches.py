@@ -139,7 +139,7 @@ def test_validation_sampler_stays() -> None:
 def test_errors_name_key_and_numbers(cases: list[PreparedCase]) -> None:
     with pytest.raises(UserError, match="global_batch_size=6 cannot be divided over 4"):
         StreamSampler(24, 6, 0, 4)
-    with pytest.raises(UserError, match="epoch of 4 patches is smaller than data.global_batch_size=8"):
+    with pytest.raises(UserError, match=r"epoch of 4 patches is smaller than data.global_batch_size=8"):
         StreamSampler(4, 8)
     with pytest.raises(UserError, match="case0: no 60x60 patch lies 80% inside the micro mask"):
         PatchDataset([PatchSource(cases, {"micro": "image"}, 60, 0.8)], 8, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ def test_slab_split_sets_slices_of_one_case_apart(root: Path, capsys: pytest.Cap
     parts = ready(build(root, MicroDataModule, micro=one, split={"mode": "slab", "gap_mm": 0.1})).cases["micro"]
     slices = [range(c.slices.start, c.slices.stop) for part in ("train", "val", "test") for c in parts[part]]
     assert len(slices) == 3
-    assert all(a.stop + 1 < b.start for a, b in zip(slices, slices[1:], strict=False)), "with a gap between"
+    assert all(a.stop + 1 < b.start for a, b in pairwise(slices)), "with a gap between"
 
 
 def test_facts_of_a_checkpoint_are_plain(root: Path) -> None:
@@ -117,8 +118,15 @@ def test_g1_must_have_seen_what_sr_makes(root: Path) -> None:
     with pytest.raises(UserError, match=r"data.micro.slab_mm=0.0, but synth.ckpt was trained with 0.625"):
         ready(build(root, MicroDataModule, micro={"slab_mm": 0})).must_match(meta, "synth.ckpt")
     held_out = meta["cases"]["micro"]["train"][0]
-    other = ready(build(root, MicroDataModule, split={"val": meta["cases"]["micro"]["val"], "test": [held_out]},
-                        clinical={"root": None}, micro={"slab_mm": 0.625}))
+    other = ready(
+        build(
+            root,
+            MicroDataModule,
+            split={"val": meta["cases"]["micro"]["val"], "test": [held_out]},
+            clinical={"root": None},
+            micro={"slab_mm": 0.625},
+        )
+    )
     with pytest.raises(UserError, match=f"{held_out} is a test case here, but synth.ckpt was trained on it"):
         other.must_match(meta, "synth.ckpt")
 
@@ -127,7 +135,10 @@ def test_g1_must_have_seen_what_sr_makes(root: Path) -> None:
     ("changes", "message"),
     [
         ({"micro": {"patch": 100}}, r"data.micro.patch=100 must be 8 times data.clinical.patch=12"),
-        ({"micro": {"patch": 64}, "clinical": {"patch": 8}}, r"data.clinical.patch=8: give a multiple of 4, at least 12"),
+        (
+            {"micro": {"patch": 64}, "clinical": {"patch": 8}},
+            r"data.clinical.patch=8: give a multiple of 4, at least 12",
+        ),
         ({"micro": {"spacing": "fine"}}, r"data.micro.spacing=fine: give millimetres, or native"),
         ({"micro": {"target": "edge"}}, r"data.micro.target=edge: give centre or slab"),
         ({"split": {"mode": "patch"}}, r"data.split.mode=patch: give case or slab"),

@@ -57,7 +57,7 @@ def test_patchgan_sees_fine_detail_amplified() -> None:
         network = PatchGAN(filters=4, norm="none", highpass=gain)
         if gain:
             seen: list[torch.Tensor] = []
-            network.body[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+            network.body[0].register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0]))
             network(fine)
             torch.testing.assert_close(seen[0][:, 1, :, 1:-1], 8 * fine[:, 0, :, 1:-1])
         answers[gain] = float((network(fine) - network(flat)).abs().mean())
