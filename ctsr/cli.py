@@ -38,10 +38,15 @@ def _mistake(error: BaseException) -> str | None:
     """The one line for a mistake, or None for a bug."""
     if isinstance(error, UserError):
         return _one_line(error)
-    cause = error.__cause__
-    if type(error).__module__.partition(".")[0] in ("hydra", "omegaconf"):
-        return (cause and isinstance(cause, UserError) and _one_line(cause)) or _one_line(error)
+    if _of_configuration(error):
+        cause = error.__cause__  # Hydra says which override, OmegaConf what is wrong with it
+        reason = f" {_one_line(cause)}" if cause is not None and _of_configuration(cause) else ""
+        return _one_line(error) + ("" if reason.strip() in _one_line(error) else reason)
     return None
+
+
+def _of_configuration(error: BaseException) -> bool:
+    return type(error).__module__.partition(".")[0] in ("hydra", "omegaconf")
 
 
 def _one_line(error: BaseException) -> str:

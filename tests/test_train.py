@@ -98,7 +98,7 @@ def test_infer_enlarges_a_scan_with_its_checkpoint(smoke_run: Path, workplace: P
         (["stage=srr"], ["srr", "synth"]),
         (["stage=synth", "loss.lamda1=1"], ["loss.lamda1", "not in struct"]),
         (["stage=sr"], ["synth_ckpt"]),
-        (["stage=synth", "data=volumes"], ["data.micro.root", "needed"]),
+        (["stage=synth", "data=volumes"], ["data.clinical.root", "needed"]),
         (
             ["stage=synth", "data=volumes", "data.clinical.root=nowhere", "data.micro.root=nowhere"],
             ["nowhere", "exist"],
