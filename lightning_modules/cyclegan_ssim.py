@@ -135,4 +135,4 @@ class CycleGANSSIM(GAN):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Puts the pools back."""
         for name, pool in self.pools.items():
-            pool.load_state_dict(checkpoint["pools"][name], self.device)
+            pool.load_state_dict(checkpoint["pools"][name])

@@ -94,9 +94,10 @@ class GAN(LightningModule):
             scheduler.step()  # type: ignore[call-arg]
 
     def report(self, losses: Mapping[str, Tensor]) -> None:
-        """Logs loss terms by name, and the learning rate."""
+        """Logs loss terms by name, and the learning rates."""
         self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()}, prog_bar=False)
-        self.log("lr", self.both_optimizers()[0].param_groups[0]["lr"])
+        for side, optimizer in zip("GD", self.both_optimizers(), strict=True):
+            self.log(f"lr_{side}", optimizer.param_groups[0]["lr"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Makes the checkpoint say what it is."""

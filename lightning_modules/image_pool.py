@@ -34,7 +34,7 @@ class ImagePool:
                 returned.append(fake)
             elif coin < 0.5:
                 index = int(place * self.size)
-                returned.append(self.images[index])
+                returned.append(self.images[index].to(fake.device))
                 self.images[index] = fake.clone()
             else:
                 returned.append(fake)
@@ -44,6 +44,6 @@ class ImagePool:
         """What a checkpoint keeps."""
         return {"images": [image.cpu() for image in self.images]}
 
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Puts back what `state_dict` gave."""
-        self.images = [image.to(device) for image in state["images"]]
+        self.images = list(state["images"])

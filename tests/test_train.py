@@ -34,7 +34,7 @@ def test_run_folder_is_complete(smoke_run: Path) -> None:
         assert config["trainer"]["devices"] == 1
         with (folder / "metrics.csv").open() as stream:
             rows = list(csv.DictReader(stream))
-        assert {f"train/{term}" for term in terms} | {"lr", "patches_per_s"} <= set(rows[0])
+        assert {f"train/{term}" for term in terms} | {"lr_G", "lr_D", "patches_per_s"} <= set(rows[0])
         assert len([row for row in rows if row["patches_per_s"]]) == config[config["stage"]]["epochs"] * 2
         for picture in sorted((folder / "panels").glob("*.png")):
             assert np.asarray(Image.open(picture).convert("L")).std() > 10, f"{picture} is blank"
@@ -150,6 +150,21 @@ def test_multirun_names_folders_by_overrides(smoke_run: Path, workplace: Path, c
         folder = workplace / f"outputs/sweep/loss.lambda1={value}"
         assert yaml.safe_load((folder / "config.yaml").read_text())["loss"]["lambda1"] == float(value)
         assert (folder / "checkpoints/last.ckpt").is_file()
+
+
+def test_resume_goes_on_after_the_last_epoch(smoke_run: Path, workplace: Path, command: Command) -> None:
+    last = smoke_run / "synth/checkpoints/last.ckpt"
+    done = command(
+        *("train.py", "stage=synth", "experiment=smoke", f"resume={last}", "trainer.max_epochs=3"),
+        *("hydra.run.dir=outputs/resumed", "logger=wandb"),
+        cwd=workplace,
+    )
+    assert done.returncode == 0, done.stderr
+    with (workplace / "outputs/resumed/metrics.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["epoch"] for row in rows} == {"2"}, "two epochs were done before"
+    assert [int(row["step"]) for row in rows if row["lr_G"]] == [4, 5]
+    assert list((workplace / "outputs/resumed/wandb").glob("offline-run-*/*.wandb")), "W&B ran beside the CSV, offline"
 
 
 def test_two_processes_train_like_one(smoke_run: Path, workplace: Path) -> None:

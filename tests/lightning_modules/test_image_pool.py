@@ -36,7 +36,7 @@ def test_exchanges_about_half_and_loses_nothing() -> None:
 def test_same_seed_and_step_draw_the_same_after_a_restart() -> None:
     one, other = ImagePool(4, seed=3), ImagePool(4, seed=3)
     one.exchange(fakes(0, 4), step=0)
-    other.load_state_dict(one.state_dict(), torch.device("cpu"))
+    other.load_state_dict(one.state_dict())
     assert torch.equal(one.exchange(fakes(4, 4), step=7), other.exchange(fakes(4, 4), step=7))
 
 
