@@ -1,0 +1,76 @@
+"""Every option of every group composes, resolves and is accepted by what it configures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from lightning import Trainer
+from omegaconf import DictConfig, OmegaConf
+
+import train
+from tests.conftest import REPOSITORY
+
+CONF = REPOSITORY / "conf"
+
+
+def composed(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("train", list(overrides))
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+@pytest.mark.parametrize(
+    "override", [f"{group}={name}" for group in ("data", "hardware", "logger", "experiment") for name in options(group)]
+)
+@pytest.mark.parametrize("stage", options("stage"))
+def test_every_option_resolves(stage: str, override: str) -> None:
+    cfg = composed(f"stage={stage}", override)
+    OmegaConf.to_container(cfg, resolve=False, throw_on_missing=True)
+    assert cfg.stage == stage
+    assert train.devices(cfg) >= 1
+
+
+@pytest.mark.parametrize("experiment", ["paper_synth", "paper_sr", "demo"])
+def test_experiments_choose_their_stage(experiment: str) -> None:
+    assert (
+        composed(f"experiment={experiment}").stage
+        == {"paper_synth": "synth", "paper_sr": "sr", "demo": "all"}[experiment]
+    )
+
+
+def test_papers_section_3_2() -> None:
+    synth, sr = composed("experiment=paper_synth"), composed("experiment=paper_sr")
+    loss = synth.loss
+    assert (loss.lambda1, loss.lambda2, loss.ssim.C1, loss.ssim.C2) == (0.5, 0.4, 0.02, 0.06)
+    assert (loss.lambda_cycle, loss.lambda_identity) == (10.0, 0.0)
+    assert (synth.synth.epochs, sr.sr.epochs, sr.loss.lambda_adv) == (200, 200, 0.001)
+    for cfg in (synth, sr):
+        data = cfg.data
+        assert (data.clinical.patch, data.micro.patch, data.patches_per_case, data.global_batch_size) == (
+            32,
+            256,
+            2000,
+            64,
+        )
+        assert (data.clinical.spacing, data.micro.spacing, data.micro.slab_mm) == ("native", "native", 0)
+
+
+@pytest.mark.parametrize("stage", ["synth", "sr"])
+def test_trainer_is_built_with_ddp_that_works(stage: str, tmp_path: Path) -> None:
+    cfg = composed(f"stage={stage}", "trainer.accelerator=cpu", "trainer.devices=4")
+    trainer = train.build_trainer(cfg, tmp_path)
+    assert isinstance(trainer, Trainer)
+    assert trainer.world_size == 4
+    assert trainer.max_epochs == 200
+    assert trainer.strategy._ddp_kwargs == {"find_unused_parameters": True}  # type: ignore[attr-defined]
+
+
+def test_type_of_a_device_list() -> None:
+    for asked, count in (("4", 4), ("[0,1]", 2), ("'0,3'", 2), ("-1", 1), ("auto", 1)):
+        cfg = composed("stage=synth", "trainer.accelerator=cpu", f"trainer.devices={asked}", "trainer.num_nodes=2")
+        assert train.devices(cfg) == 2 * count, asked
