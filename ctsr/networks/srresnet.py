@@ -42,7 +42,8 @@ class SRResNet(nn.Module):
         blocks: Residual blocks (16 in SRGAN).
         norm: Normalisation of the trunk; "batch" in SRGAN.
         kernel: Side of the first and the last convolution (9 in SRGAN).
-        skip: "bilinear" adds the enlarged input, so that the network learns what interpolation lacks; "none" as SRGAN.
+        skip: "bicubic" or "bilinear" adds the enlarged input, so that the network learns what interpolation lacks;
+            "none" as SRGAN. Bilinear leaves creases along the centres of the input's pixels.
         icnr: Start each PixelShuffle as nearest-neighbour enlargement, without a checkerboard.
         blur: A fixed [1 2 1]/4 filter after each PixelShuffle: no checkerboard after training either.
     """
@@ -56,15 +57,15 @@ class SRResNet(nn.Module):
         blocks: int = 16,
         norm: Norm = "batch",
         kernel: int = 9,
-        skip: Literal["none", "bilinear"] = "none",
+        skip: Literal["none", "bilinear", "bicubic"] = "none",
         icnr: bool = True,
         blur: bool = True,
     ) -> None:
         super().__init__()
         if kernel % 2 == 0:
             raise ValueError(f"SRResNet kernel must be odd, not {kernel}")
-        if skip not in ("none", "bilinear"):
-            raise ValueError(f"SRResNet skip must be none or bilinear, not {skip}")
+        if skip not in ("none", "bilinear", "bicubic"):
+            raise ValueError(f"SRResNet skip must be none, bilinear or bicubic, not {skip}")
         self.skip, self.kernel, self.blur = skip, kernel, blur
         self.tileable = norm != "instance"
         self.first = nn.Sequential(nn.Conv2d(1, channels, kernel, padding=kernel // 2), nn.PReLU())
@@ -81,7 +82,7 @@ class SRResNet(nn.Module):
             stages += [conv, nn.PixelShuffle(2), *([Blur(channels)] if blur else []), nn.PReLU()]
         self.enlarge = nn.Sequential(*stages)
         self.last = nn.Conv2d(channels, 1, kernel, padding=kernel // 2)
-        if skip == "bilinear":  # starts as interpolation
+        if skip != "none":  # starts as interpolation
             nn.init.zeros_(self.last.weight)
 
     @property
@@ -93,7 +94,8 @@ class SRResNet(nn.Module):
         convolutions = sum(1 / 2**octave for octave in range(self.octaves))
         blurs = sum(1 / 2**octave for octave in range(1, self.octaves + 1)) if self.blur else 0
         reach = convolutions + blurs + (self.kernel // 2) / self.scale
-        return int(max(math.ceil(reach), 1))
+        interpolation = {"none": 0, "bilinear": 1, "bicubic": 2}[self.skip]
+        return int(max(math.ceil(reach), interpolation))
 
     def trunk(self, image: Tensor) -> Tensor:
         """(N, 1, H, W) in [-1, 1] to features (N, channels, H, W)."""
@@ -104,8 +106,8 @@ class SRResNet(nn.Module):
     def upsample(self, features: Tensor, image: Tensor) -> Tensor:
         """Features and the image they came from to (N, 1, 8H, 8W)."""
         enlarged: Tensor = self.last(self.enlarge(features))
-        if self.skip == "bilinear":
-            enlarged = enlarged + F.interpolate(image, scale_factor=self.scale, mode="bilinear", align_corners=False)
+        if self.skip != "none":
+            enlarged = enlarged + F.interpolate(image, scale_factor=self.scale, mode=self.skip, align_corners=False)
         return enlarged
 
     def forward(self, image: Tensor) -> Tensor:

@@ -64,7 +64,7 @@ def test_patchgan_sees_fine_detail_amplified() -> None:
     assert answers[8.0] > 2 * answers[0.0]
 
 
-@pytest.mark.parametrize("skip", ["none", "bilinear"])
+@pytest.mark.parametrize("skip", ["none", "bilinear", "bicubic"])
 def test_srresnet_enlarges_eightfold(skip: str) -> None:
     network = SRResNet(channels=4, blocks=1, skip=skip)  # type: ignore[arg-type]
     assert network(torch.randn(2, 1, 10, 12)).shape == (2, 1, 80, 96)
