@@ -18,7 +18,9 @@ def network(**changes: object) -> SRResNet:
     return SRResNet(**{"channels": 8, "blocks": 2, "norm": "batch", **changes}).eval()  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("kernel", "skip"), [(9, "bilinear"), (3, "none"), (1, "bicubic"), (13, "none"), (5, "bicubic")])
+@pytest.mark.parametrize(
+    ("kernel", "skip"), [(9, "bilinear"), (3, "none"), (1, "bicubic"), (13, "none"), (5, "bicubic")]
+)
 @pytest.mark.parametrize("tile", [2, 5, 16, 25, 64])
 def test_tiled_equals_untiled(kernel: int, skip: str, tile: int) -> None:
     GS = network(kernel=kernel, skip=skip)
