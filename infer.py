@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from ctsr.cli import run_cli
+from ctsr.cli import quoted, run_cli
 from ctsr.errors import UserError
 from ctsr.inference.checkpoint import load_sr
 from ctsr.inference.scan import Results, super_resolve_scan
@@ -41,20 +39,6 @@ def infer(cfg: DictConfig) -> Results:
     return results
 
 
-def quoted(arguments: Sequence[str]) -> list[str]:
-    """The command line with the values of path keys quoted, so that Hydra takes any real path as it is."""
-    return [_quoted(argument) for argument in arguments]
-
-
-def _quoted(argument: str) -> str:
-    key, equals, value = argument.partition("=")
-    if key not in PATHS or not equals:
-        return argument
-    # Inside quotes Hydra gives a meaning to a quote, to ${, and to backslashes before these or at the end.
-    escaped = re.sub(r"\\+(?='|\$\{|\Z)", lambda run: 2 * run[0], value).replace("'", "\\'").replace("${", "\\${")
-    return f"{key}='{escaped}'"
-
-
 @hydra.main(config_path="conf", config_name="infer", version_base=None)
 def main(cfg: DictConfig) -> None:
     """Hydra's entry."""
@@ -63,5 +47,5 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = quoted(sys.argv[1:])
+    sys.argv[1:] = quoted(sys.argv[1:], PATHS)
     sys.exit(run_cli(main))

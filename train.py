@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 import ctsr
 from ctsr.callbacks.panels import Panels
 from ctsr.callbacks.throughput import Throughput
-from ctsr.cli import run_cli
+from ctsr.cli import quoted, run_cli
 from ctsr.errors import UserError
 from ctsr.evaluation.held_out import measure
 from ctsr.evaluation.results import Row, means
@@ -36,6 +36,7 @@ from datamodules import MicroDataModule, ScansDataModule, UnpairedDataModule
 from lightning_modules import SRGAN, CycleGANSSIM
 from lightning_modules.gan import GAN
 
+PATHS = ("synth_ckpt", "resume", "data.clinical.root", "data.micro.root", "data.paired.root", "data.cache")
 QUIET = (  # what Lightning says of things that are meant
     ".*isinstance.treespec, LeafSpec.*",
     ".*does not have many workers.*",
@@ -268,4 +269,5 @@ def with_values(cfg: DictConfig, **values: Any) -> DictConfig:
 
 
 if __name__ == "__main__":
+    sys.argv[1:] = quoted(sys.argv[1:], PATHS, existing=True)
     sys.exit(run_cli(main))

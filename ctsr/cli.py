@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 
 from ctsr.errors import UserError
 
@@ -32,6 +33,26 @@ def run_cli(program: Callable[[], object]) -> int:
         print(f"error: {mistake}", file=sys.stderr)
         return MISTAKE
     return 0
+
+
+def quoted(arguments: Sequence[str], keys: Collection[str], existing: bool = False) -> list[str]:
+    """The command line with the values of path keys quoted, so that Hydra takes any real path as it is.
+
+    Args:
+        arguments: `key=value` and others.
+        keys: Those whose values are paths.
+        existing: Quote only what is there; other values, such as a sweep's list, keep their meaning.
+    """
+    return [_quoted(argument, keys, existing) for argument in arguments]
+
+
+def _quoted(argument: str, keys: Collection[str], existing: bool) -> str:
+    key, equals, value = argument.partition("=")
+    if key not in keys or not equals or (existing and not (value and Path(value).exists())):
+        return argument
+    # Inside quotes Hydra gives a meaning to a quote, to ${, and to backslashes before these or at the end.
+    escaped = re.sub(r"\\+(?='|\$\{|\Z)", lambda run: 2 * run[0], value).replace("'", "\\'").replace("${", "\\${")
+    return f"{key}='{escaped}'"
 
 
 def _mistake(error: BaseException) -> str | None:

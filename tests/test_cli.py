@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf.errors import ConfigAttributeError
 
-from ctsr.cli import run_cli
+from ctsr.cli import quoted, run_cli
 from ctsr.errors import UserError
 
 
@@ -26,6 +29,16 @@ def test_mistakes_become_one_line(error: Exception, line: str, capsys: pytest.Ca
 
     assert run_cli(program) == 2
     assert capsys.readouterr().err == f"{line}\n"
+
+
+def test_paths_that_exist_are_quoted_and_sweeps_kept(tmp_path: Path) -> None:
+    path = tmp_path / "loss.lambda1=0.1,loss.lambda2=0.2" / "it's.ckpt"
+    path.parent.mkdir()
+    path.touch()
+    arguments = quoted([f"synth_ckpt={path}", "resume=a,b", "seed=1,2"], {"synth_ckpt", "resume"}, existing=True)
+    first, *others = OverridesParser.create().parse_overrides(arguments)
+    assert first.value() == str(path)
+    assert [override.is_sweep_override() for override in others] == [True, True]
 
 
 def test_bugs_keep_their_traceback() -> None:
