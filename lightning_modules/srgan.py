@@ -14,10 +14,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, mse_loss
+from torch.nn.functional import mse_loss
 from torchmetrics import MetricCollection
 from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
 
+from ctsr.evaluation.baselines import bicubic
 from ctsr.imaging.pyramid import GaussianPyramid
 from ctsr.losses.adversarial import cross_entropy
 from ctsr.networks.frozen import Frozen
@@ -95,7 +96,7 @@ class SRGAN(GAN):
         """SSIM and PSNR of GS(ŷ) against x on [0, 1], and of bicubic enlargement beside it."""
         y, x = self.pair(batch)
         self.measures(to_unit(self.GS(y)), to_unit(x))
-        self.measures_bicubic(to_unit(bicubic(y)), to_unit(x))
+        self.measures_bicubic(to_unit(bicubic(y.float())), to_unit(x))
         self.log_dict(self.measures, on_epoch=True, prog_bar=True)
         self.log_dict(self.measures_bicubic, on_epoch=True)
 
@@ -103,18 +104,13 @@ class SRGAN(GAN):
     def panels(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         """Pairs as in training, and real clinical patches as in the paper's Fig. 4."""
         y, x = self.pair(batch)
-        panels = {"pairs": {"G1(f(x))": y, "bicubic": bicubic(y), "GS(G1(f(x)))": self.GS(y), "x": x}}
+        panels = {"pairs": {"G1(f(x))": y, "bicubic": bicubic(y.float()), "GS(G1(f(x)))": self.GS(y), "x": x}}
         if "clinical" in batch:
             real = batch["clinical"]
-            panels["clinical"] = {"clinical": real, "bicubic": bicubic(real), "GS": self.GS(real)}
+            panels["clinical"] = {"clinical": real, "bicubic": bicubic(real.float()), "GS": self.GS(real)}
         return panels
 
 
 def inner(image: Tensor, margin: int) -> Tensor:
     """(N, C, H, W) without a margin on each side."""
     return image[..., margin : image.shape[-2] - margin, margin : image.shape[-1] - margin]
-
-
-def bicubic(image: Tensor) -> Tensor:
-    """Interpolation x8, for comparison."""
-    return interpolate(image.float(), scale_factor=SRResNet.scale, mode="bicubic", align_corners=False)
