@@ -31,6 +31,7 @@ from ctsr.evaluation.held_out import measure
 from ctsr.evaluation.results import Row, means
 from ctsr.evaluation.summary import print_summary, write_summary
 from ctsr.imaging.intensity import Window
+from ctsr.imaging.pyramid import SCALE
 from ctsr.inference.checkpoint import load_g1
 from datamodules import MicroDataModule, ScansDataModule, UnpairedDataModule
 from lightning_modules import SRGAN, CycleGANSSIM
@@ -136,7 +137,7 @@ def build_module(cfg: DictConfig, data: ScansDataModule) -> GAN:
     module.facts = {
         "format": 1,
         "stage": cfg.stage,
-        "scale": 8,
+        "scale": SCALE,
         "networks": networks,
         **data.describe(),
         "versions": versions(),

@@ -19,10 +19,10 @@ from ctsr.data.patches import PatchDataset, PatchSource, StreamSampler
 from ctsr.data.prepared import PreparedCase, check_size, prepare_all
 from ctsr.data.settings import ClinicalSettings, MicroSettings
 from ctsr.errors import UserError
+from ctsr.imaging.pyramid import SCALE
 from ctsr.imaging.readers import probe
 from ctsr.phantom.cases import PhantomSettings, generate
 
-SCALE = 8
 SMALLEST_PATCH = 12
 VALIDATION_SEED = 1_000_000  # validation patches come from a stream that training never sees
 

@@ -19,6 +19,8 @@ class ClinicalSettings:
         window: HU that become -1 and +1 (READING 11).
         file_spacing: Voxel size in mm, one value or (z, y, x), for TIFF.
         padding_below: HU below which voxels are scanner padding.
+        series: Which series to take of a folder that holds several, see `ctsr.imaging.readers.read_volume`.
+        masks: Folder with a mask for each case instead of the lungs found by the program; None: find them.
     """
 
     domain: ClassVar[str] = "clinical"
@@ -28,6 +30,8 @@ class ClinicalSettings:
     window: Sequence[float] = (-1000.0, 100.0)
     file_spacing: FileSpacing = None
     padding_below: float | None = PADDING_BELOW_HU
+    series: str | None = None
+    masks: str | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class MicroSettings:
             0: not.
         percentiles: Greys inside the specimen, per volume, that become -1 and +1 (READING 11).
         file_spacing: Voxel size in mm, one value or (z, y, x), for TIFF.
+        series: Which series to take of a folder that holds several, see `ctsr.imaging.readers.read_volume`.
+        masks: Folder with a mask for each case instead of the specimen found by the program; None: find it.
     """
 
     domain: ClassVar[str] = "micro"
@@ -49,6 +55,8 @@ class MicroSettings:
     slab_mm: float = 0.0
     percentiles: Sequence[float] = (0.5, 99.5)
     file_spacing: FileSpacing = None
+    series: str | None = None
+    masks: str | None = None
 
 
 Settings = ClinicalSettings | MicroSettings

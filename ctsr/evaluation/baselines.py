@@ -11,7 +11,7 @@ import numpy.typing as npt
 from torch import Tensor
 from torch.nn import functional as F
 
-SCALE = 8
+from ctsr.imaging.pyramid import SCALE
 
 
 def nearest(lr: Tensor) -> Tensor:

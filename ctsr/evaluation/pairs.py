@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ctsr.errors import UserError
-from ctsr.evaluation.baselines import SCALE
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.orientation import canonical
+from ctsr.imaging.pyramid import SCALE
 from ctsr.imaging.readers import read_volume
 from ctsr.imaging.resample import resampled_affine
 from ctsr.imaging.volume import Volume

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ctsr.errors import UserError
+from ctsr.imaging.pyramid import SCALE
 from ctsr.imaging.resample import Plane, resample_plane, resampled_affine
 from ctsr.imaging.volume import Affine, Spacing, Volume, spacing_of
 
 Grid = Literal["input", "model"]
-SCALE = 8
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from torch.nn import functional as F
 
-from ctsr.inference.grid import SCALE
+from ctsr.imaging.pyramid import SCALE
 
 OUTLINED = [withStroke(linewidth=5, foreground="black")]  # seen on bright ground too
 

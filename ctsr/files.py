@@ -1,0 +1,49 @@
+"""Files that are whole or not there, locks between processes, and what a scan's bytes amount to."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A hidden path to write to, with the same ending; it becomes `path` when the block ends without an error.
+
+    Works for a file, and for a folder that does not exist yet. What a failed block wrote is removed.
+    """
+    partial = path.with_name(f".{os.getpid()}.partial.{path.name}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial)
+        else:
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock that other processes wait for; it ends with the process that holds it, however that ends."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file, or of the names and contents of all visible files below a folder."""
+    if path.is_file():
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    total = hashlib.sha256()
+    for file in sorted(file for file in path.rglob("*") if file.is_file()):
+        name = file.relative_to(path)
+        if not any(part.startswith(".") for part in name.parts) or name.name in (".zarray", ".zattrs", ".zgroup"):
+            total.update(f"{name}\0{content_hash(file)}\n".encode())
+    return total.hexdigest()
