@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import platform
-import re
 import sys
 import time
 import warnings
@@ -23,21 +22,26 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from omegaconf import DictConfig, OmegaConf
 
 import ctsr
+from ctsr.callbacks.curves import Curves
+from ctsr.callbacks.loggers import finish, log_config
 from ctsr.callbacks.panels import Panels
 from ctsr.callbacks.throughput import Throughput
 from ctsr.cli import quoted, run_cli
 from ctsr.errors import UserError
+from ctsr.evaluation.grey_maps import fit_clinical_map, fit_synthetic_map
 from ctsr.evaluation.held_out import measure
-from ctsr.evaluation.results import Row, means
+from ctsr.evaluation.results import Row, means, validation_name
 from ctsr.evaluation.summary import print_summary, write_summary
+from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
-from ctsr.imaging.pyramid import SCALE
+from ctsr.imaging.pyramid import SCALE, GaussianPyramid
 from ctsr.inference.checkpoint import load_g1
 from datamodules import MicroDataModule, ScansDataModule, UnpairedDataModule
 from lightning_modules import SRGAN, CycleGANSSIM
 from lightning_modules.gan import GAN
 
 PATHS = ("synth_ckpt", "resume", "data.clinical.root", "data.micro.root", "data.paired.root", "data.cache")
+GREY_MAP_PATCHES = 128
 QUIET = (  # what Lightning says of things that are meant
     ".*isinstance.treespec, LeafSpec.*",
     ".*does not have many workers.*",
@@ -77,10 +81,23 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         What `summary.json` holds.
     """
     check(cfg)
+    if cfg.prepare_only:
+        return prepare(cfg, folder)
     if cfg.stage != "all":
         return fit(cfg, folder)
     synth = fit(with_values(cfg, stage="synth"), folder / "synth")
     return fit(with_values(cfg, stage="sr", synth_ckpt=synth["checkpoint"]), folder)
+
+
+def prepare(cfg: DictConfig, folder: Path) -> dict[str, Any]:
+    """Prepares every case, and writes what there is to look at before a training."""
+    data = build_data(with_values(cfg, stage="synth") if cfg.stage == "all" else cfg)
+    data.prepare_data()
+    data.setup("fit")
+    folder.mkdir(parents=True, exist_ok=True)
+    data.write_report(folder / "data.html")
+    print(f"cases to look at: {folder / 'data.html'}")
+    return {"stage": "prepare", "cases": data.describe()["cases"]}
 
 
 def fit(cfg: DictConfig, folder: Path) -> dict[str, Any]:
@@ -95,6 +112,8 @@ def fit(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     if trainer.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
+        data.write_report(folder / "data.html")
+        log_config(trainer.loggers, plain(cfg) | {"versions": versions()})
     trainer.fit(module, datamodule=data, ckpt_path=cfg.resume, weights_only=True)
 
     summary: dict[str, Any] = {
@@ -112,6 +131,7 @@ def fit(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         summary["per_case"] = [row.to_dict() for row in rows]
         write_summary(summary, folder)
         print_summary(summary, folder)
+    finish(trainer.loggers)
     return summary
 
 
@@ -124,6 +144,10 @@ def build_data(cfg: DictConfig) -> ScansDataModule:
 def build_module(cfg: DictConfig, data: ScansDataModule) -> GAN:
     """The stage's LightningModule, which knows what to write into its checkpoints."""
     networks = plain(cfg.networks)
+    grey_maps = {}
+    if "clinical" in data.cases:
+        clinical, micro = data.cases["clinical"]["train"], data.cases["micro"]["train"]
+        grey_maps["clinical"] = fit_clinical_map(clinical, micro, GaussianPyramid())
     if cfg.stage == "synth":
         networks = {name: networks[name] for name in ("G1", "G2", "D1", "D2")}
         settings = plain(cfg.synth)
@@ -134,11 +158,16 @@ def build_module(cfg: DictConfig, data: ScansDataModule) -> GAN:
         networks = {"G1": meta["networks"]["G1"], "GS": networks["GS"], "DS": networks["DS"]}
         module = SRGAN(networks, plain(cfg.loss), plain(cfg.sr.optimizer), cfg.sr.margin)
         module.G1.net.load_state_dict(G1.state_dict())
+        grey_maps["synthetic"] = fit_synthetic_map(G1, data.train_slabs(GREY_MAP_PATCHES), module.f)
+        if "clinical" not in grey_maps:
+            grey_maps["clinical"] = GreyMap.from_dict(meta["grey_maps"]["clinical"])
+        module.grey_maps = grey_maps
     module.facts = {
         "format": 1,
         "stage": cfg.stage,
         "scale": SCALE,
         "networks": networks,
+        "grey_maps": {domain: grey_map.to_dict() for domain, grey_map in grey_maps.items()},
         **data.describe(),
         "versions": versions(),
         "config": OmegaConf.to_yaml(cfg, resolve=True),
@@ -161,6 +190,7 @@ def build_trainer(cfg: DictConfig, folder: Path) -> Trainer:
     callbacks: list[Any] = [
         ModelCheckpoint(folder / "checkpoints", filename="last", enable_version_counter=False),
         Panels(folder / "panels", **plain(cfg.panels)),
+        Curves(folder, cfg.panels.every),
         Throughput(),
     ]
     if settings["enable_progress_bar"]:
@@ -207,7 +237,8 @@ def evaluate(module: SRGAN, data: ScansDataModule, folder: Path) -> list[Row]:
         module.G1.cpu(),
         module.f.cpu(),
         Window(*data.keys["clinical"]["window"]),
-        data.cases,
+        module.grey_maps,
+        data.cases["micro"]["test"],
         data.paired_root,
         folder,
         cover=data.keys["micro"]["cover"],
@@ -217,10 +248,10 @@ def evaluate(module: SRGAN, data: ScansDataModule, folder: Path) -> list[Row]:
 def validation_rows(trainer: Trainer) -> list[dict[str, Any]]:
     """The last validation's figures, as rows of the summary."""
     return [
-        {"protocol": "validation", "method": method or "ours", "metric": metric, "value": float(value)}
+        {"protocol": "validation", "method": method, "metric": metric, "value": float(value)}
         for name, value in trainer.callback_metrics.items()
         if name.startswith("val/")
-        for method, metric in [re.fullmatch("val/(?:(bicubic)_)?(.+)", name).groups()]  # type: ignore[union-attr]
+        for metric, method in [validation_name(name)]
     ]
 
 
@@ -271,4 +302,6 @@ def with_values(cfg: DictConfig, **values: Any) -> DictConfig:
 
 if __name__ == "__main__":
     sys.argv[1:] = quoted(sys.argv[1:], PATHS, existing=True)
+    if {"--help", "-h"} & set(sys.argv) and not any(argument.startswith("stage=") for argument in sys.argv):
+        sys.argv.append("stage=all")  # help needs none, but Hydra composes the configuration first
     sys.exit(run_cli(main))

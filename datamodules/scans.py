@@ -12,10 +12,10 @@ import torch
 from lightning import LightningDataModule
 from monai.data import DataLoader
 from rich.console import Console
-from torch.utils.data import default_collate
+from torch import Tensor
 
 from ctsr.data.cases import Case, SlabSplit, find_cases, shared_cases, split_cases
-from ctsr.data.patches import PatchDataset, PatchSource, StreamSampler
+from ctsr.data.patches import PatchDataset, PatchSource, StreamSampler, as_it_is
 from ctsr.data.prepared import PreparedCase, check_size, prepare_all
 from ctsr.data.settings import ClinicalSettings, MicroSettings
 from ctsr.errors import UserError
@@ -186,6 +186,15 @@ class ScansDataModule(LightningDataModule):
             [self._source(domain, "val") for domain in self.cases], length, VALIDATION_SEED, augment=False
         )
 
+    def train_slabs(self, count: int) -> Tensor:
+        """The first training patches of µCT, (n, 1, patch, patch), as f() is applied to them."""
+        patches = self.train_dataset()
+        return patches.__getitems__(range(min(count, len(patches))))["slab"]
+
+    def probes(self, count: int) -> tuple[dict[str, Tensor], list[str]]:
+        """Fixed validation patches to look at, from as many cases as there are, and the names of their cases."""
+        return self.val_dataset().probes(count)
+
     def train_dataloader(self) -> DataLoader:
         """Batches of this process; the sampler follows the epoch."""
         dataset = self.train_dataset()
@@ -216,7 +225,7 @@ class ScansDataModule(LightningDataModule):
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
-            collate_fn=default_collate,
+            collate_fn=as_it_is,
             generator=torch.Generator(),  # its own, so that making an iterator draws nothing from the global one
         )
 

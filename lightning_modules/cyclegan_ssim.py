@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 from torchmetrics.image import StructuralSimilarityIndexMeasure
 
+from ctsr.callbacks.panels import Column
+from ctsr.evaluation.realism import Realism
 from ctsr.imaging.pyramid import GaussianPyramid
 from ctsr.losses.adversarial import least_squares
 from ctsr.losses.ssim import SSIMLoss
@@ -59,6 +61,7 @@ class CycleGANSSIM(GAN):
         self.pools = {"D1": ImagePool(pool_size, 2 * seed), "D2": ImagePool(pool_size, 2 * seed + 1)}
         self.ssim = StructuralSimilarityIndexMeasure(data_range=1.0)
         self.cycle_ssim = StructuralSimilarityIndexMeasure(data_range=1.0)
+        self.realism = Realism()
 
     def sides(self) -> tuple[Iterable[nn.Module], Iterable[nn.Module]]:
         """(G1, G2) and (D1, D2)."""
@@ -109,22 +112,43 @@ class CycleGANSSIM(GAN):
         return (self.trainer.global_step // 2) * self.trainer.world_size + self.trainer.global_rank
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """How much of f(x) G1 keeps, and how well G2 finds back: SSIM on [0, 1]."""
-        fx = self.f(batch["slab"])
+        """How much of f(x) G1 keeps, how well G2 finds back, and how near G1(f(X)) comes to Y."""
+        fx, y = self.f(batch["slab"]), batch["clinical"]
         fake_y = self.G1(fx)
         self.ssim(to_unit(fake_y), to_unit(fx))
         self.cycle_ssim(to_unit(self.G2(fake_y)), to_unit(fx))
         self.log("val/ssim_G1", self.ssim, on_epoch=True)
         self.log("val/ssim_cycle", self.cycle_ssim, on_epoch=True, prog_bar=True)
+        self.realism.update(fake_y.clamp(-1, 1), fx, y)  # clipped as y is
+
+    def on_validation_epoch_end(self) -> None:
+        """Distances of whole sets: of G1(f(X)) to Y, of f(X) to Y, and of one half of Y to the other."""
+        self.log_dict({f"val/{name}": value for name, value in self.realism.compute().items()}, sync_dist=True)
+        self.realism.reset()
 
     @torch.no_grad()
-    def panels(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-        """The paper's Fig. 3, and the way back."""
+    def panels(self, batch: dict[str, Tensor]) -> dict[str, list[Column]]:
+        """The paper's Fig. 3, and the way back, each with what was changed and what the cycle loses."""
         x, fx, y = batch["micro"], self.f(batch["slab"]), batch["clinical"]
         fake_y, fake_x = self.G1(fx), self.G2(y)
+        cycle_x, cycle_y = self.G2(fake_y), self.G1(fake_x)
         return {
-            "synthesis": {"x": x, "f(x)": fx, "G1(f(x))": fake_y, "G2(G1(f(x)))": self.G2(fake_y)},
-            "back": {"y": y, "G2(y)": fake_x, "G1(G2(y))": self.G1(fake_x)},
+            "synthesis": [
+                Column("x", x),
+                Column("f(x)", fx),
+                Column("G1(f(x))", fake_y),
+                Column("G1(f(x)) − f(x)", fake_y - fx, difference=True),
+                Column("G2(G1(f(x)))", cycle_x),
+                Column("G2(G1(f(x))) − f(x)", cycle_x - fx, difference=True),
+                Column("some other y", y),
+            ],
+            "back": [
+                Column("y", y),
+                Column("G2(y)", fake_x),
+                Column("G2(y) − y", fake_x - y, difference=True),
+                Column("G1(G2(y))", cycle_y),
+                Column("G1(G2(y)) − y", cycle_y - y, difference=True),
+            ],
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from ctsr.callbacks.panels import Column
+
 
 def linear_decay(step: int, total: float, start: float) -> float:
     """Factor of the learning rate: 1 until the share `start` of all batches, then linearly to 0 (CycleGAN)."""
@@ -53,8 +55,8 @@ class GAN(LightningModule):
         """The generators and the discriminators that are trained."""
         raise NotImplementedError
 
-    def panels(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-        """Pictures to look at: panel name -> column title -> images (N, 1, H, W) in [-1, 1]."""
+    def panels(self, batch: dict[str, Tensor]) -> dict[str, list[Column]]:
+        """Pictures to look at: panel name -> columns; a row for each patch of the batch."""
         raise NotImplementedError
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LambdaLR]]:

@@ -18,7 +18,9 @@ from torch.nn.functional import mse_loss
 from torchmetrics import MetricCollection
 from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
 
+from ctsr.callbacks.panels import Column
 from ctsr.evaluation.baselines import bicubic
+from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.pyramid import GaussianPyramid
 from ctsr.losses.adversarial import cross_entropy
 from ctsr.networks.frozen import Frozen
@@ -37,6 +39,10 @@ class SRGAN(GAN):
         optimizer: See `GAN`.
         margin: Pixels of ŷ (and 8 times as many of x) cut off on each side of a pair before GS sees it. Near the border
             of a patch f() and G1 see reflected data, which no scan has.
+
+    Attributes:
+        grey_maps: Greys of "synthetic" (ŷ) and "clinical" (y) images to those of f(x), for the interpolation beside
+            which GS is judged.
     """
 
     def __init__(
@@ -48,11 +54,14 @@ class SRGAN(GAN):
         self.G1 = Frozen(ResNetGenerator(**networks["G1"]))
         self.GS, self.DS = SRResNet(**networks["GS"]), SRDiscriminator(**networks["DS"])
         self.loss, self.margin = dict(loss), margin
+        self.grey_maps = {"synthetic": GreyMap.identity(), "clinical": GreyMap.identity()}
         measures = MetricCollection(
             {"ssim": StructuralSimilarityIndexMeasure(data_range=1.0), "psnr": PeakSignalNoiseRatio(data_range=1.0)}
         )
-        self.measures = measures.clone(prefix="val/")
-        self.measures_bicubic = measures.clone(prefix="val/bicubic_")
+        self.measures = nn.ModuleDict(
+            {"ours": measures.clone(prefix="val/")}
+            | {name: measures.clone(prefix=f"val/{name}_") for name in ("bicubic", "bicubic_mapped")}
+        )
 
     def sides(self) -> tuple[Iterable[nn.Module], Iterable[nn.Module]]:
         """(GS,) and (DS,)."""
@@ -93,21 +102,46 @@ class SRGAN(GAN):
         return bool(self.loss["lambda_adv"]) and done >= self.loss["warmup"] * self.trainer.estimated_stepping_batches
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """SSIM and PSNR of GS(ŷ) against x on [0, 1], and of bicubic enlargement beside it."""
+        """SSIM and PSNR of GS(ŷ) against x on [0, 1], beside bicubic enlargement, as it is and of mapped greys."""
         y, x = self.pair(batch)
-        self.measures(to_unit(self.GS(y)), to_unit(x))
-        self.measures_bicubic(to_unit(bicubic(y.float())), to_unit(x))
-        self.log_dict(self.measures, on_epoch=True, prog_bar=True)
-        self.log_dict(self.measures_bicubic, on_epoch=True)
+        images = {
+            "ours": self.GS(y),
+            "bicubic": bicubic(y.float()),
+            "bicubic_mapped": bicubic(self.mapped(y, "synthetic")),
+        }
+        for method, image in images.items():
+            measures = self.measures[method]
+            measures(to_unit(image), to_unit(x))
+            self.log_dict(measures, on_epoch=True, prog_bar=method == "ours")  # type: ignore[arg-type]
+
+    def mapped(self, y: Tensor, domain: str) -> Tensor:
+        """Clinical images, real or made by G1, with their greys mapped to those of f(x)."""
+        return torch.from_numpy(self.grey_maps[domain].apply(y.float().cpu().numpy())).to(y.device)
 
     @torch.no_grad()
-    def panels(self, batch: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    def panels(self, batch: dict[str, Tensor]) -> dict[str, list[Column]]:
         """Pairs as in training, and real clinical patches as in the paper's Fig. 4."""
         y, x = self.pair(batch)
-        panels = {"pairs": {"G1(f(x))": y, "bicubic": bicubic(y.float()), "GS(G1(f(x)))": self.GS(y), "x": x}}
+        made = self.GS(y)
+        panels = {
+            "pairs": [
+                Column("G1(f(x))", y),
+                Column("bicubic, greys mapped", bicubic(self.mapped(y, "synthetic"))),
+                Column("GS(G1(f(x)))", made),
+                Column("x", x),
+                Column("GS(G1(f(x))) − x", made - x, difference=True),
+            ]
+        }
         if "clinical" in batch:
             real = batch["clinical"]
-            panels["clinical"] = {"clinical": real, "bicubic": bicubic(real.float()), "GS": self.GS(real)}
+            enlarged = self.GS(real)
+            change = self.f(enlarged.float()) - self.mapped(real, "clinical")
+            panels["clinical"] = [
+                Column("clinical y", real),
+                Column("bicubic", bicubic(real.float())),
+                Column("GS(y)", enlarged),
+                Column("f(GS(y)) − y, mapped", change, difference=True),
+            ]
         return panels
 
 

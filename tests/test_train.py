@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,10 +15,14 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from PIL import Image
 
+from tests import wandb_file
 from tests.conftest import REPOSITORY
 
+MISSING = object()
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -36,7 +41,7 @@ def test_run_folder_is_complete(smoke_run: Path) -> None:
             rows = list(csv.DictReader(stream))
         assert {f"train/{term}" for term in terms} | {"lr_G", "lr_D", "patches_per_s"} <= set(rows[0])
         assert len([row for row in rows if row["patches_per_s"]]) == config[config["stage"]]["epochs"] * 2
-        for picture in sorted((folder / "panels").glob("*.png")):
+        for picture in [folder / "curves.png", *sorted((folder / "panels").glob("*.png"))]:
             assert np.asarray(Image.open(picture).convert("L")).std() > 10, f"{picture} is blank"
     assert {path.name for path in (smoke_run / "panels").iterdir()} == {
         f"{name}_epoch_000{epoch}.png" for name in ("pairs", "clinical") for epoch in (1, 2)
@@ -53,9 +58,44 @@ def test_summary_names_protocol_method_metric_and_next_command(smoke_run: Path) 
         for method in ("nearest", "bicubic", "bicubic_mapped", "ours"):
             assert {(protocol, method, m) for m in ("ssim", "psnr", "ssim_312um", "grad_corr")} <= found
         assert (protocol, "ours", "grid_peak") in found
+    assert {("validation", method, "psnr") for method in ("bicubic", "bicubic_mapped", "ours")} <= found
+    synth = json.loads((smoke_run / "synth/summary.json").read_text())["rows"]
+    assert {(row["method"], row["metric"]) for row in synth} >= {
+        *(("ours", metric) for metric in ("ssim_G1", "ssim_cycle", "swd", "greys", "spectrum_db")),
+        *((method, "swd") for method in ("fx", "real")),
+    }
     screen = (smoke_run / "screen.txt").read_text()
     assert "python train.py stage=sr synth_ckpt=outputs/smoke/synth/checkpoints/last.ckpt" in screen
     assert "python infer.py ckpt=outputs/smoke/checkpoints/last.ckpt input=" in screen
+
+
+def test_help_tells_a_newcomer_what_to_type(command: Command, tmp_path: Path) -> None:
+    done = command("train.py", "--help", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) < 60
+    assert max(len(line) for line in lines) <= 118
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        cfg = compose("train", ["stage=all", "data=volumes", "hardware=cpu", "logger=csv"])
+    keys = set(re.findall(r"([a-z_A-Z][\w.]*)=", done.stdout)) - {"key", "hydra.run.dir"}
+    assert {"stage", "synth_ckpt", "data.clinical.root", "loss.lambda1", "trainer.devices", "logger"} <= keys
+    groups = {"stage", "experiment", "data", "hardware", "logger"}
+    assert not [key for key in keys - groups if OmegaConf.select(cfg, key, default=MISSING) is MISSING]
+    defaults = dict(re.findall(r"([a-z_A-Z][\w.]*)=([\d.]+)(?=\s)", done.stdout.partition("Examples")[0]))
+    del defaults["trainer.devices"]  # an example
+    assert len(defaults) > 5
+    for key, value in defaults.items():
+        assert float(OmegaConf.select(cfg, key)) == float(value), key
+
+
+def test_prepare_only_stops_with_a_page_to_look_at(smoke_run: Path, workplace: Path, command: Command) -> None:
+    done = command(
+        *("train.py", "stage=all", "experiment=smoke", "prepare_only=true", "hydra.run.dir=outputs/prepared"),
+        cwd=workplace,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (workplace / "outputs/prepared").iterdir()] == ["data.html"]
+    assert "outputs/prepared/data.html" in done.stdout
 
 
 def test_splits_are_recorded_and_disjoint(smoke_run: Path) -> None:
@@ -70,6 +110,11 @@ def test_checkpoint_tells_what_it_is_and_holds_the_g1_of_synth(smoke_run: Path) 
     sr = torch.load(smoke_run / "checkpoints/last.ckpt", weights_only=True)
     assert (synth["ctsr"]["stage"], sr["ctsr"]["stage"]) == ("synth", "sr")
     assert sr["ctsr"]["windows"]["clinical"] == [-1000.0, 100.0]
+    assert set(sr["ctsr"]["grey_maps"]) == {"clinical", "synthetic"}
+    for plain in sr["ctsr"]["grey_maps"].values():
+        assert np.all(np.diff(plain["knots"]) > 0)
+        assert np.all(np.diff(plain["values"]) >= 0), "a grey map keeps the order of greys"
+    assert synth["ctsr"]["grey_maps"]["clinical"] == sr["ctsr"]["grey_maps"]["clinical"]
     assert sr["ctsr"]["spacing"]["clinical"] == pytest.approx([0.625, 0.625])
     assert yaml.safe_load(sr["ctsr"]["config"])["stage"] == "sr"
     weights = {name.removeprefix("G1."): value for name, value in synth["state_dict"].items() if name.startswith("G1.")}
@@ -164,7 +209,19 @@ def test_resume_goes_on_after_the_last_epoch(smoke_run: Path, workplace: Path, c
         rows = list(csv.DictReader(stream))
     assert {row["epoch"] for row in rows} == {"2"}, "two epochs were done before"
     assert [int(row["step"]) for row in rows if row["lr_G"]] == [4, 5]
-    assert list((workplace / "outputs/resumed/wandb").glob("offline-run-*/*.wandb")), "W&B ran beside the CSV, offline"
+    (offline,) = (workplace / "outputs/resumed/wandb").glob("offline-run-*/*.wandb")
+    logged = wandb_file.history(offline)
+    for name in ("train/D1", "train/ssim_x", "val/ssim_G1", "val/swd", "val/fx_swd", "lr_G"):
+        in_csv = [(int(row["step"]), float(row[name])) for row in rows if row[name]]
+        in_wandb = [(row["batch"], row[name]) for row in logged if name in row]
+        assert in_wandb == [(step, pytest.approx(value)) for step, value in in_csv], name
+        assert in_csv, name
+    config = wandb_file.config(offline)
+    assert config["stage"] == "synth"
+    assert config["loss"]["lambda1"] == 0.5
+    assert config["versions"]["ctsr"]
+    pictures = {Path(name).parent.name for row in logged for name in row.get("panels/synthesis/filenames", [])}
+    assert pictures == {"panels"}
 
 
 def test_two_processes_train_like_one(smoke_run: Path, workplace: Path) -> None:

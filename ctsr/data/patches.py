@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from itertools import zip_longest
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from monai.data import Dataset, set_track_meta
-from monai.transforms import Compose, MapTransform, RandFlipd, Randomizable, RandRotate90d
+from monai.data import Dataset
 from torch import Tensor
 from torch.utils.data import Sampler
 
 from ctsr.data.prepared import PreparedCase
 from ctsr.errors import UserError
+
+warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # mapped cases are meant not to be
 
 
 def patch_grid(mask: npt.NDArray[np.bool_], size: int, cover: float) -> npt.NDArray[np.int32]:
@@ -42,38 +44,6 @@ def patch_grid(mask: npt.NDArray[np.bool_], size: int, cover: float) -> npt.NDAr
     return np.concatenate(corners).astype(np.int32) if corners else np.empty((0, 3), np.int32)
 
 
-class RandPatchd(Randomizable, MapTransform):
-    """Crops the same random square out of each of a case's arrays, where its mask covers the square.
-
-    Args:
-        names: Item to make -> attribute of `PreparedCase` to crop it from.
-        size: Side of the patch in pixels.
-        cover: Least share of the patch inside the mask.
-    """
-
-    def __init__(self, names: Mapping[str, str], size: int, cover: float) -> None:
-        super().__init__(list(names))
-        self.names, self.size, self.cover = dict(names), size, cover
-
-    def __call__(self, data: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Maps {"case": PreparedCase, "corners": grid} to {name: (1, size, size) float32 in [-1, 1]}."""
-        case, corners, size = data["case"], data["corners"], self.size
-        z, y, x = (int(v) for v in corners[self.R.randint(len(corners))])
-        step = max(size // 8, 1)
-        height, width = case.mask.shape[1:]
-        near = (
-            min(y + self.R.randint(step), height - size),
-            min(x + self.R.randint(step), width - size),
-        )
-        if case.mask[z, near[0] : near[0] + size, near[1] : near[1] + size].mean() >= self.cover:
-            y, x = near  # off the grid, and still inside
-        window = np.s_[z, y : y + size, x : x + size]
-        return {
-            name: torch.from_numpy(getattr(case, source)[window].astype(np.float32)[None])
-            for name, source in self.names.items()
-        }
-
-
 @dataclass(frozen=True)
 class PatchSource:
     """Patches of one domain.
@@ -95,13 +65,14 @@ class PatchDataset(Dataset):
     """Patches drawn from several domains side by side; item n is number n % length of epoch n // length.
 
     An item depends on (seed, epoch, index) alone. The endless numbering carries the epoch into loader workers, which
-    never see a change of the dataset's attributes.
+    never see a change of the dataset's attributes. A loader fetches whole batches, to be collated by `as_it_is`: each
+    patch is cut, turned and converted straight into its place.
 
     Args:
         sources: One for each domain.
         length: Patches in an epoch.
         seed: Seed of all draws.
-        augment: Flip and turn by quarters.
+        augment: Flip and turn by quarters: each of the eight ways a square lies has the same chance.
 
     Raises:
         UserError: A case has no place for a patch inside its mask.
@@ -109,39 +80,78 @@ class PatchDataset(Dataset):
 
     def __init__(self, sources: Sequence[PatchSource], length: int, seed: int, augment: bool = True) -> None:
         super().__init__(data=list(sources))
-        self.length, self.seed = length, seed
+        self.length, self.seed, self.augment = length, seed, augment
         self.corners = [[_corners(case, source) for case in source.cases] for source in sources]
-        self.transforms = [
-            Compose(
-                [
-                    RandPatchd(source.names, source.size, source.cover),
-                    *(
-                        [
-                            RandFlipd(list(source.names), prob=0.5, spatial_axis=0),
-                            RandRotate90d(list(source.names), prob=0.75, max_k=3),
-                        ]
-                        if augment
-                        else []
-                    ),
-                ]
-            )
-            for source in sources
-        ]
 
     def __len__(self) -> int:
         return self.length
 
-    def _transform(self, index: int) -> dict[str, Tensor]:
-        set_track_meta(False)  # a patch needs no geometry, and plain tensors are an order of magnitude faster
-        epoch, position = divmod(index, self.length)
-        item: dict[str, Tensor] = {}
+    def __getitem__(self, index: int) -> dict[str, Tensor]:  # type: ignore[override]
+        return {name: patches[0] for name, patches in self.__getitems__([index]).items()}
+
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """A batch: name -> (N, 1, size, size) float32 in [-1, 1]."""
+        batch: dict[str, Tensor] = {}
         for domain, source in enumerate(self.data):
-            chosen = int(_order(self.seed, epoch, domain, self.length)[position]) % len(source.cases)
-            seed = np.random.SeedSequence((self.seed, epoch, position, domain)).generate_state(1)[0]
-            transform = self.transforms[domain].set_random_state(seed=int(seed))
-            drawn = transform({"case": source.cases[chosen], "corners": self.corners[domain][chosen]})
-            item |= {name: drawn[name].contiguous() for name in source.names}
-        return item
+            patches = {name: torch.empty(len(indices), 1, source.size, source.size) for name in source.names}
+            for place, index in enumerate(indices):
+                self._cut(domain, *divmod(index, self.length), {name: patches[name][place, 0] for name in patches})
+            batch |= patches
+        return batch
+
+    def probes(self, count: int) -> tuple[dict[str, Tensor], list[str]]:
+        """The first patches of epoch 0 in which the cases of the first domain take turns.
+
+        Returns:
+            At most `count` patches as a batch, and the names of the cases of each.
+        """
+        by_case: dict[int, list[int]] = {}
+        for position in range(self.length):
+            by_case.setdefault(self._case(0, 0, position), []).append(position)
+        turns = [position for turn in zip_longest(*by_case.values()) for position in turn if position is not None]
+        chosen = turns[:count]
+        names = [
+            "\n".join(source.cases[self._case(0, domain, position)].name for domain, source in enumerate(self.data))
+            for position in chosen
+        ]
+        return self.__getitems__(chosen), names
+
+    def _case(self, epoch: int, domain: int, position: int) -> int:
+        """Which case of a domain a patch comes from."""
+        return int(_order(self.seed, epoch, domain, self.length)[position]) % len(self.data[domain].cases)
+
+    def _cut(self, domain: int, epoch: int, position: int, patches: Mapping[str, Tensor]) -> None:
+        """Fills in one patch: the same random square out of each of a case's arrays, where its mask covers it."""
+        source: PatchSource = self.data[domain]
+        chosen = self._case(epoch, domain, position)
+        case, corners, size = source.cases[chosen], self.corners[domain][chosen], source.size
+        corner, down, right, way = _draws(self.seed, epoch, domain, self.length)[position]
+        z, y, x = (int(v) for v in corners[int(corner * len(corners))])
+        step, (height, width) = max(size // 8, 1), case.mask.shape[1:]
+        near = min(y + int(down * step), height - size), min(x + int(right * step), width - size)
+        inside = np.count_nonzero(case.mask[z, near[0] : near[0] + size, near[1] : near[1] + size])
+        if inside >= source.cover * size * size:
+            y, x = near  # off the grid, and still inside
+        for name, patch in patches.items():
+            square = getattr(case, source.names[name])[z, y : y + size, x : x + size]
+            _turn(square, int(8 * way) if self.augment else 0, patch)
+
+
+def as_it_is(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What a loader does with the batches that `PatchDataset` gives."""
+    return batch
+
+
+def _turn(square: npt.NDArray[np.float16], way: int, patch: Tensor) -> None:
+    """Writes a square, lying in one of eight ways, into a float32 patch."""
+    halves = torch.from_numpy(square)  # torch converts them three times as fast as NumPy
+    if way == 0:
+        patch.copy_(halves)
+        return
+    values, target = halves.float().numpy(), patch.numpy()
+    target = target[::-1] if way & 1 else target
+    target = target[:, ::-1] if way & 2 else target
+    target[:] = values.T if way & 4 else values
 
 
 def _corners(case: PreparedCase, source: PatchSource) -> npt.NDArray[np.int32]:
@@ -156,8 +166,14 @@ def _corners(case: PreparedCase, source: PatchSource) -> npt.NDArray[np.int32]:
 
 @lru_cache(maxsize=8)
 def _order(seed: int, epoch: int, domain: int, length: int) -> npt.NDArray[np.int64]:
-    """A shuffle of an epoch, so that each case gets its share and domains meet in changing pairs."""
+    """A shuffle of an epoch's numbers, so that each case gets its share and domains meet in changing pairs."""
     return np.random.default_rng((seed, epoch, domain)).permutation(length)
+
+
+@lru_cache(maxsize=8)
+def _draws(seed: int, epoch: int, domain: int, length: int) -> npt.NDArray[np.float64]:
+    """Four even draws from [0, 1) for each patch of an epoch: corner, shift down and right, way it lies."""
+    return np.random.default_rng((seed, epoch, domain, 1)).random((length, 4))
 
 
 class StreamSampler(Sampler[int]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,10 +14,11 @@ from matplotlib.patheffects import withStroke
 from scipy.ndimage import uniform_filter
 from torch import nn
 
-from ctsr.evaluation.baselines import GreyMap
 from ctsr.evaluation.metrics import ssim
 from ctsr.evaluation.pairs import Pair
 from ctsr.evaluation.protocols import OURS, chosen_slices, enlarged, to_unit
+from ctsr.files import replacing
+from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
 from ctsr.phantom.labels import Label
 
@@ -69,9 +69,8 @@ def paired_figure(
                 axis.set_xlabel(f"SSIM {ssim(image, truth):.2f}", fontsize=8)
         row[0].set_ylabel(f"{name}: {pair.name}, slice {clinical_z}", fontsize=9)
         _scale_bar(row[-1], size, pair.pixel_mm)
-    partial = path.with_name(f"{path.name}.partial")
-    figure.savefig(partial, format="png")
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png")
 
 
 def _fullest(

@@ -7,16 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ctsr.data.prepared import PreparedCase
-from ctsr.errors import UserError
-from ctsr.evaluation.baselines import GreyMap
-from ctsr.evaluation.protocols import Downsample, Image, case_tiles, synthesized
-from ctsr.evaluation.tiles import Tile, spread
+from ctsr.evaluation.protocols import Downsample, Image
+from ctsr.evaluation.tiles import spread
+from ctsr.imaging.grey_map import GreyMap
+
+ENOUGH = 5_000_000
 
 
-def fit_paired_map(
+def fit_clinical_map(
     clinical: Sequence[PreparedCase], micro: Sequence[PreparedCase], f: Downsample, slices: int = 8
 ) -> GreyMap:
     """Clinical greys inside the lung to greys of f(x) inside the specimen.
@@ -29,43 +30,36 @@ def fit_paired_map(
     """
     source = [case.image[z][case.mask[z]] for case in clinical for z in spread(case.slices, slices)]
     target = [_downsampled(case, z, f) for case in micro for z in spread(case.slices, slices)]
-    return GreyMap.fit(np.concatenate(source), np.concatenate(target))
+    return GreyMap.fit(_some(source), _some(target))
 
 
-def fit_synthetic_map(
-    G1: nn.Module, micro: Sequence[PreparedCase], f: Downsample, tile: int = 256, cover: float = 0.8, slices: int = 4
-) -> GreyMap:
+@torch.no_grad()
+def fit_synthetic_map(G1: nn.Module, slabs: Tensor, f: Downsample, margin: int = 3) -> GreyMap:
     """Greys of G1(f(x)) to those of f(x).
 
     Args:
-        G1: Synthesizing generator.
-        micro: Training cases.
+        G1: Synthesizing generator, on the CPU and in eval mode.
+        slabs: (N, 1, H, W) patches of training cases.
         f: Downsampling by 8, on the CPU.
-        tile: Side of a tile in micro-CT pixels, as in the protocol.
-        cover: Least share of a tile inside the specimen.
-        slices: Slices used of each case, evenly spread.
-
-    Raises:
-        UserError: If no training case has a tile.
+        margin: Pixels of f(x) left out on each side, where f() and G1 see reflected data.
     """
-    places = [(case, z, place) for case in micro for z, place in case_tiles(case, tile, cover, slices)]
-    if not places:
-        raise UserError(f"no {tile}-pixel tile lies inside the specimen of a training case; choose a smaller tile")
-    source = [synthesized(G1, f, case, z, place) for case, z, place in places]
-    target = [_f(case.slab[z][place], f) for case, z, place in places]
-    return GreyMap.fit(np.concatenate(source, axis=None), np.concatenate(target, axis=None))
+    fx = f(slabs)
+    made = G1(fx).clamp(-1.0, 1.0)
+    inner = (..., slice(margin, fx.shape[-2] - margin), slice(margin, fx.shape[-1] - margin))
+    return GreyMap.fit(made[inner].numpy(), fx[inner].numpy())
 
 
 def _downsampled(case: PreparedCase, z: int, f: Downsample) -> Image:
     """Greys of f(slab) whose 8x8 pixels all lie inside the specimen."""
-    whole: Tile = (slice(None), slice(None))
-    image = _f(case.slab[z][whole], f)
+    slab = torch.from_numpy(case.slab[z].astype(np.float32))
+    image = f(slab[None, None])[0, 0].numpy()
     height, width = image.shape
     inside = case.mask[z].reshape(height, 8, width, 8).all(axis=(1, 3))
     greys: Image = image[inside]
     return greys
 
 
-def _f(image: npt.NDArray[np.floating], f: Downsample) -> Image:
-    down: Image = f(torch.from_numpy(image.astype(np.float32))[None, None])[0, 0].numpy()
-    return down
+def _some(greys: list[npt.NDArray[np.floating]]) -> npt.NDArray[np.floating]:
+    """All of them together, thinned out to what settles a quantile."""
+    together = np.concatenate(greys)
+    return together[:: max(1, together.size // ENOUGH)]

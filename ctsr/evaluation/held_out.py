@@ -9,10 +9,10 @@ from torch import nn
 
 from ctsr.data.prepared import PreparedCase
 from ctsr.evaluation.figures import paired_figure
-from ctsr.evaluation.grey_maps import fit_paired_map, fit_synthetic_map
 from ctsr.evaluation.pairs import find_pairs, load_pair
 from ctsr.evaluation.protocols import Downsample, paired, synthetic
 from ctsr.evaluation.results import Row, write_csv
+from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
 
 
@@ -21,7 +21,8 @@ def measure(
     G1: nn.Module,
     f: Downsample,
     window: Window,
-    cases: Mapping[str, Mapping[str, Sequence[PreparedCase]]],
+    grey_maps: Mapping[str, GreyMap],
+    held_out: Sequence[PreparedCase],
     paired_root: Path | None,
     folder: Path,
     tile: int = 256,
@@ -34,7 +35,9 @@ def measure(
         G1: Synthesizing generator.
         f: Downsampling by 8, on the CPU.
         window: Clinical window of the network.
-        cases: domain -> part -> prepared cases; grey maps are fitted on "train", "test" is measured.
+        grey_maps: Greys of "clinical" and "synthetic" images to those of f(x), fitted on training cases; without the
+            first, pairs are not measured.
+        held_out: µCT cases that no stage was trained on.
         paired_root: Folder of lungs seen by both scanners; None without.
         folder: Where the files go.
         tile: Side of a tile in µCT pixels.
@@ -43,16 +46,13 @@ def measure(
     Returns:
         One row for each case, protocol, method and metric; none where nothing was held out.
     """
-    training = {domain: parts["train"] for domain, parts in cases.items()}
     rows: list[Row] = []
-    if paired_root is not None and "clinical" in training:
+    if paired_root is not None and "clinical" in grey_maps:
         pairs = [load_pair(path) for path in find_pairs(paired_root)]
-        grey_map = fit_paired_map(training["clinical"], training["micro"], f)
-        rows += paired(GS, pairs, window, grey_map, tile, cover)
-        paired_figure(GS, pairs, window, grey_map, folder / "paired.png")
-    if held_out := cases["micro"]["test"]:
-        grey_map = fit_synthetic_map(G1, training["micro"], f, tile, cover)
-        rows += synthetic(GS, G1, held_out, f, grey_map, tile, cover)
+        rows += paired(GS, pairs, window, grey_maps["clinical"], tile, cover)
+        paired_figure(GS, pairs, window, grey_maps["clinical"], folder / "paired.png")
+    if held_out:
+        rows += synthetic(GS, G1, held_out, f, grey_maps["synthetic"], tile, cover)
     if rows:
         write_csv(rows, folder / "evaluation.csv")
     return rows

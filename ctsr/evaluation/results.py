@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
-import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+
+from ctsr.files import replacing
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,19 @@ def markdown(rows: Sequence[Row]) -> str:
 
 def write_csv(rows: Iterable[Row], path: Path) -> None:
     """Write every row, per case, to a CSV file; it appears whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w", newline="") as stream:
+    with replacing(path) as partial, partial.open("w", newline="") as stream:
         table = csv.writer(stream)
         table.writerow(["protocol", "case", "method", "metric", "value"])
         table.writerows([row.protocol, row.case or "", row.method, row.metric, row.value] for row in rows)
-    os.replace(partial, path)
+
+
+def validation_name(name: str) -> tuple[str, str]:
+    """Metric and method of a figure logged during training: "val/ssim" is ours, "val/bicubic_ssim" another's.
+
+    The methods that may stand before a metric: bicubic, bicubic_mapped; fx (f(x) as it is, without G1) and real (one
+    half of the real images against the other: what a distance between equal sets amounts to by chance).
+    """
+    match = re.fullmatch(r"val/(?:(bicubic_mapped|bicubic|fx|real)_)?(.+)", name)
+    if match is None:
+        raise ValueError(f"{name} is no figure of a validation")
+    return match[2], match[1] or "ours"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ctsr.files import replacing
+
 
 def write_summary(summary: Mapping[str, Any], folder: Path) -> None:
     """Writes `folder/summary.json`, whole or not at all."""
-    partial = folder / "summary.json.partial"
-    partial.write_text(json.dumps(summary, indent=2) + "\n")
-    os.replace(partial, folder / "summary.json")
+    with replacing(folder / "summary.json") as partial:
+        partial.write_text(json.dumps(summary, indent=2) + "\n")
 
 
 def print_summary(summary: Mapping[str, Any], folder: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from monai.data import DataLoader
 
-from ctsr.data.patches import PatchDataset, PatchSource, StreamSampler, patch_grid
+from ctsr.data.patches import PatchDataset, PatchSource, StreamSampler, as_it_is, patch_grid
 from ctsr.data.prepared import PreparedCase
 from ctsr.errors import UserError
 from ctsr.imaging.intensity import Window
@@ -81,7 +81,7 @@ def test_workers_draw_the_same(cases: list[PreparedCase], workers: int) -> None:
     dataset = make_dataset(cases)
     sampler = StreamSampler(len(dataset), 4)
     sampler.set_epoch(3)
-    loader = DataLoader(dataset, batch_size=4, sampler=sampler, num_workers=workers)
+    loader = DataLoader(dataset, batch_size=4, sampler=sampler, num_workers=workers, collate_fn=as_it_is)
     for batch, numbers in zip(islice(loader, 3), np.arange(72, 84).reshape(3, 4), strict=True):
         for name in ("micro", "slab", "clinical"):
             assert torch.equal(batch[name], torch.stack([dataset[int(n)][name] for n in numbers]))
@@ -143,3 +143,17 @@ def test_errors_name_key_and_numbers(cases: list[PreparedCase]) -> None:
         StreamSampler(4, 8)
     with pytest.raises(UserError, match="case0: no 60x60 patch lies 80% inside the micro mask"):
         PatchDataset([PatchSource(cases, {"micro": "image"}, 60, 0.8)], 8, 0)
+
+
+def test_probes_take_turns_among_the_cases_and_tell_their_names(cases: list[PreparedCase]) -> None:
+    dataset = make_dataset(cases, augment=False)
+    batch, names = dataset.probes(6)
+    again, _ = dataset.probes(6)
+    assert batch["micro"].shape == (6, 1, 16, 16)
+    assert torch.equal(batch["micro"], again["micro"])
+    told = [name.split("\n") for name in names]
+    assert {micro for micro, _ in told[:3]} == {micro for micro, _ in told[3:]} == {"case0", "case1", "case2"}
+    by_name = {case.name: case for case in cases}
+    for micro, clinical, row in zip(batch["micro"], batch["clinical"], told, strict=True):
+        assert find(by_name[row[0]], micro) is not None
+        assert find(by_name[row[1]], clinical) is not None

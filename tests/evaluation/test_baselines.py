@@ -7,7 +7,8 @@ import json
 import numpy as np
 import torch
 
-from ctsr.evaluation.baselines import GreyMap, bicubic, nearest
+from ctsr.evaluation.baselines import bicubic, nearest
+from ctsr.imaging.grey_map import GreyMap
 
 
 def test_nearest_makes_blocks() -> None:

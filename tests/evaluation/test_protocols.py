@@ -17,13 +17,13 @@ from torch.nn import functional
 
 from ctsr.data.prepared import PreparedCase
 from ctsr.errors import UserError
-from ctsr.evaluation.baselines import GreyMap
 from ctsr.evaluation.figures import paired_figure
-from ctsr.evaluation.grey_maps import fit_paired_map, fit_synthetic_map
+from ctsr.evaluation.grey_maps import fit_clinical_map, fit_synthetic_map
 from ctsr.evaluation.pairs import find_pairs, load_pair
 from ctsr.evaluation.protocols import chosen_slices, enlarged, evaluating, paired, synthetic
 from ctsr.evaluation.results import Row
 from ctsr.evaluation.tiles import spread, tiles_inside
+from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.pyramid import GaussianPyramid
 
@@ -177,11 +177,12 @@ def test_maps_undo_a_change_of_greys(tmp_path: Path) -> None:
             return 0.5 * image - 0.2
 
     f = GaussianPyramid()
-    fitted = fit_synthetic_map(Darker(), [micro_case(tmp_path / "train")], f, tile=128)
+    slabs = torch.from_numpy(micro_case(tmp_path / "train").slab[:2, None, :128, :128].astype(np.float32))
+    fitted = fit_synthetic_map(Darker(), slabs, f)
     greys = np.linspace(-0.5, 0.5, 9)
     assert np.abs(fitted.apply(0.5 * greys - 0.2) - greys).max() < 0.02
     clinical = micro_case(tmp_path / "clinical")
-    same = fit_paired_map([clinical], [micro_case(tmp_path / "micro", seed=0)], f)
+    same = fit_clinical_map([clinical], [micro_case(tmp_path / "micro", seed=0)], f)
     assert np.abs(same.apply(greys) - greys).max() < 0.15  # f smooths, so the ends come nearer
 
 

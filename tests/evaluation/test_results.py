@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from ctsr.evaluation.results import Row, markdown, means, write_csv
+import pytest
+
+from ctsr.evaluation.results import Row, markdown, means, validation_name, write_csv
 
 ROWS = [
     Row("paired", "bicubic", "ssim", 0.2, "a"),
@@ -42,3 +44,23 @@ def test_csv_has_every_case(tmp_path: Path) -> None:
         read = list(csv.DictReader(stream))
     assert [(row["case"], float(row["value"])) for row in read] == [(row.case, row.value) for row in ROWS]
     assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("val/ssim", ("ssim", "ours")),
+        ("val/bicubic_ssim", ("ssim", "bicubic")),
+        ("val/bicubic_mapped_psnr", ("psnr", "bicubic_mapped")),
+        ("val/fx_spectrum_db", ("spectrum_db", "fx")),
+        ("val/real_swd", ("swd", "real")),
+        ("val/ssim_cycle", ("ssim_cycle", "ours")),
+    ],
+)
+def test_validation_names(name, expected) -> None:
+    assert validation_name(name) == expected
+
+
+def test_only_validation_figures_have_a_method() -> None:
+    with pytest.raises(ValueError, match="train/L2"):
+        validation_name("train/L2")

@@ -12,6 +12,8 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ctsr.evaluation.realism import DISTANCES
+from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.pyramid import GaussianPyramid
 from lightning_modules import SRGAN, CycleGANSSIM
 from lightning_modules.gan import GAN, linear_decay, step_decay
@@ -216,6 +218,45 @@ def test_validation_metrics_are_those_of_all_images_together() -> None:
         )
         expected.append(full[5:-5, 5:-5].mean())
     assert float(trainer.callback_metrics["val/ssim_G1"]) == pytest.approx(sum(expected) / 2, abs=1e-4)
+
+
+def test_sr_stands_beside_mapped_bicubic() -> None:
+    """Where the map is known to undo what G1 does to the greys, mapped bicubic comes nearer to x than bicubic."""
+    module = sr()
+    module.G1.net = torch.nn.Identity()  # type: ignore[assignment]
+    module.grey_maps["synthetic"] = GreyMap(np.array([-1.0, 1.0]), np.array([-2.0, 2.0]))  # Patches: slab = x / 2
+    metrics = fit(module).callback_metrics
+    x = torch.utils.data.default_collate([Patches()[0], Patches()[1]])["micro"]
+    made = torch.nn.functional.interpolate(2 * module.f(0.5 * x), scale_factor=8, mode="bicubic").clamp(-1, 1)
+    expected = -10 * np.log10(float(((made - x) / 2).square().mean()))
+    assert float(metrics["val/bicubic_mapped_psnr"]) == pytest.approx(expected, abs=1e-3)
+    assert {"val/ssim", "val/psnr", "val/bicubic_ssim", "val/bicubic_psnr"} <= set(metrics)
+
+
+def test_synth_distances_are_those_of_all_validation_images() -> None:
+    module = synth()
+    metrics = fit(module).callback_metrics
+    with torch.no_grad():
+        batch = torch.utils.data.default_collate([Patches()[0], Patches()[1]])
+        fx, y = module.f(batch["slab"]), batch["clinical"]
+        for name, distance in DISTANCES.items():
+            assert float(metrics[f"val/{name}"]) == pytest.approx(
+                float(distance(module.G1(fx).clamp(-1, 1), y)), rel=1e-4
+            )
+            assert float(metrics[f"val/fx_{name}"]) == pytest.approx(float(distance(fx, y)), rel=1e-4)
+            assert float(metrics[f"val/real_{name}"]) == pytest.approx(float(distance(y[:1], y[1:])), rel=1e-4)
+
+
+@pytest.mark.parametrize("make", [synth, sr])
+def test_panels_show_differences_of_what_stands_beside_them(make) -> None:
+    batch = torch.utils.data.default_collate([Patches()[0], Patches()[1]])
+    for columns in make().eval().panels(batch).values():
+        images = {column.title: column.images for column in columns}
+        for column in columns:
+            minuend, minus, subtrahend = column.title.partition(" − ")
+            assert column.difference == bool(minus)
+            if minus and subtrahend in images and minuend in images:
+                torch.testing.assert_close(column.images, images[minuend] - images[subtrahend])
 
 
 def test_wrong_decay_is_refused() -> None:

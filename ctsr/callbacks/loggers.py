@@ -1,0 +1,72 @@
+"""Where scalars and pictures go beside `metrics.csv`: W&B and TensorBoard."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+from PIL import Image
+
+STEP = "batch"
+"""The axis that W&B draws every scalar over: batches seen, whatever the number of optimizers."""
+
+
+class WandbRun(WandbLogger):
+    """W&B's logger with an axis of its own, that works without an account.
+
+    Args:
+        save_dir: The run folder.
+        offline: Keep everything on disk, to be sent by `wandb sync`; None: if no key is known.
+        **settings: Of `WandbLogger`, such as `project`, `name` and `group`.
+    """
+
+    def __init__(self, save_dir: str, offline: bool | None = None, **settings: Any) -> None:
+        if offline is None:
+            offline = not _has_account()
+        super().__init__(save_dir=save_dir, mode="offline" if offline else None, **settings)
+        self._axis_defined = False
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Logs scalars or media, with the batch they belong to."""
+        if not self._axis_defined:
+            self.experiment.define_metric(STEP)
+            self.experiment.define_metric("*", step_metric=STEP, step_sync=True)
+            self._axis_defined = True
+        super().log_metrics(metrics if step is None else {**metrics, STEP: step}, step)
+
+
+def log_picture(loggers: Iterable[Logger], name: str, path: Path, step: int) -> None:
+    """Gives a PNG to the loggers that show pictures."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_image(name, [str(path)], step=step)
+        elif isinstance(logger, TensorBoardLogger):
+            with Image.open(path) as picture:
+                logger.experiment.add_image(name, np.asarray(picture.convert("RGB")), step, dataformats="HWC")
+
+
+def log_config(loggers: Iterable[Logger], config: Mapping[str, Any]) -> None:
+    """Gives the configuration to the loggers that show it; the run folder has it as config.yaml."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger | TensorBoardLogger):
+            logger.log_hyperparams(dict(config))
+
+
+def finish(loggers: Iterable[Logger]) -> None:
+    """Ends W&B runs, so that the next run of the same process is one of its own."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.finish()
+
+
+def _has_account() -> bool:
+    """Whether a key is known, or WANDB_MODE says what to do."""
+    import wandb  # half a second, for those who ask for it
+
+    return "WANDB_MODE" in os.environ or bool(wandb.login(prompt=False))

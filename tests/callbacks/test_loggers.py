@@ -1,0 +1,148 @@
+"""W&B offline, TensorBoard and CSV, read back from disk."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from ctsr.callbacks.curves import Curves
+from ctsr.callbacks.loggers import WandbRun, finish, log_config
+from ctsr.callbacks.panels import Column, Panels
+from tests import wandb_file
+
+CONFIG = {"stage": "synth", "loss": {"lambda1": 0.5}, "versions": {"ctsr": "1.2.3"}}
+
+
+class Module(LightningModule):
+    """Logs batch numbers by hand, as the project's modules do: two optimizers, no automatic steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def configure_optimizers(self) -> Any:
+        return [torch.optim.SGD([self.weight], 0.1), torch.optim.SGD([self.weight], 0.1)]
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> None:
+        for optimizer in self.optimizers():  # type: ignore[union-attr]
+            optimizer.step()
+        self.log("train/L2", float(batch.sum()) + 10.0 * self.current_epoch)
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        self.log("val/ssim", 0.5 + 0.1 * self.current_epoch)
+
+    def panels(self, batch: dict[str, Tensor]) -> dict[str, list[Column]]:
+        assert not self.training
+        return {"pairs": [Column("x", batch["x"]), Column("nothing", 0 * batch["x"], difference=True)]}
+
+
+class Data(LightningDataModule):
+    """Three batches, 0, 1 and 2, and two probes."""
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return DataLoader([torch.tensor(float(number)) for number in range(3)])  # type: ignore[arg-type]
+
+    val_dataloader = train_dataloader
+
+    def probes(self, count: int) -> tuple[dict[str, Tensor], list[str]]:
+        return {"x": torch.linspace(-1, 1, count * 64).reshape(count, 1, 8, 8)}, ["lung_a", "lung_b"][:count]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two epochs of three batches into all three loggers."""
+    folder = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("WANDB_API_KEY", "WANDB_MODE"):
+            patch.delenv(name, raising=False)
+        patch.setenv("NETRC", str(folder / "none"))  # no key is known
+        loggers = [
+            CSVLogger(folder, name="", version=""),
+            WandbRun(str(folder), project="test"),
+            TensorBoardLogger(folder, name="tensorboard", version="", default_hp_metric=False),
+        ]
+        trainer = Trainer(
+            max_epochs=2,
+            accelerator="cpu",
+            logger=loggers,
+            log_every_n_steps=1,
+            callbacks=[Panels(folder / "panels", count=2, every=1), Curves(folder, every=1)],
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
+        log_config(loggers, CONFIG)
+        trainer.fit(Module(), datamodule=Data())
+        finish(loggers)
+    return folder
+
+
+def in_csv(run: Path) -> dict[str, list[tuple[int, float]]]:
+    with (run / "metrics.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    names = ("train/L2", "val/ssim")
+    return {name: [(int(row["step"]), float(row[name])) for row in rows if row[name]] for name in names}
+
+
+def wandb_run(run: Path) -> Path:
+    (file,) = run.glob("wandb/offline-run-*/*.wandb")
+    return file
+
+
+def test_csv_counts_batches(run: Path) -> None:
+    assert in_csv(run) == {
+        "train/L2": [(0, 0.0), (1, 1.0), (2, 2.0), (3, 10.0), (4, 11.0), (5, 12.0)],
+        "val/ssim": [(2, 0.5), (5, pytest.approx(0.6))],
+    }
+
+
+def test_wandb_has_the_same_scalars_over_an_axis_of_batches(run: Path) -> None:
+    rows = wandb_file.history(wandb_run(run))
+    for name, points in in_csv(run).items():
+        assert [(row["batch"], row[name]) for row in rows if name in row] == [(s, pytest.approx(v)) for s, v in points]
+    axes = wandb_file.axes(wandb_run(run))
+    assert axes["*"] == "batch"
+
+
+def test_tensorboard_has_the_same_scalars(run: Path) -> None:
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    for name, points in in_csv(run).items():
+        assert [(event.step, event.value) for event in events.Scalars(name)] == [
+            (s, pytest.approx(v)) for s, v in points
+        ]
+
+
+def test_configuration_is_kept(run: Path) -> None:
+    config = wandb_file.config(wandb_run(run))
+    assert {name: config[name] for name in CONFIG} == CONFIG
+    assert "lambda1: 0.5" in (run / "tensorboard/hparams.yaml").read_text()
+
+
+def test_pictures_are_kept(run: Path) -> None:
+    written = [np.asarray(Image.open(path).convert("RGB")) for path in sorted((run / "panels").glob("*.png"))]
+    assert len(written) == 2
+    rows = [row for row in wandb_file.history(wandb_run(run)) if "panels/pairs/filenames" in row]
+    assert [row["batch"] for row in rows] == [2, 5]
+    files = wandb_run(run).parent / "files"
+    for row, picture in zip(rows, written, strict=True):
+        (name,) = row["panels/pairs/filenames"]
+        assert np.array_equal(np.asarray(Image.open(files / name).convert("RGB")), picture)
+    events = EventAccumulator(str(run / "tensorboard"), size_guidance={"images": 0})
+    events.Reload()
+    assert [event.step for event in events.Images("panels/pairs")] == [2, 5]
+    assert len(events.Images("curves")) == 1
+    assert np.asarray(Image.open(run / "curves.png").convert("L")).std() > 5
