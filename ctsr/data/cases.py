@@ -9,10 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ctsr.errors import UserError
-from ctsr.imaging.formats import FORMATS, files_in, is_dicom, is_nifti, is_tiff, natural_key, stem
-from ctsr.imaging.tiff import page_shape
-
-_NOT_DICOM = (".md", ".txt", ".json", ".csv", ".yaml", ".yml", ".xml", ".html", ".pdf", ".png", ".jpg")
+from ctsr.imaging.formats import FORMATS, files_in, format_of, is_tiff, natural_key, stem
 
 Split = dict[str, list[str]]
 
@@ -34,8 +31,8 @@ def find_cases(root: str | Path, domain: str) -> list[Case]:
     """The scans at a place, sorted by name.
 
     Args:
-        root: One scan (a file, or a folder of DICOM or TIFF slices), or a folder of scans: .nii, .nii.gz, multi-page
-            .tif files and sub-folders of slices, at any depth. Hidden and other files are passed over.
+        root: One scan (a file, a folder of slices, or an OME-Zarr folder), or a folder of scans at any depth. Hidden
+            and other files are passed over.
         domain: "clinical" or "micro", for error messages.
 
     Raises:
@@ -45,8 +42,8 @@ def find_cases(root: str | Path, domain: str) -> list[Case]:
     key = f"data.{domain}.root={root}"
     if not root.exists():
         raise UserError(f"{key} does not exist: give {FORMATS}, or a folder of these")
-    if root.is_file() or _holds_slices(root):
-        return [Case(stem(root) if root.is_file() else root.resolve().name, root)]
+    if root.is_file() or _is_scan(root):
+        return [Case(stem(root.resolve()), root)]
     cases = [case for path in _visible(root) for case in _cases_at(path)]
     if not cases:
         raise UserError(f"{key} holds no scan: give {FORMATS}, or a folder of these")
@@ -62,18 +59,15 @@ def _cases_at(path: Path) -> list[Case]:
     """The cases in a file or folder directly below the root; a patient's folder with one scan gives it its name."""
     scans = list(_scans_at(path))
     if path.is_file() or len(scans) == 1:
-        return [Case(stem(path) if path.is_file() else path.name, scan) for scan in scans]
-    inner = [scan.relative_to(path).with_name(stem(scan) if scan.is_file() else scan.name) for scan in scans]
+        return [Case(stem(path), scan) for scan in scans]
+    inner = [scan.relative_to(path).with_name(stem(scan)) for scan in scans]
     return [Case("-".join((path.name, *name.parts)), scan) for name, scan in zip(inner, scans, strict=True)]
 
 
 def _scans_at(path: Path) -> Iterator[Path]:
-    if path.is_file():
-        if is_nifti(path) or is_tiff(path):
-            yield path
-    elif _holds_slices(path):
+    if _is_scan(path):
         yield path
-    else:
+    elif path.is_dir():
         for below in _visible(path):
             yield from _scans_at(below)
 
@@ -82,14 +76,14 @@ def _visible(folder: Path) -> list[Path]:
     return sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=natural_key)
 
 
-def _holds_slices(folder: Path) -> bool:
-    """Whether the files in the folder together are one scan."""
-    files = files_in(folder)
-    tiffs = [file for file in files if is_tiff(file)]
-    if tiffs:
-        return len(page_shape(tiffs[0])) == 2
-    others = [file for file in files if file.suffix.lower() not in _NOT_DICOM and not is_nifti(file)]
-    return any(is_dicom(file) for file in others[:3])
+def _is_scan(path: Path) -> bool:
+    """Whether a file, or the files in a folder together, are one scan."""
+    found = format_of(path)
+    if found == "tiff" and path.is_dir():
+        from ctsr.imaging.tiff import page_shape  # here, since training on prepared cases should not need its library
+
+        return len(page_shape(next(file for file in files_in(path) if is_tiff(file)))) == 2
+    return found is not None
 
 
 def split_cases(

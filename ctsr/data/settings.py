@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ctsr.imaging.padding import PADDING_BELOW_HU
-from ctsr.imaging.tiff import FileSpacing
+from ctsr.imaging.slices import FileSpacing
 
 
 @dataclass(frozen=True)

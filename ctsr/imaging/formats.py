@@ -1,17 +1,57 @@
-"""Which files are scans: told by their names, and by DICOM's mark."""
+"""Which files and folders are scans, and of which format: told by their names, and by DICOM's mark."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-FORMATS = "a folder of DICOM or TIFF slices, or a .nii, .nii.gz, .tif or .tiff file"
+FORMATS = (
+    "a folder of DICOM, TIFF, PNG or BMP slices, an OME-Zarr folder, "
+    "or a .nii, .nii.gz, .mha, .mhd, .nrrd, .nhdr, .tif or multi-frame .dcm file"
+)
+_BY_SUFFIX = {
+    ".nii": "nifti",
+    ".nii.gz": "nifti",
+    ".mha": "metaimage",
+    ".mhd": "metaimage",
+    ".nrrd": "nrrd",
+    ".nhdr": "nrrd",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+}
+_PICTURES = (".png", ".bmp")
+_ZARR_MARKS = (".zattrs", ".zgroup", "zarr.json")
+_NOT_DICOM = (".md", ".txt", ".json", ".csv", ".yaml", ".yml", ".xml", ".html", ".pdf", ".png", ".jpg", ".raw", ".zraw")
+FEWEST_PICTURES = 3  # fewer are somebody's screenshots
+
+
+def format_of(path: Path) -> str | None:
+    """The format of the scan that a file or folder is.
+
+    Returns:
+        "nifti", "metaimage", "nrrd", "tiff", "dicom", "images" or "ome-zarr"; None: no scan. A folder is one where its
+        files together are one scan, not where it holds files that are scans each.
+    """
+    if path.is_file():
+        return _BY_SUFFIX.get(suffix(path)) or ("dicom" if _may_be_dicom(path) and is_dicom(path) else None)
+    if any((path / mark).exists() for mark in _ZARR_MARKS):
+        return "ome-zarr"
+    files = files_in(path)
+    if any(is_tiff(file) for file in files):
+        return "tiff"
+    candidates = [file for file in files if _may_be_dicom(file)]
+    if any(is_dicom(file) for file in candidates[:3]):
+        return "dicom"
+    if any(_BY_SUFFIX.get(suffix(file)) for file in files):
+        return None
+    return "images" if sum(is_picture(file) for file in files) >= FEWEST_PICTURES else None
 
 
 def suffix(path: Path) -> str:
-    """The lower-case ending that names a file's format; ".nii.gz" counts as one."""
+    """The lower-case ending that names a file's format; ".nii.gz" and ".ome.zarr" count as one."""
     name = path.name.lower()
-    return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
+    double = next((ending for ending in (".nii.gz", ".ome.zarr") if name.endswith(ending)), None)
+    return double or Path(name).suffix
 
 
 def stem(path: Path) -> str:
@@ -29,12 +69,21 @@ def is_tiff(path: Path) -> bool:
     return suffix(path) in (".tif", ".tiff")
 
 
+def is_picture(path: Path) -> bool:
+    """Whether the name is a PNG's or BMP's."""
+    return suffix(path) in _PICTURES
+
+
 def is_dicom(path: Path) -> bool:
     """Whether the file looks like DICOM: by name, or by the mark after its preamble."""
     if suffix(path) in (".dcm", ".dicom", ".ima"):
         return True
     with path.open("rb") as file:
         return file.read(132)[128:] == b"DICM"
+
+
+def _may_be_dicom(path: Path) -> bool:
+    return suffix(path) not in _NOT_DICOM and suffix(path) not in _BY_SUFFIX
 
 
 def files_in(folder: Path) -> list[Path]:

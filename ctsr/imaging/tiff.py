@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +9,8 @@ import tifffile
 
 from ctsr.errors import UserError
 from ctsr.imaging.formats import files_in, is_tiff
-from ctsr.imaging.volume import Affine, Array, Header, Volume
-
-FileSpacing = float | Sequence[float] | None
+from ctsr.imaging.slices import FileSpacing, axial_affine, stacked
+from ctsr.imaging.volume import Array, Header, Volume
 
 
 def probe_tiff(path: Path, spacing: FileSpacing) -> Header:
@@ -21,7 +19,7 @@ def probe_tiff(path: Path, spacing: FileSpacing) -> Header:
     Raises:
         UserError: No spacing, or neither grey slices nor one grey volume.
     """
-    affine = _affine(path, spacing)
+    affine = axial_affine(path, spacing)
     files = _files(path)
     page = page_shape(files[0])
     shape = (len(files), *page) if len(page) == 2 else page
@@ -38,16 +36,9 @@ def read_tiff(path: Path, spacing: FileSpacing) -> Volume:
     """
     header = probe_tiff(path, spacing)
     files = _files(path)
-    first = _pages(files[0])
-    array = np.empty(header.shape, dtype=np.float32 if first.dtype.kind == "f" else first.dtype.newbyteorder("="))
+    array = stacked(files, _pages)
     if len(files) == 1:
-        array[:] = first
-        return Volume(array, header.affine, slice_axis=0)
-    for target, file in zip(array, files, strict=True):
-        page = _pages(file)
-        if (page.shape, page.dtype) != (target.shape, first.dtype):
-            raise UserError(f"{file} is {page.shape} {page.dtype}, unlike {files[0].name}: keep one volume's slices")
-        target[:] = page
+        array = array.reshape(header.shape)
     return Volume(array, header.affine, slice_axis=0)
 
 
@@ -69,7 +60,7 @@ def page_shape(file: Path) -> tuple[int, ...]:
 
 def _pages(file: Path) -> Array:
     try:
-        pages: Array = tifffile.imread(file)
+        pages: Array = np.asarray(tifffile.imread(file))
     except (tifffile.TiffFileError, OSError, ValueError) as error:
         raise UserError(f"{file} cannot be read: {error}") from error
     return pages
@@ -77,14 +68,3 @@ def _pages(file: Path) -> Array:
 
 def _files(path: Path) -> list[Path]:
     return [file for file in files_in(path) if is_tiff(file)] if path.is_dir() else [path]
-
-
-def _affine(path: Path, spacing: FileSpacing) -> Affine:
-    """Slices go up, rows to the back and columns to the patient's left, as axial CT has them."""
-    if spacing is None:
-        raise UserError(f"{path} has no spacing inside: give data.micro.file_spacing=<mm>")
-    sizes = [float(spacing)] * 3 if isinstance(spacing, int | float) else [float(size) for size in spacing]
-    if len(sizes) != 3 or not all(size > 0 for size in sizes):
-        raise UserError(f"file_spacing={spacing} is not a voxel size: give one number or [z, y, x] in mm")
-    z, y, x = sizes
-    return np.array([[0, 0, -x, 0], [0, -y, 0, 0], [z, 0, 0, 0], [0, 0, 0, 1]], dtype=np.float64)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]  # voxels of any number type
 Affine = npt.NDArray[np.float64]
 Spacing = tuple[float, float, float]
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])  # world axes of DICOM and ITK to those of NIfTI
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,7 @@ class Header:
     Attributes:
         shape: (z, y, x), as the volume will have it.
         affine: As `Volume.affine`.
-        format: "dicom", "nifti" or "tiff".
+        format: "dicom", "nifti", "metaimage", "nrrd", "tiff", "images" or "ome-zarr".
         slice_axis: As `Volume.slice_axis`.
     """
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import nibabel
 import numpy as np
 
 from ctsr.errors import UserError
-from ctsr.imaging.formats import is_nifti, suffix
+from ctsr.files import replacing
+from ctsr.imaging.formats import is_nifti
 from ctsr.imaging.volume import Affine, Volume
 
 
@@ -29,12 +29,8 @@ def write_volume(path: str | Path, volume: Volume) -> None:
     array = volume.array.astype(np.uint8) if volume.array.dtype == bool else volume.array
     image = nibabel.Nifti1Image(array.T, nifti_affine(volume.affine), dtype=array.dtype)
     set_geometry(image.header, volume.affine)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial{suffix(path)}")
-    try:
+    with replacing(path) as partial:
         nibabel.save(image, partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def nifti_affine(affine: Affine) -> Affine:

@@ -102,9 +102,37 @@ def test_duplicate_slice_is_named(tmp_path, write_series, stored) -> None:
 
 def test_several_series_are_listed(tmp_path, write_series, stored) -> None:
     write_series(tmp_path, stored, uid="1.2.3")
-    write_series(tmp_path, stored[:2], uid="1.2.4", names=["x.dcm", "y.dcm"])
-    with pytest.raises(UserError, match=r"1\.2\.3 \(5 slices\); 1\.2\.4 \(2 slices\)"):
+    names = ["x.dcm", "y.dcm", "z.dcm"]
+    write_series(tmp_path, stored[:3], uid="1.2.4", names=names, SeriesNumber=7, SeriesDescription="LUNG 1.25")
+    with pytest.raises(UserError, match=r"series=.* of 1\.2\.3 \(5 slices\); 7 'LUNG 1\.25' \(3 slices\)"):
         read_volume(tmp_path)
+
+
+@pytest.mark.parametrize(("series", "slices"), [("1.2.3", 5), ("1.2.4", 3), ("7", 3), ("lung", 3), ("8", 4)])
+def test_one_of_several_series_is_picked(tmp_path, write_series, stored, series, slices) -> None:
+    write_series(tmp_path, stored, uid="1.2.3", SeriesNumber=6, SeriesDescription="soft 2.5")
+    names = [f"x{k}.dcm" for k in range(4)]
+    write_series(tmp_path, stored[:3], uid="1.2.4", names=names, SeriesNumber=7, SeriesDescription="LUNG 1.25")
+    names = [f"y{k}.dcm" for k in range(4)]
+    write_series(tmp_path, stored[:4], uid="1.2.5", names=names, SeriesNumber=8, SeriesDescription="Soft 1.25")
+    np.testing.assert_array_equal(read_volume(tmp_path, series=series).array, stored[:slices])
+    assert probe(tmp_path, series=series).shape[0] == slices
+
+
+@pytest.mark.parametrize(("series", "count"), [("soft", "2 series"), ("bone", "no series")])
+def test_a_pick_that_is_none_is_refused(tmp_path, write_series, stored, series, count) -> None:
+    write_series(tmp_path, stored, uid="1.2.3", SeriesDescription="soft 2.5")
+    write_series(tmp_path, stored, uid="1.2.4", names=[f"x{k}.dcm" for k in range(5)], SeriesDescription="Soft 1.25")
+    with pytest.raises(UserError, match=rf"holds {count} that match series={series}"):
+        read_volume(tmp_path, series=series)
+
+
+@pytest.mark.parametrize("tags", [{}, {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}])
+def test_scouts_beside_the_one_scan_are_passed_over(tmp_path, write_series, stored, tags) -> None:
+    write_series(tmp_path, stored, uid="1.2.3")
+    scouts = stored[:4] if tags else stored[:2]
+    write_series(tmp_path, scouts, uid="1.2.4", names=["a.dcm", "b.dcm", "c.dcm", "d.dcm"], **tags)
+    np.testing.assert_array_equal(read_volume(tmp_path).array, stored)
 
 
 def test_slices_of_another_size_are_refused(tmp_path, write_series, stored) -> None:
