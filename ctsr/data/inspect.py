@@ -1,0 +1,175 @@
+"""What the program sees in a folder of scans: `python -m ctsr.data.inspect PATH...`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nibabel import aff2axcodes
+from rich.console import Console
+from rich.table import Column, Table
+
+from ctsr.data.cases import Case, find_cases
+from ctsr.data.preparation import prepared_plane
+from ctsr.data.settings import ClinicalSettings, MicroSettings, Settings
+from ctsr.errors import UserError
+from ctsr.imaging.formats import format_of
+from ctsr.imaging.orientation import find_orientation
+from ctsr.imaging.padding import PADDING_BELOW_HU
+from ctsr.imaging.readers import probe, read_volume
+from ctsr.imaging.slices import FileSpacing
+from ctsr.imaging.volume import Header, spacing_of
+
+AXES = "slices, rows, columns"
+COARSE = 1.3  # pixels this much larger than wanted are worth a word
+REFUSED = 2  # exit code where a scan cannot be used
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is known of one case.
+
+    Attributes:
+        case: Name and path.
+        seen: Heading -> what the scan is.
+        plan: What preparing it would do, step by step.
+        refused: Why it cannot be used; None: it can.
+    """
+
+    case: Case
+    seen: dict[str, str]
+    plan: list[str]
+    refused: str | None = None
+
+
+def inspect(case: Case, settings: Settings, headers_only: bool = False) -> Finding:
+    """Look at a case as preparation would, without preparing it.
+
+    Args:
+        case: What to look at.
+        settings: How it would be prepared.
+        headers_only: Do not read voxels; their range is then unknown.
+    """
+    seen: dict[str, str] = {"format": format_of(case.path) or "?"}
+    try:
+        header = probe(case.path, settings.file_spacing, settings.series, settings.spacing)
+        orientation = find_orientation(header.affine, header.slice_axis)
+        shape = orientation.apply_shape(header.shape)
+        affine = orientation.apply_affine(header.affine, header.shape)
+        seen |= {
+            "size": " x ".join(map(str, shape)),
+            "spacing": " x ".join(f"{size:.4g}" for size in spacing_of(affine)),
+            "as stored": "".join(aff2axcodes(header.affine)),
+        }
+        if not headers_only:
+            seen["greys"] = _greys(case, settings)
+    except UserError as error:
+        return Finding(case, seen, [], str(error))
+    return Finding(case, seen, _plan(header, settings))
+
+
+def print_findings(findings: Sequence[Finding], settings: Settings, console: Console) -> None:
+    """Print a table of the cases, what would be done with them, and the refused ones with the reason."""
+    headings = list(dict.fromkeys(heading for finding in findings for heading in finding.seen))
+    notes = {"size": f"\n({AXES})", "spacing": "\n(mm)", "as stored": "\n(axes run to)", "greys": "\n(range)"}
+    columns = [heading + notes.get(heading, "") for heading in headings]
+    table = Table(Column("case", overflow="fold"), *columns, "what is done with it")
+    for finding in findings:
+        told = "\n".join(finding.plan) if finding.refused is None else "[red]refused, see below[/]"
+        table.add_row(finding.case.name, *(finding.seen.get(heading, "") for heading in headings), told)
+    console.print(table)
+    for finding in findings:
+        if finding.refused is not None:
+            console.print(f"[red]{finding.case.name}:[/] {finding.refused}", soft_wrap=True, highlight=False)
+    usable = sum(finding.refused is None for finding in findings)
+    console.print(
+        f"{usable} of {len(findings)} {settings.domain} cases can be used. {_for_all(settings)}", highlight=False
+    )
+
+
+def _greys(case: Case, settings: Settings) -> str:
+    padding_below = PADDING_BELOW_HU if isinstance(settings, ClinicalSettings) else None
+    volume = read_volume(case.path, settings.file_spacing, padding_below, settings.series, settings.spacing)
+    text = f"{volume.array.dtype}, {volume.array.min():g} ... {volume.array.max():g}"
+    return text if volume.outside is None else f"{text}; {volume.outside.mean():.0%} is padding"
+
+
+def _plan(header: Header, settings: Settings) -> list[str]:
+    orientation = find_orientation(header.affine, header.slice_axis)
+    steps = []
+    if orientation.axes != (0, 1, 2) or -1 in orientation.flips:
+        across = "".join(aff2axcodes(orientation.apply_affine(header.affine, header.shape)))
+        steps.append(f"turned: {AXES} run to {across}")
+    plane = prepared_plane(header, settings)
+    shape = orientation.apply_shape(header.shape)[1:]
+    spacing = spacing_of(orientation.apply_affine(header.affine, header.shape))[1:]
+    if settings.spacing is not None and plane != shape:
+        steps.append(f"slices resampled to {settings.spacing:g} mm: {plane[0]} x {plane[1]} pixels")
+    elif plane != shape:
+        steps.append(f"slices cut to {plane[0]} x {plane[1]} pixels, a multiple of {settings.multiple}")
+    if settings.spacing is not None and spacing[0] > COARSE * settings.spacing:
+        steps.append(f"[yellow]pixels of {spacing[0]:.3g} mm: detail at {settings.spacing:g} mm is interpolated[/]")
+    return steps or ["taken as it is"]
+
+
+def _for_all(settings: Settings) -> str:
+    """What is done with every case."""
+    if isinstance(settings, ClinicalSettings):
+        low, high = settings.window
+        return f"In all, the lungs are then found by region growing, and {low:g} ... {high:g} HU become -1 ... 1."
+    low, high = settings.percentiles
+    return f"In all, the specimen is then found, and the {low:g} and {high:g} percentiles of its greys become -1 and 1."
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    common = {"file_spacing": _file_spacing(arguments.file_spacing), "series": arguments.series}
+    kind = ClinicalSettings if arguments.domain == "clinical" else MicroSettings
+    if arguments.spacing is not None:
+        common["spacing"] = None if arguments.spacing == "native" else _sizes("--spacing", arguments.spacing)[0]
+    return kind(**common)
+
+
+def _file_spacing(text: str | None) -> FileSpacing:
+    sizes = [] if text is None else _sizes("--file-spacing", text)
+    return (sizes[0] if len(sizes) == 1 else sizes) if sizes else None
+
+
+def _sizes(option: str, text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.strip("[]").split(",")]
+    except ValueError as error:
+        raise UserError(f"{option} {text} is no size in mm: give a number, such as 0.05") from error
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Inspect what the command line names; 0 if every case can be used."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ctsr.data.inspect",
+        description="Tells what ctsr sees in your scans, what it would do with them, and what it refuses and why.",
+        epilog="examples:  python -m ctsr.data.inspect clinical/\n"
+        "           python -m ctsr.data.inspect micro/ --domain micro --file-spacing 0.05",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="a scan, or a folder of scans")
+    parser.add_argument("--domain", choices=("clinical", "micro"), default="clinical", help="what they are (clinical)")
+    parser.add_argument("--file-spacing", metavar="MM", help="voxel size of files that do not tell: a number, or z,y,x")
+    parser.add_argument("--series", help="of DICOM folders that hold several: number, UID or part of the description")
+    parser.add_argument("--spacing", metavar="MM", help="pixels they would be brought to, or native; as in training")
+    parser.add_argument("--headers", action="store_true", help="do not read voxels: fast, but tells no range of greys")
+    arguments = parser.parse_args(argv)
+    console = Console()
+    try:
+        settings = _settings(arguments)
+        cases = [case for path in arguments.paths for case in find_cases(path, arguments.domain)]
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return REFUSED
+    findings = [inspect(case, settings, arguments.headers) for case in cases]
+    print_findings(findings, settings, console)
+    return REFUSED if any(finding.refused is not None for finding in findings) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""`python -m ctsr.data.inspect`, on scans written by other libraries."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import tifffile
+
+from ctsr.data import inspect as inspection
+from ctsr.data.cases import Case
+from ctsr.data.inspect import inspect
+from ctsr.data.settings import ClinicalSettings, MicroSettings
+from tests.conftest import REPOSITORY
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    """A coronal scan with thick slices, and one that is no scan."""
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    greys = np.full((20, 7, 30), -800, np.int16)
+    greys[0, 0, 0], greys[1, 0, 0] = 350, -3024
+    nibabel.save(nibabel.Nifti1Image(greys, np.diag([1.0, 4.0, 1.0, 1.0])), folder / "coronal.nii.gz")
+    (folder / "broken.nii").write_bytes(b"nothing")
+    return folder
+
+
+def test_what_is_seen_and_what_would_be_done(scans: Path) -> None:
+    finding = inspect(Case("coronal", scans / "coronal.nii.gz"), ClinicalSettings(spacing=0.5))
+    assert finding.refused is None
+    assert finding.seen == {
+        "format": "nifti",
+        "size": "7 x 30 x 20",
+        "spacing": "4 x 1 x 1",
+        "as stored": "SAR",
+        "greys": "int16, -1024 ... 350; 0% is padding",
+    }
+    turned, resampled, coarse = finding.plan
+    assert turned.endswith("run to PIL")
+    assert resampled == "slices resampled to 0.5 mm: 60 x 40 pixels"
+    assert "interpolated" in coarse
+
+
+def test_micro_is_cut_to_whole_low_resolution_pixels(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 20, 30), np.uint8), photometric="minisblack")
+    finding = inspect(Case("a", tmp_path / "a.tif"), MicroSettings(spacing=None, file_spacing=0.05), headers_only=True)
+    assert finding.plan == ["slices cut to 16 x 24 pixels, a multiple of 8"]
+    assert "greys" not in finding.seen
+
+
+def test_one_refused_case_does_not_hide_the_others(scans: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "150")
+    assert inspection.main([str(scans)]) == 2
+    printed = capsys.readouterr().out
+    assert "broken: " in printed
+    assert "broken.nii is not a readable NIfTI file" in printed
+    assert "7 x 30 x 20" in printed
+    assert "1 of 2 clinical cases can be used" in printed
+    (scans / "broken.nii").unlink()
+    assert inspection.main([str(scans), "--headers"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "nowhere does not exist"),
+        ([".", "--file-spacing", "fine"], "--file-spacing fine is no size in mm"),
+    ],
+)
+def test_mistakes_are_one_line(arguments: list[str], message: str, capsys) -> None:
+    assert inspection.main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_is_a_program() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ctsr.data.inspect", "--help"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0
+    assert "examples:" in done.stdout
