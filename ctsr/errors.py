@@ -1,4 +1,6 @@
-"""Mistakes that a user can mend, told in one line."""
+"""Mistakes that a user can mend, and warnings, told in one line."""
+
+import sys
 
 
 class UserError(Exception):
@@ -7,3 +9,8 @@ class UserError(Exception):
     The message is one line: it names the file, key or case and says what to do. The command-line programs print it
     without a traceback and exit with a non-zero code.
     """
+
+
+def warn(message: str) -> None:
+    """Tell, on standard error, what goes on but should be known."""
+    print(f"warning: {message}", file=sys.stderr)

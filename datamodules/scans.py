@@ -15,7 +15,8 @@ from rich.console import Console
 from torch import Tensor
 
 from ctsr.data.cases import Case, SlabSplit, find_cases, shared_cases, split_cases
-from ctsr.data.patches import PatchDataset, PatchSource, StreamSampler, as_it_is
+from ctsr.data.masks import find_mask
+from ctsr.data.patches import PatchDataset, PatchSource, StreamSampler, as_it_is, patch_grid
 from ctsr.data.prepared import PreparedCase, check_size, prepare_all
 from ctsr.data.settings import ClinicalSettings, MicroSettings
 from ctsr.errors import UserError
@@ -88,10 +89,12 @@ class ScansDataModule(LightningDataModule):
         if self.phantom is not None:
             settings = {key: value for key, value in self.phantom.items() if key != "root"}
             generate(Path(self.phantom["root"]), PhantomSettings(**settings), self.show_progress)
-        for domain in self.settings:
+        for domain, how in self.settings.items():
             for case in self.found[domain]:
-                header = probe(case.path, self.settings[domain].file_spacing)
-                check_size(case, header, self.settings[domain], self.keys[domain]["patch"])
+                header = probe(case.path, how.file_spacing, how.series, how.spacing)
+                check_size(case, header, how, self.keys[domain]["patch"])
+                if how.masks is not None:
+                    find_mask(how.masks, case.name, domain)
 
     def prepare_data(self) -> None:
         """Prepares every case; of several processes one does it, the others find it done."""
@@ -130,6 +133,8 @@ class ScansDataModule(LightningDataModule):
                 spacing=_spacing("clinical", clinical),
                 window=tuple(clinical["window"]),
                 file_spacing=clinical["file_spacing"],
+                series=_text(clinical["series"]),
+                masks=clinical["masks"],
             )
         if "micro" in self.found:
             settings["micro"] = MicroSettings(
@@ -137,6 +142,8 @@ class ScansDataModule(LightningDataModule):
                 slab_mm=self.slab_mm,
                 percentiles=tuple(micro["percentiles"]),
                 file_spacing=micro["file_spacing"],
+                series=_text(micro["series"]),
+                masks=micro["masks"],
             )
         return settings
 
@@ -150,8 +157,9 @@ class ScansDataModule(LightningDataModule):
             raise UserError(
                 "data.micro.slab_mm=auto takes the clinical slice spacing: give data.clinical.root or a number"
             )
-        file_spacing = self.keys["clinical"]["file_spacing"]
-        return round(median(probe(case.path, file_spacing).spacing[0] for case in self.found["clinical"]), 4)
+        keys = self.keys["clinical"]
+        headers = (probe(case.path, keys["file_spacing"], _text(keys["series"])) for case in self.found["clinical"])
+        return round(median(header.spacing[0] for header in headers), 4)
 
     def _parts(self, domain: str, prepared: Sequence[PreparedCase]) -> dict[str, list[PreparedCase]]:
         """Splits a domain's cases, or each case along z."""
@@ -171,6 +179,18 @@ class ScansDataModule(LightningDataModule):
                 "data.split.mode=slab sets slices apart"
             )
         return {part: [by_name[name] for name in names] for part, names in split.items()}
+
+    def write_report(self, path: Path) -> None:
+        """Writes a page over all cases to look at, see `ctsr.data.qc`; after `setup`."""
+        from ctsr.data.qc import write_page  # here, since training itself draws nothing
+
+        places = {
+            case: len(patch_grid(case.mask, self.keys[domain]["patch"], self.keys[domain]["cover"]))
+            for domain, parts in self.cases.items()
+            for cases in parts.values()
+            for case in cases
+        }
+        write_page(self.cases, places, path)
 
     # --- patches
 
@@ -296,6 +316,11 @@ def _spacing(domain: str, keys: Mapping[str, Any]) -> float | None:
     if not isinstance(given, int | float) or given <= 0:
         raise UserError(f"data.{domain}.spacing={given}: give millimetres, or native")
     return float(given)
+
+
+def _text(value: object) -> str | None:
+    """A series' number may come as one."""
+    return None if value is None else str(value)
 
 
 def _warn(message: str) -> None:

@@ -1,6 +1,7 @@
 """From a scan on disk to what networks see: dictionary transforms around the functions of `ctsr.imaging`.
 
-They hand on `path` -> `volume` (in scanner greys) -> `mask`, `window` -> `image` and `slab` (in [-1, 1]).
+They hand on `path` -> `volume` (in scanner greys) -> `mask`, `window` -> `image` and `slab` (in [-1, 1]). A user's mask
+goes the scan's way beside it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from monai.transforms import Compose, MapTransform
 
+from ctsr.data.masks import read_mask
 from ctsr.data.settings import ClinicalSettings, MicroSettings, Settings
+from ctsr.imaging.formats import format_of
 from ctsr.imaging.intensity import Window, robust_window
 from ctsr.imaging.lung import lung_mask
 from ctsr.imaging.orientation import canonical, find_orientation
@@ -26,7 +29,7 @@ Data = dict[str, Any]
 
 
 def preparation(settings: Settings) -> Compose:
-    """The whole preparation of one case: {"path"} -> {"volume", "mask", "window", "image", "slab"}."""
+    """The whole preparation of one case: {"path", "mask_path"} -> {"volume", "mask", "window", "image", "slab"}."""
     return Compose([step(settings) for step in (ReadVolumed, Canonicald, Resampled, Maskd, Normalised)])
 
 
@@ -57,6 +60,11 @@ def slab_means(array: Array, slices: int) -> Iterator[npt.NDArray[np.float32]]:
             total -= array[index - half]
 
 
+def _shape(array: Array) -> tuple[int, int, int]:
+    z, y, x = array.shape
+    return z, y, x
+
+
 def _target(plane: Plane, settings: Settings) -> Plane:
     return plane if settings.spacing is None else (settings.spacing, settings.spacing)
 
@@ -70,54 +78,71 @@ class _Step(MapTransform):
 
 
 class ReadVolumed(_Step):
-    """Reads the scan."""
+    """Reads the scan, and the user's mask."""
 
     def __call__(self, data: Data) -> Data:
-        """`path` -> `volume`."""
-        padding_below = self.settings.padding_below if isinstance(self.settings, ClinicalSettings) else None
-        return data | {"volume": read_volume(data["path"], self.settings.file_spacing, padding_below)}
+        """`path`, `mask_path` -> `volume`, `given_mask` (None without), `header` (as stored)."""
+        settings = self.settings
+        padding_below = settings.padding_below if isinstance(settings, ClinicalSettings) else None
+        path = data["path"]
+        volume = read_volume(path, settings.file_spacing, padding_below, settings.series, settings.spacing)
+        header = Header(_shape(volume.array), volume.affine, format_of(path) or "", volume.slice_axis)
+        mask = None if data["mask_path"] is None else read_mask(data["mask_path"], volume)
+        given = None if mask is None else replace(volume, array=mask, outside=None)
+        return data | {"volume": volume, "given_mask": given, "header": header}
 
 
 class Canonicald(_Step):
     """Turns the scan."""
 
     def __call__(self, data: Data) -> Data:
-        """`volume` -> `volume` in the one orientation."""
-        return data | {"volume": canonical(data["volume"])[0]}
+        """`volume`, `given_mask` -> the same in the one orientation."""
+        given = data["given_mask"]
+        return data | {
+            "volume": canonical(data["volume"])[0],
+            "given_mask": None if given is None else canonical(given)[0],
+        }
 
 
 class Resampled(_Step):
     """Resamples in the plane."""
 
     def __call__(self, data: Data) -> Data:
-        """`volume` -> `volume` at the wanted spacing, cut to whole low-resolution pixels."""
-        volume: Volume = data["volume"]
+        """`volume`, `given_mask` -> the same at the wanted spacing, cut to whole low-resolution pixels."""
+        given: Volume | None = data["given_mask"]
+        return data | {
+            "volume": self._on_grid(data["volume"], order=3),
+            "given_mask": None if given is None else self._on_grid(given, order=0),
+        }
+
+    def _on_grid(self, volume: Volume, order: int) -> Volume:
         plane = volume.spacing[1:]
         target = _target(plane, self.settings)
         if not np.allclose(plane, target, rtol=1e-4):
             outside = volume.outside
             volume = replace(
                 volume,
-                array=resample_plane(volume.array, plane, target),
+                array=resample_plane(volume.array, plane, target, order=order),
                 affine=resampled_affine(volume.affine, target),
                 outside=None if outside is None else resample_plane(outside, plane, target, order=0) > 0.5,
             )
         height, width = (size - size % self.settings.multiple for size in volume.array.shape[1:])
         cut = (slice(None), slice(height), slice(width))
         outside = None if volume.outside is None else volume.outside[cut]
-        return data | {"volume": replace(volume, array=volume.array[cut], outside=outside)}
+        return replace(volume, array=volume.array[cut], outside=outside)
 
 
 class Maskd(_Step):
-    """Finds the lungs or the specimen, and the greys that become -1 and +1."""
+    """Finds the lungs or the specimen, unless the user gave a mask, and the greys that become -1 and +1."""
 
     def __call__(self, data: Data) -> Data:
-        """`volume` -> `mask` and `window`."""
+        """`volume`, `given_mask` -> `mask` and `window`."""
         volume: Volume = data["volume"]
+        mask = None if data["given_mask"] is None else data["given_mask"].array > 0
         if isinstance(self.settings, ClinicalSettings):
             low, high = self.settings.window
-            return data | {"mask": lung_mask(volume), "window": Window(low, high)}
-        mask = specimen_mask(volume.array, volume.spacing)
+            return data | {"mask": lung_mask(volume) if mask is None else mask, "window": Window(low, high)}
+        mask = specimen_mask(volume.array, volume.spacing) if mask is None else mask
         return data | {"mask": mask, "window": robust_window(volume.array, mask, self.settings.percentiles)}
 
 

@@ -1,17 +1,15 @@
 """The store of prepared cases: each made once, memory-mapped ever after.
 
 A case lies in `<cache>/<name>-<key>/`; the key stands for the scan's bytes and the settings, so that neither can change
-unnoticed. The folder gets its name when it is complete.
+unnoticed. The folder gets its name when it is complete; what is damaged later is noticed and made anew.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,14 +19,18 @@ import numpy as np
 import numpy.typing as npt
 
 from ctsr.data.cases import Case
+from ctsr.data.facts import case_facts
+from ctsr.data.hashes import remembered_hash
+from ctsr.data.masks import find_mask
 from ctsr.data.preparation import preparation, prepared_plane
 from ctsr.data.settings import Settings
-from ctsr.errors import UserError
-from ctsr.imaging.formats import files_in
+from ctsr.errors import UserError, warn
+from ctsr.files import content_hash, locked
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.volume import Affine, Header, Spacing, Volume, spacing_of
 
-FORMAT = 1  # raise it whenever preparation changes what it makes of the same scan
+FORMAT = 2  # raise it whenever preparation changes what it makes of the same scan
+ARRAYS = ("image", "slab", "mask")
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +87,22 @@ class PreparedCase:
         """True in the lungs or the specimen, memory-mapped."""
         return self._map("mask")
 
+    @cached_property
+    def facts(self) -> Mapping[str, Any]:
+        """What `case.json` tells of the whole case, see `ctsr.data.facts`."""
+        facts: Mapping[str, Any] = json.loads((self.folder / "case.json").read_text())
+        return facts
+
+    def verify(self) -> None:
+        """Compare every array with its checksum.
+
+        Raises:
+            UserError: One differs.
+        """
+        for name, known in self.facts["files"].items():
+            if content_hash(self.folder / name) != known["sha256"]:
+                raise UserError(f"{self.folder / name} is damaged: delete {self.folder}, to have it prepared anew")
+
     def view(self, slices: range) -> PreparedCase:
         """A consecutive range of the whole case's slices as a case of its own."""
         return replace(self, slices=slices)
@@ -95,7 +113,7 @@ class PreparedCase:
 
     def __getstate__(self) -> dict[str, Any]:
         # A mapped array would be pickled as a copy.
-        return {key: value for key, value in self.__dict__.items() if key not in ("image", "slab", "mask")}
+        return {key: value for key, value in self.__dict__.items() if key not in (*ARRAYS, "facts")}
 
 
 def prepare_all(
@@ -116,18 +134,22 @@ def prepare(case: Case, settings: Settings, cache: str | Path) -> PreparedCase:
     Args:
         case: What to prepare.
         settings: How; also says which domain it is.
-        cache: Folder of the store; made if need be.
+        cache: Folder of the store; made if need be. A case that was damaged there is made anew.
 
     Raises:
         UserError: The scan cannot be read or used; the message names the case.
     """
     cache = Path(cache)
-    folder = cache / f"{case.name}-{_key(case, settings)}"
-    if not folder.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.with_name(folder.name + ".lock")):
+    cache.mkdir(parents=True, exist_ok=True)
+    mask = None if settings.masks is None else find_mask(settings.masks, case.name, settings.domain)
+    folder = cache / f"{case.name}-{_key(case, mask, settings, cache)}"
+    if not folder.exists() or _damage(folder):
+        with locked(folder.with_name(folder.name + ".lock")):
+            if folder.exists() and (damaged := _damage(folder)):
+                warn(f"{damaged} is damaged: {settings.domain} case {case.name} is prepared anew")
+                shutil.rmtree(folder)
             if not folder.exists():
-                _make(case, settings, folder)
+                _make(case, mask, settings, folder)
     return _load(folder)
 
 
@@ -146,56 +168,65 @@ def check_size(case: Case, header: Header, settings: Settings, patch: int) -> No
         )
 
 
-def content_hash(path: Path) -> str:
-    """Hash of a scan's bytes: of a file, or of all files of a folder with their names."""
-    digest = hashlib.blake2b(digest_size=16)
-    for file in files_in(path) if path.is_dir() else [path]:
-        with file.open("rb") as stream:
-            digest.update(file.name.encode() + hashlib.file_digest(stream, "blake2b").digest())
-    return digest.hexdigest()
-
-
-def _key(case: Case, settings: Settings) -> str:
-    facts = {"format": FORMAT, "domain": settings.domain, "settings": asdict(settings)}
-    facts["content"] = content_hash(case.path)
+def _key(case: Case, mask: Path | None, settings: Settings, cache: Path) -> str:
+    facts: dict[str, Any] = {
+        "format": FORMAT,
+        "domain": settings.domain,
+        "settings": asdict(settings) | {"masks": None},
+    }
+    facts["content"] = [None if path is None else remembered_hash(path, cache) for path in (case.path, mask)]
     return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
-@contextmanager
-def _locked(file: Path) -> Iterator[None]:
-    """Holds a lock that ends with the process, however it ends."""
-    with file.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _damage(folder: Path) -> Path | None:
+    """The first of a case's files that is not there or not as long as it was."""
+    try:
+        facts = json.loads((folder / "case.json").read_text())
+    except (OSError, ValueError):
+        return folder / "case.json"
+    for name, known in facts["files"].items():
+        file: Path = folder / name
+        if not file.is_file() or file.stat().st_size != known["bytes"]:
+            return file
+    return None
 
 
-def _make(case: Case, settings: Settings, folder: Path) -> None:
+def _make(case: Case, mask: Path | None, settings: Settings, folder: Path) -> None:
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
-    data = _prepared(case, settings)
-    partial.mkdir()
-    for name in ("image", "slab", "mask"):
-        if data[name] is not None:
-            np.save(partial / f"{name}.npy", data[name])
-    volume: Volume = data["volume"]
-    facts = {
-        "format": FORMAT,
-        "name": case.name,
-        "domain": settings.domain,
-        "source": str(case.path.resolve()),
-        "shape": volume.array.shape,
-        "spacing": volume.spacing,
-        "affine": volume.affine.tolist(),
-        "window": asdict(data["window"]),
-        "settings": asdict(settings),
-    }
-    (partial / "case.json").write_text(json.dumps(facts, indent=1))
-    partial.rename(folder)
-
-
-def _prepared(case: Case, settings: Settings) -> dict[str, Any]:
+    data = _prepared(case, mask, settings)
     try:
-        data: dict[str, Any] = preparation(settings)({"path": case.path})
+        partial.mkdir()
+        for name in ARRAYS:
+            if data[name] is not None:
+                np.save(partial / f"{name}.npy", data[name])
+        volume: Volume = data["volume"]
+        facts = {
+            "format": FORMAT,
+            "name": case.name,
+            "domain": settings.domain,
+            "source": str(case.path.resolve()),
+            "shape": volume.array.shape,
+            "spacing": volume.spacing,
+            "affine": volume.affine.tolist(),
+            "window": asdict(data["window"]),
+            "settings": asdict(settings),
+            **case_facts(data["header"], volume, data["mask"], data["window"]),
+            "files": {
+                file.name: {"bytes": file.stat().st_size, "sha256": content_hash(file)}
+                for file in sorted(partial.iterdir())
+            },
+        }
+        (partial / "case.json").write_text(json.dumps(facts, indent=1))
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _prepared(case: Case, mask: Path | None, settings: Settings) -> dict[str, Any]:
+    try:
+        data: dict[str, Any] = preparation(settings)({"path": case.path, "mask_path": mask})
     except RuntimeError as error:
         # MONAI wraps what a transform raises.
         if isinstance(error.__cause__, UserError):

@@ -81,9 +81,7 @@ def _levels(folder: Path, spacing: FileSpacing) -> list[_Level]:
         image = attributes.get("ome", attributes)["multiscales"][0]
         arrays: list[Any] = [group[entry["path"]] for entry in image["datasets"]]
     except (KeyError, IndexError, TypeError, ValueError, OSError) as error:
-        raise UserError(
-            f"{folder} is no OME-Zarr image: its metadata name no multiscales or no datasets"
-        ) from error
+        raise UserError(f"{folder} is no OME-Zarr image: its metadata name no multiscales or no datasets") from error
     axes = [axis if isinstance(axis, Mapping) else {"name": axis} for axis in image.get("axes", [])]
     names = [axis["name"] for axis in axes]
     if not set(_SPACE) <= set(names):

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from ctsr.data import prepared
+from ctsr.data import hashes, prepared
 from ctsr.data.cases import Case
 from ctsr.data.preparation import slab_means, slab_slices
-from ctsr.data.prepared import PreparedCase, check_size, content_hash, prepare, prepare_all
+from ctsr.data.prepared import PreparedCase, check_size, prepare, prepare_all
 from ctsr.data.settings import ClinicalSettings, MicroSettings
 from ctsr.errors import UserError
+from ctsr.files import content_hash
 from ctsr.imaging.readers import probe
 
 CLINICAL = ClinicalSettings(spacing=None)
@@ -120,10 +121,60 @@ def test_a_second_call_finds_the_first_ones_work(lung, tmp_path, monkeypatch) ->
 def test_content_hash_sees_every_byte_and_name(tmp_path) -> None:
     for name in ("1", "2"):
         (tmp_path / name).write_text("same")
-    assert content_hash(tmp_path / "1") != content_hash(tmp_path / "2")  # a name orders TIFF slices
     before = content_hash(tmp_path)
-    (tmp_path / "2").write_text("Same")
-    assert content_hash(tmp_path) != before
+    (tmp_path / "2").rename(tmp_path / "3")
+    renamed = content_hash(tmp_path)
+    assert renamed != before  # a name orders TIFF slices
+    (tmp_path / "3").write_text("Same")
+    assert content_hash(tmp_path) != renamed
+
+
+def test_an_unchanged_scan_is_not_read_again(lung, tmp_path, monkeypatch) -> None:
+    first = prepare(lung, CLINICAL, tmp_path / "cache")
+    monkeypatch.setattr(hashes, "content_hash", None)
+    assert prepare(lung, CLINICAL, tmp_path / "cache").folder == first.folder
+
+
+@pytest.mark.parametrize("damage", ["short", "missing"])
+def test_a_damaged_case_is_named_and_made_anew(lung, tmp_path, capsys, damage) -> None:
+    first = prepare(lung, CLINICAL, tmp_path / "cache")
+    expected = np.array(first.image)
+    file = first.folder / "image.npy"
+    if damage == "short":
+        file.write_bytes(file.read_bytes()[:-10])
+    else:
+        file.unlink()
+    again = prepare(lung, CLINICAL, tmp_path / "cache")
+    np.testing.assert_array_equal(again.image, expected)
+    assert "image.npy is damaged: clinical case lung is prepared anew" in capsys.readouterr().err
+
+
+def test_verify_sees_a_changed_byte(lung, tmp_path) -> None:
+    case = prepare(lung, CLINICAL, tmp_path / "cache")
+    case.verify()
+    content = bytearray((case.folder / "mask.npy").read_bytes())
+    content[-1] ^= 1
+    (case.folder / "mask.npy").write_bytes(content)
+    with pytest.raises(UserError, match=r"mask\.npy is damaged"):
+        case.verify()
+
+
+@pytest.mark.parametrize("spacing", [None, 1.0])
+def test_a_users_mask_instead_of_ours(lung, tmp_path, spacing) -> None:
+    """On a coarser grid of the same world; nonzero labels are inside."""
+    inside = np.zeros((30, 30, 6), np.uint8)
+    inside[5:12, 8:20] = 3
+    affine = np.diag([4.0, 4.0, 3.0, 1.0])
+    affine[:2, 3] = 1.0  # both grids start at the same edge
+    (tmp_path / "masks").mkdir()
+    nibabel.save(nibabel.Nifti1Image(inside, affine), tmp_path / "masks" / "lung_mask.nii.gz")
+    settings = ClinicalSettings(spacing=spacing, masks=str(tmp_path / "masks"))
+    case = prepare(lung, settings, tmp_path / "cache")
+    fine = np.repeat(np.repeat(inside.T > 0, 2, axis=1), 2, axis=2)[:, ::-1, ::-1]
+    fine = fine if spacing is None else np.repeat(np.repeat(fine, 2, axis=1), 2, axis=2)
+    assert (case.mask != fine).mean() < 0.005
+    with pytest.raises(UserError, match=r"holds no mask of clinical case other: name it other\.nii\.gz"):
+        prepare(Case("other", lung.path), settings, tmp_path / "cache")
 
 
 def test_other_content_or_settings_are_another_case(lung, tmp_path) -> None:

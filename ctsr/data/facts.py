@@ -1,0 +1,110 @@
+"""What is kept of a scan beside its voxels, and what of that is worth a warning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ctsr.imaging.intensity import Window
+from ctsr.imaging.volume import Header, Volume
+
+LUNG_HU = (-930.0, -650.0)  # medians of lungs, from emphysema at full breath to expiration
+WHOLE_LUNGS_ML = 1500.0
+THICK_MM = 2.5  # slices further apart show little of what is to be learned
+COARSE = 1.3  # a pixel this much larger than wanted holds none of the detail that is wanted
+OUTLIER = 0.2  # a spacing that differs by this share from the others'
+WIDE = 2.0  # so does a µCT's range of greys, by this factor
+SATURATED = 0.02  # share of a µCT's specimen at the end of the range
+FEW_PATCHES = 50
+_SAMPLE = 5_000_000
+
+Facts = Mapping[str, Any]
+
+
+def case_facts(header: Header, volume: Volume, mask: npt.NDArray[np.bool_], window: Window) -> dict[str, Any]:
+    """Facts of one case, as plain values.
+
+    Args:
+        header: Of the scan as it is stored.
+        volume: The scan in its own greys, on the grid that it is prepared on.
+        mask: True inside, the same grid.
+        window: Greys of -1 and +1.
+
+    Returns:
+        `format`; `stored_shape` and `stored_spacing` with axes (z, y, x) as stored; `greys`: the 0.5, 50 and 99.5
+        percentiles inside the mask; `volume_ml` of the mask; `at_ends`: shares inside the mask of the darkest and
+        the brightest grey that there is.
+    """
+    step = max(1, round((mask.size / _SAMPLE) ** 0.5))
+    inside = volume.array[:, ::step, ::step][mask[:, ::step, ::step]]
+    if not inside.size:
+        inside = volume.array[mask]
+    ends = volume.array.min(), volume.array.max()
+    return {
+        "format": header.format,
+        "stored_shape": list(header.shape),
+        "stored_spacing": list(header.spacing),
+        "greys": [float(grey) for grey in np.percentile(inside, (0.5, 50, 99.5))],
+        "volume_ml": float(mask.sum() * np.prod(volume.spacing) / 1000),
+        "at_ends": [float((inside == end).mean()) for end in ends],
+    }
+
+
+def warnings_of(facts: Facts, cohort: Sequence[Facts], patches: int) -> list[str]:
+    """What somebody should look at before a training.
+
+    Args:
+        facts: Of the case, as `case.json` has them.
+        cohort: Of all cases of its domain, itself included.
+        patches: Places that its patches can be drawn from.
+    """
+    found = [
+        *_of_grid(facts, cohort),
+        *(_of_lung(facts) if facts["domain"] == "clinical" else _of_micro(facts, cohort)),
+    ]
+    if patches < FEW_PATCHES:
+        found.append(f"only {patches} places for patches: each will be seen again and again")
+    return found
+
+
+def _of_grid(facts: Facts, cohort: Sequence[Facts]) -> list[str]:
+    found = []
+    distance, *pixel = facts["spacing"]
+    wanted = facts["settings"]["spacing"]
+    coarsest = sorted(facts["stored_spacing"])[-2] if distance >= max(facts["stored_spacing"]) * 0.999 else max(pixel)
+    if wanted is not None and coarsest > COARSE * wanted:
+        found.append(f"pixels of {coarsest:.3g} mm brought to {wanted:g} mm: detail is interpolated")
+    if facts["domain"] == "clinical" and distance > THICK_MM:
+        found.append(f"slices {distance:.3g} mm apart: too thick for small structures")
+    for what, axis in (("slice distance", 0), ("pixel size", 1)):
+        usual = median(other["spacing"][axis] for other in cohort)
+        if abs(facts["spacing"][axis] / usual - 1) > OUTLIER:
+            found.append(f"{what} {facts['spacing'][axis]:.3g} mm, where {usual:.3g} mm is usual here")
+    return found
+
+
+def _of_lung(facts: Facts) -> list[str]:
+    found = []
+    low, high = LUNG_HU
+    middle = facts["greys"][1]
+    if not low <= middle <= high:
+        found.append(f"median of {middle:.0f} HU in the lung: is the scan in HU, and is it lung?")
+    if facts["volume_ml"] < WHOLE_LUNGS_ML:
+        found.append(f"{facts['volume_ml']:.0f} ml: part of the lungs only")
+    return found
+
+
+def _of_micro(facts: Facts, cohort: Sequence[Facts]) -> list[str]:
+    found = []
+    usual = median(other["window"]["high"] - other["window"]["low"] for other in cohort)
+    width = facts["window"]["high"] - facts["window"]["low"]
+    if not 1 / WIDE <= width / usual <= WIDE:
+        found.append(f"greys span {width:.4g}, where {usual:.4g} is usual here: another scanner or scale?")
+    for end, share in zip(("darkest", "brightest"), facts["at_ends"], strict=True):
+        if share > SATURATED:
+            found.append(f"{share:.0%} of the specimen have the {end} grey: saturated")
+    return found
