@@ -94,7 +94,8 @@ def test_prepare_only_stops_with_a_page_to_look_at(smoke_run: Path, workplace: P
         cwd=workplace,
     )
     assert done.returncode == 0, done.stderr
-    assert [path.name for path in (workplace / "outputs/prepared").iterdir()] == ["data.html"]
+    visible = [path.name for path in (workplace / "outputs/prepared").glob("[!.]*")]
+    assert visible == ["data.html"]
     assert "outputs/prepared/data.html" in done.stdout
 
 
