@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ctsr.imaging.intensity import Window
 from ctsr.imaging.volume import Header, Volume
 
 LUNG_HU = (-930.0, -650.0)  # medians of lungs, from emphysema at full breath to expiration
@@ -25,17 +24,16 @@ _SAMPLE = 5_000_000
 Facts = Mapping[str, Any]
 
 
-def case_facts(header: Header, volume: Volume, mask: npt.NDArray[np.bool_], window: Window) -> dict[str, Any]:
+def case_facts(scanned: Header, volume: Volume, mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
     """Facts of one case, as plain values.
 
     Args:
-        header: Of the scan as it is stored.
+        scanned: The scan in canonical orientation, before it is resampled.
         volume: The scan in its own greys, on the grid that it is prepared on.
         mask: True inside, the same grid.
-        window: Greys of -1 and +1.
 
     Returns:
-        `format`; `stored_shape` and `stored_spacing` with axes (z, y, x) as stored; `greys`: the 0.5, 50 and 99.5
+        `format`; `scanned_shape` and `scanned_spacing` (slices, rows, columns); `greys`: the 0.5, 50 and 99.5
         percentiles inside the mask; `volume_ml` of the mask; `at_ends`: shares inside the mask of the darkest and
         the brightest grey that there is.
     """
@@ -45,9 +43,9 @@ def case_facts(header: Header, volume: Volume, mask: npt.NDArray[np.bool_], wind
         inside = volume.array[mask]
     ends = volume.array.min(), volume.array.max()
     return {
-        "format": header.format,
-        "stored_shape": list(header.shape),
-        "stored_spacing": list(header.spacing),
+        "format": scanned.format,
+        "scanned_shape": list(scanned.shape),
+        "scanned_spacing": list(scanned.spacing),
         "greys": [float(grey) for grey in np.percentile(inside, (0.5, 50, 99.5))],
         "volume_ml": float(mask.sum() * np.prod(volume.spacing) / 1000),
         "at_ends": [float((inside == end).mean()) for end in ends],
@@ -62,22 +60,24 @@ def warnings_of(facts: Facts, cohort: Sequence[Facts], patches: int) -> list[str
         cohort: Of all cases of its domain, itself included.
         patches: Places that its patches can be drawn from.
     """
-    found = [
-        *_of_grid(facts, cohort),
-        *(_of_lung(facts) if facts["domain"] == "clinical" else _of_micro(facts, cohort)),
-    ]
+    of_domain = _of_lung(facts) if facts["domain"] == "clinical" else _of_micro(facts, cohort)
+    found = [*_of_grid(facts, cohort), *of_domain]
     if patches < FEW_PATCHES:
         found.append(f"only {patches} places for patches: each will be seen again and again")
     return found
 
 
+def interpolated(plane: Sequence[float], wanted: float | None) -> list[str]:
+    """A warning where pixels (y, x) as scanned, in mm, are too large for the wanted ones; None: they stay."""
+    coarsest = max(plane)
+    if wanted is None or coarsest <= COARSE * wanted:
+        return []
+    return [f"pixels of {coarsest:.3g} mm brought to {wanted:g} mm: detail is interpolated"]
+
+
 def _of_grid(facts: Facts, cohort: Sequence[Facts]) -> list[str]:
-    found = []
-    distance, *pixel = facts["spacing"]
-    wanted = facts["settings"]["spacing"]
-    coarsest = sorted(facts["stored_spacing"])[-2] if distance >= max(facts["stored_spacing"]) * 0.999 else max(pixel)
-    if wanted is not None and coarsest > COARSE * wanted:
-        found.append(f"pixels of {coarsest:.3g} mm brought to {wanted:g} mm: detail is interpolated")
+    found = interpolated(facts["scanned_spacing"][1:], facts["settings"]["spacing"])
+    distance = facts["spacing"][0]
     if facts["domain"] == "clinical" and distance > THICK_MM:
         found.append(f"slices {distance:.3g} mm apart: too thick for small structures")
     for what, axis in (("slice distance", 0), ("pixel size", 1)):

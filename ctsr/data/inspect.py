@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from ctsr.data.cases import Case, find_cases
+from ctsr.data.facts import interpolated
 from ctsr.data.preparation import prepared_plane
 from ctsr.data.settings import ClinicalSettings, MicroSettings, Settings
 from ctsr.errors import UserError
@@ -23,7 +24,6 @@ from ctsr.imaging.slices import FileSpacing
 from ctsr.imaging.volume import Header, spacing_of
 
 AXES = "slices, rows, columns"
-COARSE = 1.3  # pixels this much larger than wanted are worth a word
 REFUSED = 2  # exit code where a scan cannot be used
 
 
@@ -109,8 +109,7 @@ def _plan(header: Header, settings: Settings) -> list[str]:
         steps.append(f"slices resampled to {settings.spacing:g} mm: {plane[0]} x {plane[1]} pixels")
     elif plane != shape:
         steps.append(f"slices cut to {plane[0]} x {plane[1]} pixels, a multiple of {settings.multiple}")
-    if settings.spacing is not None and spacing[0] > COARSE * settings.spacing:
-        steps.append(f"[yellow]pixels of {spacing[0]:.3g} mm: detail at {settings.spacing:g} mm is interpolated[/]")
+    steps += [f"[yellow]{warning}[/]" for warning in interpolated(spacing, settings.spacing)]
     return steps or ["taken as it is"]
 
 

@@ -60,11 +60,6 @@ def slab_means(array: Array, slices: int) -> Iterator[npt.NDArray[np.float32]]:
             total -= array[index - half]
 
 
-def _shape(array: Array) -> tuple[int, int, int]:
-    z, y, x = array.shape
-    return z, y, x
-
-
 def _target(plane: Plane, settings: Settings) -> Plane:
     return plane if settings.spacing is None else (settings.spacing, settings.spacing)
 
@@ -81,26 +76,25 @@ class ReadVolumed(_Step):
     """Reads the scan, and the user's mask."""
 
     def __call__(self, data: Data) -> Data:
-        """`path`, `mask_path` -> `volume`, `given_mask` (None without), `header` (as stored)."""
+        """`path`, `mask_path` -> `volume` and `given_mask` (None without)."""
         settings = self.settings
         padding_below = settings.padding_below if isinstance(settings, ClinicalSettings) else None
-        path = data["path"]
-        volume = read_volume(path, settings.file_spacing, padding_below, settings.series, settings.spacing)
-        header = Header(_shape(volume.array), volume.affine, format_of(path) or "", volume.slice_axis)
+        volume = read_volume(data["path"], settings.file_spacing, padding_below, settings.series, settings.spacing)
         mask = None if data["mask_path"] is None else read_mask(data["mask_path"], volume)
         given = None if mask is None else replace(volume, array=mask, outside=None)
-        return data | {"volume": volume, "given_mask": given, "header": header}
+        return data | {"volume": volume, "given_mask": given}
 
 
 class Canonicald(_Step):
     """Turns the scan."""
 
     def __call__(self, data: Data) -> Data:
-        """`volume`, `given_mask` -> the same in the one orientation."""
-        given = data["given_mask"]
+        """`volume`, `given_mask` -> the same in the one orientation; `scanned`: the grid before it is resampled."""
+        volume, given = canonical(data["volume"])[0], data["given_mask"]
         return data | {
-            "volume": canonical(data["volume"])[0],
+            "volume": volume,
             "given_mask": None if given is None else canonical(given)[0],
+            "scanned": Header(volume.shape, volume.affine, format_of(data["path"]) or "", volume.slice_axis),
         }
 
 

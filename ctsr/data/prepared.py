@@ -29,7 +29,7 @@ from ctsr.files import content_hash, locked
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.volume import Affine, Header, Spacing, Volume, spacing_of
 
-FORMAT = 2  # raise it whenever preparation changes what it makes of the same scan
+FORMAT = 3  # raise it whenever preparation changes what it makes of the same scan
 ARRAYS = ("image", "slab", "mask")
 
 
@@ -211,7 +211,7 @@ def _make(case: Case, mask: Path | None, settings: Settings, folder: Path) -> No
             "affine": volume.affine.tolist(),
             "window": asdict(data["window"]),
             "settings": asdict(settings),
-            **case_facts(data["header"], volume, data["mask"], data["window"]),
+            **case_facts(data["scanned"], volume, data["mask"]),
             "files": {
                 file.name: {"bytes": file.stat().st_size, "sha256": content_hash(file)}
                 for file in sorted(partial.iterdir())

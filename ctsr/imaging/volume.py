@@ -33,6 +33,12 @@ class Volume:
     slice_axis: int | None = None
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels (z, y, x)."""
+        z, y, x = self.array.shape
+        return z, y, x
+
+    @property
     def spacing(self) -> Spacing:
         """Voxel size (z, y, x) in millimetres."""
         return spacing_of(self.affine)

@@ -1,0 +1,79 @@
+"""What is worth a warning, on facts written by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ctsr.data.facts import case_facts, warnings_of
+from ctsr.imaging.volume import Header, Volume
+
+
+def clinical(**changes: Any) -> dict[str, Any]:
+    facts = {
+        "domain": "clinical",
+        "spacing": [0.8, 0.625, 0.625],
+        "scanned_spacing": [0.8, 0.65, 0.65],
+        "settings": {"spacing": 0.625},
+        "greys": [-990.0, -850.0, 50.0],
+        "volume_ml": 4000.0,
+    }
+    return facts | changes
+
+
+def micro(**changes: Any) -> dict[str, Any]:
+    facts = {
+        "domain": "micro",
+        "spacing": [0.05, 0.078125, 0.078125],
+        "scanned_spacing": [0.05, 0.05, 0.05],
+        "settings": {"spacing": 0.078125},
+        "window": {"low": 5000.0, "high": 25000.0},
+        "at_ends": [0.0, 0.001],
+    }
+    return facts | changes
+
+
+@pytest.mark.parametrize("usual", [clinical(), micro()])
+def test_nothing_to_say_of_a_usual_case(usual) -> None:
+    assert warnings_of(usual, [usual] * 3, patches=1000) == []
+
+
+@pytest.mark.parametrize(
+    ("case", "warning"),
+    [
+        # thin slices do not hide coarse pixels
+        (clinical(scanned_spacing=[0.8, 1.4, 1.4]), "pixels of 1.4 mm brought to 0.625 mm: detail is interpolated"),
+        (clinical(spacing=[5.0, 0.625, 0.625]), "slices 5 mm apart: too thick"),
+        (clinical(spacing=[1.25, 0.625, 0.625]), "slice distance 1.25 mm, where 0.8 mm is usual here"),
+        (clinical(greys=[-100.0, 40.0, 90.0]), "median of 40 HU in the lung"),
+        (clinical(volume_ml=900.0), "900 ml: part of the lungs only"),
+        (micro(window={"low": 0.0, "high": 255.0}), "greys span 255, where 2e+04 is usual here"),
+        (micro(at_ends=[0.0, 0.05]), "5% of the specimen have the brightest grey: saturated"),
+    ],
+)
+def test_what_is_odd_is_told(case, warning) -> None:
+    usual = clinical() if case["domain"] == "clinical" else micro()
+    assert [text for text in warnings_of(case, [usual, usual, case], patches=1000) if warning in text]
+
+
+def test_few_places_for_patches() -> None:
+    assert "only 3 places for patches" in warnings_of(clinical(), [clinical()], patches=3)[0]
+
+
+def test_native_pixels_are_never_too_coarse() -> None:
+    facts = clinical(scanned_spacing=[0.8, 3.0, 3.0], settings={"spacing": None})
+    assert warnings_of(facts, [facts], patches=1000) == []
+
+
+def test_facts_of_a_volume_worked_by_hand() -> None:
+    array = np.zeros((2, 4, 5), np.int16)
+    array[0, 0, :4] = (100, 100, 200, 300)
+    mask = array > 0
+    scanned = Header((2, 8, 10), np.diag([3.0, 1.0, 1.0, 1.0]), "nrrd", 0)
+    facts = case_facts(scanned, Volume(array, np.diag([3.0, 2.0, 2.0, 1.0])), mask)
+    assert (facts["format"], facts["scanned_shape"], facts["scanned_spacing"]) == ("nrrd", [2, 8, 10], [3, 1, 1])
+    assert facts["volume_ml"] == pytest.approx(4 * 12 / 1000)
+    assert facts["greys"][1] == 150
+    assert facts["at_ends"] == [0, 0.25]
