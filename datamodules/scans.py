@@ -11,15 +11,14 @@ from typing import Any, ClassVar
 import torch
 from lightning import LightningDataModule
 from monai.data import DataLoader
-from rich.console import Console
 from torch import Tensor
 
 from ctsr.data.cases import Case, SlabSplit, find_cases, shared_cases, split_cases
 from ctsr.data.masks import find_mask
-from ctsr.data.patches import PatchDataset, PatchSource, StreamSampler, as_it_is, patch_grid
+from ctsr.data.patches import PatchDataset, PatchSource, StreamSampler, as_it_is, case_corners
 from ctsr.data.prepared import PreparedCase, check_size, prepare_all
 from ctsr.data.settings import ClinicalSettings, MicroSettings
-from ctsr.errors import UserError
+from ctsr.errors import UserError, warn
 from ctsr.imaging.pyramid import SCALE
 from ctsr.imaging.readers import probe
 from ctsr.phantom.cases import PhantomSettings, generate
@@ -174,7 +173,7 @@ class ScansDataModule(LightningDataModule):
         by_name = {case.name: case for case in prepared}
         split = split_cases(list(by_name), val, test, self.seed)
         for name in shared_cases(split):
-            _warn(
+            warn(
                 f"{name} is the only {domain} case: it serves training and validation, so no figure is held out; "
                 "data.split.mode=slab sets slices apart"
             )
@@ -185,7 +184,7 @@ class ScansDataModule(LightningDataModule):
         from ctsr.data.qc import write_page  # here, since training itself draws nothing
 
         places = {
-            case: len(patch_grid(case.mask, self.keys[domain]["patch"], self.keys[domain]["cover"]))
+            case: len(case_corners(case, self.keys[domain]["patch"], self.keys[domain]["cover"]))
             for domain, parts in self.cases.items()
             for cases in parts.values()
             for case in cases
@@ -321,7 +320,3 @@ def _spacing(domain: str, keys: Mapping[str, Any]) -> float | None:
 def _text(value: object) -> str | None:
     """A series' number may come as one."""
     return None if value is None else str(value)
-
-
-def _warn(message: str) -> None:
-    Console(stderr=True).print(f"[yellow]warning:[/] {message}", soft_wrap=True, highlight=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,13 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ctsr.callbacks.loggers import log_picture
-from ctsr.evaluation.results import validation_name
+from ctsr.evaluation.results import COMPARED, validation_name
 from ctsr.files import replacing
 
 COLUMNS = 4
 SMOOTHING = 0.05  # share of a curve that a point of the drawn mean spans
-
-COMPARED = ("bicubic", "bicubic_mapped", "fx", "real")  # methods that ours is drawn beside, each in its colour
 
 Curve = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]  # batches, values
 
@@ -93,22 +90,25 @@ def read_charts(metrics: Path) -> dict[str, dict[str, Curve]]:
         if not points:
             continue
         steps, values = np.array(points).T
-        title, label = (name, "") if not name.startswith("val/") else _validation_chart(name)
-        charts.setdefault(re.sub("^lr_.$", "learning rate", title), {})[label or name] = (steps, values)
+        title, label = _place(name)
+        charts.setdefault(title, {})[label] = (steps, values)
     return charts
 
 
-def _validation_chart(name: str) -> tuple[str, str]:
-    metric, method = validation_name(name)
-    return f"val/{metric}", method
+def _place(name: str) -> tuple[str, str]:
+    """The chart that a scalar is drawn in, and what its curve is called there."""
+    if name.startswith("val/"):
+        metric, method = validation_name(name)
+        return f"val/{metric}", method
+    return ("learning rate" if name.startswith("lr_") else name), name
 
 
 def _draw_chart(axis: Axes, title: str, curves: Mapping[str, Curve]) -> None:
     axis.set_title(title, fontsize=9)
     axis.tick_params(labelsize=7)
     axis.grid(alpha=0.3)
+    several = len(curves) > 1
     for label, (steps, values) in curves.items():
-        several = len(curves) > 1
         if title.startswith("train/") and len(values) > 20:
             width = max(3, round(SMOOTHING * len(values)))
             axis.plot(steps, values, linewidth=0.6, alpha=0.35, color="C0")
@@ -120,5 +120,5 @@ def _draw_chart(axis: Axes, title: str, curves: Mapping[str, Curve]) -> None:
             marker="." if len(values) < 30 else "",
             label=label if several else None,
         )
-    if len(curves) > 1:
+    if several:
         axis.legend(fontsize=7)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import zip_longest
 
 import numpy as np
@@ -42,6 +42,12 @@ def patch_grid(mask: npt.NDArray[np.bool_], size: int, cover: float) -> npt.NDAr
         y, x = np.nonzero(inside[::step, ::step] >= cover * size * size)
         corners.append(np.stack([np.full_like(y, z), y * step, x * step], axis=1))
     return np.concatenate(corners).astype(np.int32) if corners else np.empty((0, 3), np.int32)
+
+
+@cache
+def case_corners(case: PreparedCase, size: int, cover: float) -> npt.NDArray[np.int32]:
+    """`patch_grid` of a case's mask, worked out once: training, validation and the page over the cases all ask."""
+    return patch_grid(case.mask, size, cover)
 
 
 @dataclass(frozen=True)
@@ -155,7 +161,7 @@ def _turn(square: npt.NDArray[np.float16], way: int, patch: Tensor) -> None:
 
 
 def _corners(case: PreparedCase, source: PatchSource) -> npt.NDArray[np.int32]:
-    corners = patch_grid(case.mask, source.size, source.cover)
+    corners = case_corners(case, source.size, source.cover)
     if not len(corners):
         raise UserError(
             f"{case.name}: no {source.size}x{source.size} patch lies {source.cover:.0%} inside the {case.domain} mask; "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -98,9 +97,11 @@ def _row(case: PreparedCase, part: str, anchor: str, patches: int, found: Sequen
 
 
 def _picture(case: PreparedCase, part: str, anchor: str, found: Sequence[str]) -> str:
-    stream = io.BytesIO()
-    draw_case(case).savefig(stream, format="jpg", dpi=90, pil_kwargs={"quality": 85})
-    data = base64.b64encode(stream.getvalue()).decode()
+    kept = case.folder / f"outline_{case.slices.start}_{case.slices.stop}.jpg"
+    if not kept.exists():  # a prepared case never changes
+        with replacing(kept) as partial:
+            draw_case(case).savefig(partial, format="jpg", dpi=90, pil_kwargs={"quality": 85})
+    data = base64.b64encode(kept.read_bytes()).decode()
     notes = "".join(f"<div class='warn'>{html.escape(text)}</div>" for text in found)
     title = f"{case.domain} {html.escape(case.name)} ({part})"
     source = f"data:image/jpeg;base64,{data}"

@@ -72,13 +72,17 @@ def write_csv(rows: Iterable[Row], path: Path) -> None:
         table.writerows([row.protocol, row.case or "", row.method, row.metric, row.value] for row in rows)
 
 
+COMPARED = ("bicubic_mapped", "bicubic", "fx", "real")
+"""Methods that ours is compared with during training; where one's name begins another's, the longer comes first."""
+
+
 def validation_name(name: str) -> tuple[str, str]:
     """Metric and method of a figure logged during training: "val/ssim" is ours, "val/bicubic_ssim" another's.
 
     The methods that may stand before a metric: bicubic, bicubic_mapped; fx (f(x) as it is, without G1) and real (one
     half of the real images against the other: what a distance between equal sets amounts to by chance).
     """
-    match = re.fullmatch(r"val/(?:(bicubic_mapped|bicubic|fx|real)_)?(.+)", name)
+    match = re.fullmatch(rf"val/(?:({'|'.join(COMPARED)})_)?(.+)", name)
     if match is None:
         raise ValueError(f"{name} is no figure of a validation")
     return match[2], match[1] or "ours"

@@ -138,9 +138,8 @@ def _series(uid: str, files: tuple[Path, ...]) -> Series:
 def _chosen_series(path: Path, series: str | None) -> Series:
     found = find_series(path)
     if series is not None:
-        wanted = str(series)
-        matching = [s for s in found if wanted in (s.uid, s.number)]
-        matching = matching or [s for s in found if wanted.casefold() in s.description.casefold()]
+        matching = [s for s in found if series in (s.uid, s.number)]
+        matching = matching or [s for s in found if series.casefold() in s.description.casefold()]
     else:
         matching = [s for s in found if not s.scout and s.slices >= FEWEST_SLICES] or found
     if len(matching) == 1:

@@ -61,12 +61,12 @@ def stem(path: Path) -> str:
 
 def is_nifti(path: Path) -> bool:
     """Whether the name is a NIfTI file's."""
-    return suffix(path) in (".nii", ".nii.gz")
+    return _BY_SUFFIX.get(suffix(path)) == "nifti"
 
 
 def is_tiff(path: Path) -> bool:
     """Whether the name is a TIFF file's."""
-    return suffix(path) in (".tif", ".tiff")
+    return _BY_SUFFIX.get(suffix(path)) == "tiff"
 
 
 def is_picture(path: Path) -> bool:

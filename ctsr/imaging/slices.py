@@ -23,7 +23,8 @@ def stacked(files: Sequence[Path], read: Callable[[Path], Array]) -> Array:
     array = np.empty(
         (len(files), *first.shape), dtype=np.float32 if first.dtype.kind == "f" else first.dtype.newbyteorder("=")
     )
-    for target, file in zip(array, files, strict=True):
+    array[0] = first
+    for target, file in zip(array[1:], files[1:], strict=True):
         page = read(file)
         if (page.shape, page.dtype) != (first.shape, first.dtype):
             raise UserError(f"{file} is {page.shape} {page.dtype}, unlike {files[0].name}: keep one volume's slices")

@@ -36,10 +36,11 @@ def read_tiff(path: Path, spacing: FileSpacing) -> Volume:
     """
     header = probe_tiff(path, spacing)
     files = _files(path)
-    array = stacked(files, _pages)
-    if len(files) == 1:
-        array = array.reshape(header.shape)
-    return Volume(array, header.affine, slice_axis=0)
+    if len(files) > 1:
+        return Volume(stacked(files, _pages), header.affine, slice_axis=0)
+    pages = _pages(files[0]).reshape(header.shape)
+    kind = np.dtype(np.float32) if pages.dtype.kind == "f" else pages.dtype.newbyteorder("=")
+    return Volume(pages.astype(kind, copy=False), header.affine, slice_axis=0)
 
 
 def page_shape(file: Path) -> tuple[int, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from torch.nn import functional as F
 
+from ctsr.files import replacing
 from ctsr.imaging.pyramid import SCALE
 
 OUTLINED = [withStroke(linewidth=5, foreground="black")]  # seen on bright ground too
@@ -54,9 +54,8 @@ def write_picture(views: Sequence[View], path: Path, note: str) -> None:
         row[0].plot([1, 6], [0.04, 0.04], color="white", linewidth=3, path_effects=OUTLINED)
         row[0].text(3.5, 0.055, "5 mm", color="white", ha="center", va="bottom", fontsize=9, path_effects=OUTLINED)
     figure.suptitle(note, fontsize=9)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    figure.savefig(partial, format="png")
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png")
 
 
 def _columns(view: View) -> dict[str, Image]:

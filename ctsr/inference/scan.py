@@ -17,6 +17,7 @@ from rich.progress import MofNCompleteColumn, Progress, ProgressColumn, Task
 from rich.text import Text
 
 from ctsr.errors import UserError
+from ctsr.files import content_hash
 from ctsr.imaging.formats import is_nifti, stem, suffix
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.orientation import Orientation, canonical
@@ -29,7 +30,7 @@ from ctsr.inference.grid import Plan, crop, plan
 from ctsr.inference.nifti_stream import NiftiStream, nifti_stream
 from ctsr.inference.picture import View, write_picture
 from ctsr.inference.places import lung_places
-from ctsr.inference.provenance import NOTICE, content_hash, versions, write_json
+from ctsr.inference.provenance import NOTICE, versions, write_json
 from ctsr.inference.settings import ScanSettings
 
 
@@ -86,7 +87,7 @@ def super_resolve_scan(
     check_tile(model.GS, settings.tile)
     scan, orientation = canonical(read_volume(input_path, padding_below=PADDING_BELOW_HU))
     volume = crop(scan, settings.roi)
-    steps = plan(_shape(volume), volume.affine, model.spacing, settings.spacing_tolerance, settings.grid)
+    steps = plan(volume.shape, volume.affine, model.spacing, settings.spacing_tolerance, settings.grid)
     console.print(_summary(steps, model), soft_wrap=True, highlight=False)
     _check_space(output, steps)
     clinical = model.window("clinical")
@@ -188,11 +189,6 @@ def _views(volume: Volume, steps: Plan, stream: NiftiStream, clinical: Window, g
             )
         )
     return views
-
-
-def _shape(volume: Volume) -> tuple[int, int, int]:
-    z, y, x = volume.array.shape
-    return z, y, x
 
 
 def _record(

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ import numpy.typing as npt
 from rich.progress import track
 
 from ctsr.errors import UserError
+from ctsr.files import locked
 from ctsr.imaging.volume import Volume
 from ctsr.imaging.writer import write_volume
 from ctsr.phantom.outline import Outline
@@ -153,7 +151,7 @@ def generate(root: Path, settings: PhantomSettings, show_progress: bool = True) 
     """
     root = root.resolve()
     root.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(root.with_name(f".{root.name}.lock")):
+    with locked(root.with_name(f".{root.name}.lock")):
         if _is_made(root, settings):
             return
         partial = root.with_name(f"{root.name}.partial")
@@ -177,14 +175,6 @@ def _is_made(root: Path, settings: PhantomSettings) -> bool:
         if not (root / case).exists():
             raise UserError(f"{root / case} is missing from the phantom: delete {root} to have it made anew")
     return True
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that other processes wait for; it goes with the process that holds it."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _make(folder: Path, settings: PhantomSettings, show_progress: bool) -> None:

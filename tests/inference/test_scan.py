@@ -15,9 +15,9 @@ import torch
 from rich.console import Console
 
 from ctsr.errors import UserError
+from ctsr.files import content_hash
 from ctsr.inference import scan
 from ctsr.inference.checkpoint import SRModel, load_sr
-from ctsr.inference.provenance import content_hash
 from ctsr.inference.scan import super_resolve_scan
 from ctsr.inference.settings import ScanSettings
 

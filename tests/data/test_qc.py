@@ -1,0 +1,78 @@
+"""The page over the cases, read as HTML and looked at as pixels."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+
+from ctsr.data.cases import Case
+from ctsr.data.prepared import PreparedCase, prepare
+from ctsr.data.qc import draw_case, write_page
+from ctsr.data.settings import ClinicalSettings
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> PreparedCase:
+    """A square of lung in a chest; its name needs escaping."""
+    hu = np.full((6, 60, 60), 30, np.int16)
+    hu[:, 15:45, 15:45] = -850
+    (tmp_path / "masks").mkdir()
+    for path, array in ((tmp_path / "a.nii", hu), (tmp_path / "masks" / "a&b.nii", (hu < 0).astype(np.uint8))):
+        nibabel.save(nibabel.Nifti1Image(array.T, np.diag([1.0, 1.0, 2.0, 1.0])), path)
+    settings = ClinicalSettings(spacing=None, masks=str(tmp_path / "masks"))
+    return prepare(Case("a&b", tmp_path / "a.nii"), settings, tmp_path / "cache")
+
+
+class Page(HTMLParser):
+    """Text of the table's cells, and where the pictures come from."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.cells: list[str] = []
+        self.sources: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "td":
+            self.cells.append("")
+        if tag == "img":
+            self.sources.append(str(dict(attrs)["src"]))
+
+    def handle_data(self, data: str) -> None:
+        if self.cells:
+            self.cells[-1] += data
+
+
+def test_page_tells_of_each_case_and_needs_no_other_file(case: PreparedCase, tmp_path: Path) -> None:
+    write_page({"clinical": {"train": [case], "test": []}}, {case: 7}, tmp_path / "data.html")
+    text = (tmp_path / "data.html").read_text()
+    page = Page(text)
+    assert page.cells[:5] == ["clinical", "a&b", "train", "nifti", "2 × 1 × 1"]
+    assert page.cells[6:8] == ["10.8", "7"]
+    assert "only 7 places for patches" in page.cells[8]
+    assert not re.search(r"(src|href)=['\"]?https?:", text)
+    (source,) = page.sources
+    picture = Image.open(io.BytesIO(base64.b64decode(source.partition("base64,")[2]))).convert("RGB")
+    assert np.asarray(picture).std() > 20
+
+
+def test_pictures_are_drawn_once(case: PreparedCase, tmp_path: Path, monkeypatch) -> None:
+    cases = {"clinical": {"train": [case]}}
+    write_page(cases, {case: 7}, tmp_path / "first.html")
+    monkeypatch.setattr("ctsr.data.qc.draw_case", None)
+    write_page(cases, {case: 7}, tmp_path / "second.html")
+    assert (tmp_path / "first.html").read_bytes() == (tmp_path / "second.html").read_bytes()
+
+
+def test_outline_lies_around_the_mask(case: PreparedCase) -> None:
+    axis = draw_case(case).axes[1]
+    vertices = np.concatenate([path.vertices for path in axis.collections[0].get_paths()])
+    np.testing.assert_allclose([vertices.min(axis=0), vertices.max(axis=0)], [[15, 15], [45, 45]], atol=1)
