@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import wandb
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from PIL import Image
@@ -87,6 +88,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         log_config(loggers, CONFIG)
         trainer.fit(Module(), datamodule=Data())
         finish(loggers)
+        wandb.teardown()  # or programs that later tests start would write through this process's service
     return folder
 
 
