@@ -1,7 +1,8 @@
 """The lungs in a clinical CT: region growing that places its own seeds (section 2 of the paper; READING 12).
 
 Growing from a seed through all connected voxels of a fixed HU range gives the connected component that holds the seed.
-So all components are labelled at once, and those that can be lung are the regions grown.
+So all components are labelled at once, and those that can be lung are the regions grown. What is lung is decided on a
+grid of about 1.5 mm; the scan's own voxels then draw its edge.
 """
 
 from __future__ import annotations
@@ -14,72 +15,80 @@ from scipy import ndimage
 from skimage.morphology import convex_hull_image
 
 from ctsr.errors import UserError
-from ctsr.imaging.volume import Array, Spacing, Volume
+from ctsr.imaging.airways import central_airways
+from ctsr.imaging.blocks import block_for, block_means, block_spacing, spread
+from ctsr.imaging.notches import without_holes, without_notches
+from ctsr.imaging.volume import Spacing, Volume
 
+GRID_MM = 1.5
 AIR_BELOW_HU = -400  # half way between lung and soft tissue
 LUNG_ABOVE_HU = -975  # the median of lung, emphysema included; outside air and bowel gas lie below
 SMALLEST_ML = 0.2
 SMALLEST_SHARE = 0.05  # of the largest region; what is smaller are pockets of fat and gas
-CLOSING_MM = 6.0  # half the width of the widest notch, left by a vessel or nodule at the pleura, that is bridged
-WIDEST_HOLE_MM = 30.0  # a wider hole is not a nodule but the top of the diaphragm
 
 Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int32]
 
 
-def lung_mask(volume: Volume, closing_mm: float = CLOSING_MM) -> Mask:
-    """Find the lungs, with the vessels and nodules inside and at the edge of them.
+def lung_mask(volume: Volume) -> Mask:
+    """Find the lungs, with the vessels, airways and nodules inside and at the edge of them.
 
     Works on whole chests, and on crops to one lung or a few slices.
 
     Args:
         volume: Clinical CT in HU, canonical orientation (axis 0 across the slices).
-        closing_mm: Radius of the in-plane closing that takes in what juts into the lung from its edge.
 
     Returns:
-        True inside the lungs, the volume's shape. The windpipe counts as lung where it opens into it.
+        True inside the lungs, the volume's shape. Windpipe and main bronchi are left out where at least 15 mm of the
+        windpipe are in view.
 
     Raises:
         UserError: There is no region that looks like lung.
     """
-    air = volume.array < AIR_BELOW_HU
+    block = block_for(volume.spacing, GRID_MM)
+    spacing = block_spacing(volume.spacing, block)
+    hu = block_means(volume.array, block)
+    air = hu < AIR_BELOW_HU
     if volume.outside is not None:
-        air &= ~volume.outside
-    labels, _ = ndimage.label(air)
-    mask = np.zeros(volume.array.shape, dtype=bool)
+        air &= block_means(volume.outside, block) == 0
+    airways = central_airways(hu, spacing)
+    labels, _ = ndimage.label(air & ~airways)
+    lungs = np.zeros_like(air)
+    whole = np.zeros_like(air)
     # One lung at a time, so that closing does not bridge the tissue between two.
-    for label, box in _lungs(volume, labels):
-        wide = _widened(box, closing_mm, volume)
-        mask[wide] |= _closed(labels[wide] == label, volume.spacing, closing_mm)
-    if not mask.any():
+    for label in _lungs(hu, labels, spacing):
+        lung = labels == label
+        lungs |= lung
+        whole |= without_notches(lung, spacing) & ~airways
+    if not whole.any():
         raise UserError("no lung found: is this a chest CT in HU?")
-    if volume.outside is not None:
-        mask &= ~volume.outside
-    return mask
+    return _drawn(volume, block, lungs, whole, excluded=airways | (air & ~lungs))
 
 
-def _lungs(volume: Volume, labels: npt.NDArray[np.int32]) -> Iterator[tuple[int, tuple[slice, ...]]]:
-    """Labels of the regions that can be lung, largest first, each with its bounding box."""
+def _lungs(hu: Floats, labels: Labels, spacing: Spacing) -> Iterator[int]:
+    """Labels of the regions that can be lung, largest first."""
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    in_body = _share_in_body(volume, labels)
+    in_body = _share_in_body(hu, labels, spacing)
     boxes = ndimage.find_objects(labels)
-    smallest = SMALLEST_ML * 1000 / np.prod(volume.spacing)
+    smallest = SMALLEST_ML * 1000 / np.prod(spacing)
     for label in np.argsort(sizes)[::-1]:
         if sizes[label] < smallest:
             return
         box = boxes[label - 1]
-        if in_body[label] > 0.5 and _median(volume.array[box], labels[box] == label) > LUNG_ABOVE_HU:
+        if in_body[label] > 0.5 and np.median(hu[box][labels[box] == label]) > LUNG_ABOVE_HU:
             smallest = max(smallest, SMALLEST_SHARE * sizes[label])
-            yield int(label), box
+            yield int(label)
 
 
-def _share_in_body(volume: Volume, labels: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
+def _share_in_body(hu: Floats, labels: Labels, spacing: Spacing) -> npt.NDArray[np.float64]:
     """For each label, how much of it lies within the outline of the body; couch and blankets lie outside.
 
     The outline is, in each slice, the convex hull of the largest piece of tissue, on a grid of about 3 mm.
     """
-    coarse = (slice(None), *(slice(None, None, max(1, round(3.0 / step))) for step in volume.spacing[1:]))
-    tissue = volume.array[coarse] > AIR_BELOW_HU
+    coarse = (slice(None), *(slice(None, None, max(1, round(3.0 / step))) for step in spacing[1:]))
+    tissue = hu[coarse] > AIR_BELOW_HU
     cross = ndimage.generate_binary_structure(2, 1)[None]
     # Eroded, so that a couch in touch with the body comes off; but a body may be a thin wall, or vessels in a crop.
     for body in (_largest(ndimage.binary_erosion(tissue, cross)), _largest(tissue), tissue):
@@ -98,44 +107,15 @@ def _largest(mask: Mask) -> Mask:
     return largest
 
 
-def _median(array: Array, inside: Mask) -> float:
-    greys = array[inside]
-    return float(np.median(greys[:: max(1, greys.size // 1_000_000)]))
-
-
-def _widened(box: tuple[slice, ...], margin_mm: float, volume: Volume) -> tuple[slice, ...]:
-    """The box with a margin in the plane, as far as the image goes."""
-    margins = _margins(volume.spacing, margin_mm)
-    sides = [
-        slice(max(0, side.start - margin), min(size, side.stop + margin))
-        for side, margin, size in zip(box[1:], margins, volume.array.shape[1:], strict=True)
-    ]
-    return (box[0], *sides)
-
-
-def _margins(spacing: Spacing, margin_mm: float) -> list[int]:
-    return [int(np.ceil(margin_mm / step)) + 1 for step in spacing[1:]]
-
-
-def _closed(region: Mask, spacing: Spacing, radius_mm: float) -> Mask:
-    """Each slice closed with a disk, then its holes filled."""
-    margins = _margins(spacing, radius_mm)
-    inner = tuple(slice(margin, -margin) for margin in margins)
-    closed = np.zeros_like(region)
-    for plane, out in zip(region, closed, strict=True):
-        if plane.any():
-            # Lung cut off by the image's edge goes on beyond it. Distances: their cost does not grow with the radius.
-            padded = np.pad(plane, [(margin, margin) for margin in margins], mode="edge")
-            grown = ndimage.distance_transform_edt(~padded, sampling=spacing[1:]) <= radius_mm
-            shrunk = ndimage.distance_transform_edt(grown, sampling=spacing[1:]) > radius_mm
-            out[:] = _filled(shrunk[inner] | plane, spacing[1] * spacing[2])
-    return closed
-
-
-def _filled(plane: Mask, pixel_mm2: float) -> Mask:
-    """A slice with its holes filled, up to the area of a disk as wide as `WIDEST_HOLE_MM`."""
-    holes, _ = ndimage.label(ndimage.binary_fill_holes(plane) & ~plane)
-    small = np.bincount(holes.ravel()) * pixel_mm2 <= np.pi / 4 * WIDEST_HOLE_MM**2
-    small[0] = False
-    filled: Mask = plane | small[holes]
-    return filled
+def _drawn(volume: Volume, block: tuple[int, int, int], lungs: Mask, whole: Mask, excluded: Mask) -> Mask:
+    """The lungs on the volume's own grid: blocks at the edge between air and tissue are left to their voxels."""
+    around = np.ones((3, 3, 3), dtype=bool)
+    edge = ndimage.binary_dilation(lungs, around) & ~excluded
+    sure = (whole & ~lungs) | ndimage.binary_erosion(whole, around, border_value=1)
+    shape = volume.array.shape
+    mask: Mask = spread(sure, block, shape) | (spread(edge, block, shape) & (volume.array < AIR_BELOW_HU))
+    for plane in mask:
+        plane[:] = without_holes(plane, volume.spacing[1] * volume.spacing[2])
+    if volume.outside is not None:
+        mask &= ~volume.outside
+    return mask

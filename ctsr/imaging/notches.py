@@ -1,0 +1,81 @@
+"""What juts into a lung from its edge, or lies in it, and belongs to it: vessels and nodules."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from ctsr.imaging.blocks import block_for, block_means, block_spacing, spread
+from ctsr.imaging.volume import Spacing
+
+VESSEL_MM = 6.0  # radius of a closing that bridges notches up to twice as wide, whatever they are
+NODULES_MM = (14.0, 24.0, 40.0)  # radii of closings that bridge a nodule at the pleura, the last almost flat
+NODULE_GRID_MM = 2.5  # in the plane; fine enough for these
+WIDEST_MM = 36.0  # of a nodule, along every axis; what is larger is heart, spine, diaphragm
+DEEPEST_MM = 3.5  # a nodule holds a ball of this radius; along the heart, gaps are shallower or longer
+
+Mask = npt.NDArray[np.bool_]
+
+
+def without_notches(region: Mask, spacing: Spacing) -> Mask:
+    """Fill the notches in a lung's edge that are as wide as vessels, or have the size of a nodule.
+
+    Args:
+        region: Air of one lung in the whole scan, axis 0 across the slices.
+        spacing: Voxel size in mm.
+
+    Returns:
+        The region and its notches.
+    """
+    filled = region.copy()
+    block = (1, *block_for(spacing, NODULE_GRID_MM)[1:])
+    coarse = block_means(region, block) > 0.5
+    for radius_mm in NODULES_MM:
+        bridged = spread(_closed(coarse, block_spacing(spacing, block), radius_mm), block, region.shape)
+        filled |= _nodules(bridged & ~region, spacing)
+    return filled | _closed(filled, spacing, VESSEL_MM)
+
+
+def without_holes(plane: Mask, pixel_mm2: float) -> Mask:
+    """A slice with its holes filled, up to the area of a disk as wide as `WIDEST_MM`."""
+    around, _ = ndimage.label(~plane)
+    small = np.bincount(around.ravel()) * pixel_mm2 <= np.pi / 4 * WIDEST_MM**2
+    for edge in (around[0], around[-1], around[:, 0], around[:, -1]):
+        small[edge] = False  # open, not enclosed
+    filled: Mask = plane | small[around]
+    return filled
+
+
+def _closed(region: Mask, spacing: Spacing, radius_mm: float) -> Mask:
+    """Each slice closed with a disk."""
+    plane = spacing[1:]
+    y, x = (int(np.ceil(radius_mm / step)) + 1 for step in plane)
+    # Lung cut off by the image's edge goes on beyond it.
+    padded = np.pad(region, ((0, 0), (y, y), (x, x)), mode="edge")
+    closed = np.zeros_like(region)
+    for image, wide, out in zip(region, padded, closed, strict=True):
+        for rows, columns in ndimage.find_objects(image.view(np.uint8)):  # one box, or none
+            # A closing stays within its region's bounding box. By distances: their cost does not grow with the radius.
+            window = wide[rows.start : rows.stop + 2 * y, columns.start : columns.stop + 2 * x]
+            grown = ndimage.distance_transform_edt(~window, sampling=plane) <= radius_mm
+            shrunk = ndimage.distance_transform_edt(grown, sampling=plane) > radius_mm
+            out[rows, columns] = shrunk[y:-y, x:-x]
+    return closed
+
+
+def _nodules(gaps: Mask, spacing: Spacing) -> Mask:
+    """Those of the gaps between a lung and its closing that are nodules by their size.
+
+    Where a gap is thinner than three voxels it joins nothing. One that reaches the scan's end could be anything.
+    """
+    labels, _ = ndimage.label(ndimage.binary_erosion(gaps, border_value=1))
+    nodules = np.zeros_like(gaps)
+    for label, box in enumerate(ndimage.find_objects(labels), start=1):
+        inside = all(side.start > 0 and side.stop < size for side, size in zip(box, gaps.shape, strict=True))
+        if inside and max((side.stop - side.start) * step for side, step in zip(box, spacing, strict=True)) < WIDEST_MM:
+            wide = tuple(slice(side.start - 1, side.stop + 1) for side in box)
+            piece = ndimage.binary_dilation(labels[wide] == label, np.ones((3, 3, 3))) & gaps[wide]
+            depth = ndimage.distance_transform_edt(np.pad(piece, 1), sampling=spacing)
+            nodules[wide] |= piece & bool(depth.max() > DEEPEST_MM)
+    return nodules
