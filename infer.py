@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ctsr.inference.scan import Results, super_resolve_scan
 from ctsr.inference.settings import ScanSettings
 
 PATHS = ("ckpt", "input", "output")
+TERMINATED = 128 + signal.SIGTERM
 
 
 def infer(cfg: DictConfig) -> Results:
@@ -32,6 +34,8 @@ def infer(cfg: DictConfig) -> Results:
             f"{' '.join(missing)} missing: python infer.py ckpt=<checkpoint> input=<scan> output=<x>.nii.gz"
         )
     options["precision"] = str(options["precision"])
+    if options["series"] is not None:
+        options["series"] = str(options["series"])  # a number
     settings = ScanSettings(**options)
     model = load_sr(paths["ckpt"])
     results = super_resolve_scan(model, Path(paths["input"]), Path(paths["output"]), settings)
@@ -48,4 +52,5 @@ def main(cfg: DictConfig) -> None:
 
 if __name__ == "__main__":
     sys.argv[1:] = quoted(sys.argv[1:], PATHS)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # partial files are removed on the way out
     sys.exit(run_cli(main))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import platform
 import sys
 import time
 import warnings
@@ -11,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-import lightning
-import monai
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -21,7 +18,6 @@ from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger
 from omegaconf import DictConfig, OmegaConf
 
-import ctsr
 from ctsr.callbacks.curves import Curves
 from ctsr.callbacks.loggers import finish, log_config
 from ctsr.callbacks.panels import Panels
@@ -35,7 +31,8 @@ from ctsr.evaluation.summary import print_summary, write_summary
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.pyramid import SCALE, GaussianPyramid
-from ctsr.inference.checkpoint import load_g1
+from ctsr.inference.checkpoint import FORMAT, load_g1
+from ctsr.versions import versions
 from datamodules import MicroDataModule, ScansDataModule, UnpairedDataModule
 from lightning_modules import SRGAN, CycleGANSSIM
 from lightning_modules.gan import GAN
@@ -163,7 +160,7 @@ def build_module(cfg: DictConfig, data: ScansDataModule) -> GAN:
             grey_maps["clinical"] = GreyMap.from_dict(meta["grey_maps"]["clinical"])
         module.grey_maps = grey_maps
     module.facts = {
-        "format": 1,
+        "format": FORMAT,
         "stage": cfg.stage,
         "scale": SCALE,
         "networks": networks,
@@ -272,17 +269,6 @@ def devices(cfg: DictConfig) -> int:
     else:
         count = len(asked) if not isinstance(asked, str) else len([part for part in asked.split(",") if part])
     return max(count, 1) * int(cfg.trainer.num_nodes)
-
-
-def versions() -> dict[str, str]:
-    """What made a checkpoint."""
-    return {
-        "ctsr": ctsr.__version__,
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "lightning": lightning.__version__,
-        "monai": monai.__version__,
-    }
 
 
 def plain(node: DictConfig) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from torchmetrics import MetricCollection
 from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
 
 from ctsr.callbacks.panels import Column
-from ctsr.evaluation.baselines import bicubic
 from ctsr.imaging.grey_map import GreyMap
+from ctsr.imaging.interpolation import bicubic
 from ctsr.imaging.pyramid import GaussianPyramid
 from ctsr.losses.adversarial import cross_entropy
 from ctsr.networks.frozen import Frozen

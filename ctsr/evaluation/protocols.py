@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 from ctsr.data.prepared import PreparedCase
 from ctsr.errors import UserError
-from ctsr.evaluation.baselines import bicubic, nearest
 from ctsr.evaluation.metrics import grid_peak, score
 from ctsr.evaluation.pairs import Pair
 from ctsr.evaluation.results import Row
 from ctsr.evaluation.tiles import Tile, spread, tiles_inside
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
+from ctsr.imaging.interpolation import bicubic, nearest
 
 Image = npt.NDArray[np.float32]
 Downsample = Callable[[Tensor], Tensor]

@@ -51,6 +51,11 @@ class GreyMap:
         """Map greys of any shape."""
         return np.interp(np.asarray(greys, dtype=np.float64), self.knots, self.values).astype(np.float32)
 
+    def inverse(self) -> GreyMap:
+        """The map back; greys that the map makes equal come back as their mean."""
+        knots, index, counts = np.unique(self.values, return_inverse=True, return_counts=True)
+        return GreyMap(knots, np.bincount(index, weights=self.knots) / counts)
+
     def to_dict(self) -> dict[str, list[float]]:
         """Plain lists, for checkpoints and JSON."""
         return {"knots": self.knots.tolist(), "values": self.values.tolist()}

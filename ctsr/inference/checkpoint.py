@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from ctsr.errors import UserError
+from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
 from ctsr.networks.resnet import ResNetGenerator
 from ctsr.networks.srresnet import SRResNet
 
-FORMAT = 1
-"""The newest layout of the "ctsr" entry that this program reads."""
+FORMAT = 2
+"""The layout of the "ctsr" entry that this program writes and reads. 2: with grey maps."""
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -45,6 +46,11 @@ class SRModel:
         return Window(float(low), float(high))
 
     @property
+    def grey_map(self) -> GreyMap:
+        """Clinical greys to those of f(x), both in [-1, 1]."""
+        return GreyMap.from_dict(self.meta["grey_maps"]["clinical"])
+
+    @property
     def spacing(self) -> tuple[float, float]:
         """In-plane pixel size (y, x) in millimetres of the clinical images seen in training."""
         y, x = self.meta["spacing"]["clinical"]
@@ -55,7 +61,7 @@ def load_sr(path: Path | str) -> SRModel:
     """Load the super-resolution network of a stage `sr` checkpoint; no other file is needed.
 
     Raises:
-        UserError: If the file is missing, is no checkpoint of this program, comes from a newer one or from stage
+        UserError: If the file is missing, is no checkpoint of this program, has another format or comes from stage
             `synth`.
     """
     path = Path(path)
@@ -76,7 +82,7 @@ def load_g1(path: Path | str) -> tuple[ResNetGenerator, Mapping[str, Any]]:
         G1 in eval mode on the CPU, and the checkpoint's "ctsr" entry.
 
     Raises:
-        UserError: If the file is missing, is no checkpoint of this program, comes from a newer one, or has no G1.
+        UserError: If the file is missing, is no checkpoint of this program, has another format, or has no G1.
     """
     path = Path(path)
     checkpoint = _read(path)
@@ -97,8 +103,9 @@ def _read(path: Path) -> dict[str, Any]:
     meta = checkpoint.get("ctsr") if isinstance(checkpoint, dict) else None
     if not isinstance(meta, dict) or "state_dict" not in checkpoint or not isinstance(meta.get("format"), int):
         raise foreign
-    if meta["format"] > FORMAT:
-        raise UserError(f"{path} has checkpoint format {meta['format']}, this ctsr reads up to {FORMAT}: update it")
+    if meta["format"] != FORMAT:
+        remedy = "update ctsr" if meta["format"] > FORMAT else "train it again, or use the ctsr that wrote it"
+        raise UserError(f"{path} has checkpoint format {meta['format']}, this ctsr reads format {FORMAT}: {remedy}")
     return checkpoint
 
 

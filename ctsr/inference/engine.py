@@ -20,6 +20,8 @@ def super_resolve_slice(
     tile: int | None = None,
     device: torch.device | str = "cpu",
     precision: Precision = "32",
+    where: npt.NDArray[np.bool_] | None = None,
+    elsewhere: npt.NDArray[np.float32] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Super-resolve one slice.
 
@@ -32,6 +34,8 @@ def super_resolve_slice(
         tile: Width of a tile in low-resolution pixels; None: the whole slice at once.
         device: Where the network is.
         precision: "32" or "bf16" (autocast).
+        where: (H, W), True where the result is needed; None: everywhere. Tiles that hold none of it are not computed.
+        elsewhere: (scale H, scale W), what is put in their place.
 
     Returns:
         (scale H, scale W) in the network's output range, about [-1, 1].
@@ -46,12 +50,18 @@ def super_resolve_slice(
     height, width = lr.shape
     step = tile or max(height, width)
     scale = GS.scale
-    result = np.empty((scale * height, scale * width), dtype=np.float32)
+    if where is None or elsewhere is None:
+        where, elsewhere = np.ones(lr.shape, dtype=bool), np.empty((scale * height, scale * width), dtype=np.float32)
+    result = elsewhere.copy()
+    if not where.any():
+        return result
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         features = GS.trunk(image)
         for top in range(0, height, step):
             for left in range(0, width, step):
                 rows, columns = _Span(top, step, GS.halo, height), _Span(left, step, GS.halo, width)
+                if not where[rows.here, columns.here].any():
+                    continue
                 window = (..., rows.context, columns.context)
                 sr = GS.upsample(features[window], image[window])[0, 0, rows.inner(scale), columns.inner(scale)]
                 result[rows.outer(scale), columns.outer(scale)] = sr.float().cpu().numpy()
@@ -75,6 +85,7 @@ class _Span:
 
     def __init__(self, start: int, length: int, halo: int, size: int) -> None:
         self.start, self.stop = start, min(start + length, size)
+        self.here = slice(self.start, self.stop)
         self.context = slice(max(self.start - halo, 0), min(self.stop + halo, size))
 
     def inner(self, scale: int) -> slice:

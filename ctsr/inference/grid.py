@@ -102,6 +102,14 @@ def plan(shape: tuple[int, int, int], affine: Affine, trained: Plane, tolerance:
     return Plan(shape, affine, plane if near else trained, grid)
 
 
+def crop_mask(mask: npt.NDArray[np.bool_], roi: Sequence[int] | None) -> npt.NDArray[np.bool_]:
+    """Part of a mask, as `crop` takes it of the volume."""
+    if roi is None:
+        return mask
+    part: npt.NDArray[np.bool_] = mask[roi[0] : roi[1], roi[2] : roi[3], roi[4] : roi[5]]
+    return part
+
+
 def crop(volume: Volume, roi: Sequence[int] | None) -> Volume:
     """Part of a volume, where it was in the world.
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from torch.nn import functional as F
 
 from ctsr.files import replacing
-from ctsr.imaging.pyramid import SCALE
+from ctsr.imaging.interpolation import bicubic
 
 OUTLINED = [withStroke(linewidth=5, foreground="black")]  # seen on bright ground too
+LARGEST_HU = 200.0  # at the bright end of the differences
+BAR_MM = 5.0
 
 Image = npt.NDArray[np.float32]
 
@@ -30,34 +33,73 @@ class View:
         title: Where it is.
         clinical: The scan there, values in [-1, 1].
         ours: The network's image of the same place, values in [-1, 1], about 8 times as many pixels.
+        difference: |f(SR) - y| there, in HU.
         width_mm: How wide the place is.
     """
 
     title: str
     clinical: Image
     ours: Image
+    difference: Image
     width_mm: float
 
 
-def write_picture(views: Sequence[View], path: Path, note: str) -> None:
-    """Write a PNG: a row for each place; clinical, bicubic and ours in columns. It appears whole or not at all."""
-    figure = Figure(figsize=(12, 4.1 * len(views) + 0.3), dpi=110, layout="constrained")
+@dataclass(frozen=True)
+class Reformat:
+    """A cut across the slices.
+
+    Attributes:
+        title: Where it is.
+        clinical: The scan there, one row a slice, values in [-1, 1].
+        ours: What was made of it, one row a slice: slices are not refined.
+        width_mm: How wide it is.
+        height_mm: How high it is.
+    """
+
+    title: str
+    clinical: Image
+    ours: Image
+    width_mm: float
+    height_mm: float
+
+
+def write_picture(views: Sequence[View], reformats: Sequence[Reformat], path: Path, note: str) -> None:
+    """Write a PNG: a row for each place, with clinical, bicubic, ours and |f(SR) - y|; then the reformats.
+
+    It appears whole or not at all.
+    """
+    heights = [1.0] * len(views) + [cut.height_mm / cut.width_mm for cut in reformats[:1]]
+    figure = Figure(figsize=(15, 3.9 * sum(heights) + 0.6), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(len(views), 3, squeeze=False)
-    for row, view in zip(axes, views, strict=True):
-        for axis, (name, image) in zip(row, _columns(view).items(), strict=True):
-            axis.imshow(image, cmap="gray", vmin=-1, vmax=1, interpolation="nearest", extent=(0, view.width_mm, 0, 1))
-            axis.set_aspect(view.width_mm * image.shape[0] / image.shape[1])
-            axis.set_axis_off()
-            axis.set_title(name, fontsize=10)
-        row[0].set_title(f"clinical, {view.title}", fontsize=10)
-        row[0].plot([1, 6], [0.04, 0.04], color="white", linewidth=3, path_effects=OUTLINED)
-        row[0].text(3.5, 0.055, "5 mm", color="white", ha="center", va="bottom", fontsize=9, path_effects=OUTLINED)
+    axes = figure.subplots(len(heights), 4, squeeze=False, height_ratios=heights)
+    for row, view in zip(axes, views, strict=False):
+        fine = bicubic(torch.from_numpy(view.clinical)[None, None])[0, 0].numpy()
+        size = (view.width_mm, view.width_mm * view.clinical.shape[0] / view.clinical.shape[1])
+        _show(row[0], view.clinical, size, f"clinical, {view.title}")
+        _show(row[1], fine, size, "bicubic x8")
+        _show(row[2], view.ours, size, "ours x8")
+        name = f"|f(ours) - clinical|, 0 to {LARGEST_HU:.0f} HU"
+        _show(row[3], view.difference, size, name, cmap="magma", vmin=0.0, vmax=LARGEST_HU)
+        _scale_bar(row[0])
+    for column, cut in enumerate(reformats):
+        size = (cut.width_mm, cut.height_mm)
+        _show(axes[-1, 2 * column], cut.clinical, size, f"clinical, {cut.title}")
+        _show(axes[-1, 2 * column + 1], cut.ours, size, "ours x8 in the plane")
     figure.suptitle(note, fontsize=9)
     with replacing(path) as partial:
         figure.savefig(partial, format="png")
 
 
-def _columns(view: View) -> dict[str, Image]:
-    fine = F.interpolate(torch.from_numpy(view.clinical)[None, None], scale_factor=SCALE, mode="bicubic")
-    return {"clinical": view.clinical, "bicubic x8": fine[0, 0].numpy(), "ours x8": view.ours}
+def _show(axis: Axes, image: Image, size_mm: tuple[float, float], title: str, **colours: Any) -> None:
+    width, height = size_mm
+    options: dict[str, Any] = {"cmap": "gray", "vmin": -1.0, "vmax": 1.0} | colours
+    axis.imshow(image, interpolation="nearest", extent=(0.0, width, 0.0, height), aspect="equal", **options)
+    axis.set_axis_off()
+    axis.set_title(title, fontsize=10)
+
+
+def _scale_bar(axis: Axes) -> None:
+    height = axis.get_ylim()[1]
+    axis.plot([1, 1 + BAR_MM], [0.04 * height] * 2, color="white", linewidth=3, path_effects=OUTLINED)
+    label = (1 + BAR_MM / 2, 0.055 * height, f"{BAR_MM:.0f} mm")
+    axis.text(*label, color="white", ha="center", va="bottom", fontsize=9, path_effects=OUTLINED)

@@ -9,10 +9,10 @@ import numpy.typing as npt
 from scipy.ndimage import uniform_filter
 from skimage.filters import sobel
 
-from ctsr.errors import UserError
 from ctsr.imaging.intensity import Window
-from ctsr.imaging.lung import lung_mask
 from ctsr.imaging.volume import Volume
+
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -32,23 +32,22 @@ class Place:
     size: int
 
 
-def lung_places(volume: Volume, window: Window, count: int = 3, size: int = 48) -> list[Place]:
+def lung_places(volume: Volume, lung: Mask, window: Window, count: int = 3, size: int = 48) -> list[Place]:
     """Squares in the lung with many edges, from its bottom to its top; anywhere in the scan where no lung is found.
 
     The same scan gives the same places.
 
     Args:
         volume: Scan in HU, canonical orientation.
+        lung: True inside the lung, the scan's shape; all False where none was found.
         window: Greys that are seen.
         count: How many places.
         size: Side of a square in pixels; made smaller where the scan is.
     """
     depth, height, width = volume.array.shape
     size = min(size, height, width)
-    try:
-        lung = lung_mask(volume)
-    except UserError:
-        lung = np.ones(volume.array.shape, dtype=bool)
+    if not lung.any():
+        lung = np.ones_like(lung)
     # Slices that split the lung's volume evenly.
     below = np.cumsum(lung.sum(axis=(1, 2)))
     slices = np.searchsorted(below, below[-1] * (np.arange(count) + 0.5) / count)

@@ -11,27 +11,35 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, ProgressColumn, Task
 from rich.text import Text
+from scipy import ndimage
 
 from ctsr.errors import UserError
 from ctsr.files import content_hash
 from ctsr.imaging.formats import is_nifti, stem, suffix
-from ctsr.imaging.intensity import Window
+from ctsr.imaging.interpolation import bicubic
+from ctsr.imaging.lung import lung_mask
 from ctsr.imaging.orientation import Orientation, canonical
 from ctsr.imaging.padding import PADDING_BELOW_HU
 from ctsr.imaging.readers import read_volume
 from ctsr.imaging.volume import Volume
 from ctsr.inference.checkpoint import SRModel
+from ctsr.inference.consistency import Consistency
 from ctsr.inference.engine import check_tile, super_resolve_slice
-from ctsr.inference.grid import Plan, crop, plan
-from ctsr.inference.nifti_stream import NiftiStream, nifti_stream
-from ctsr.inference.picture import View, write_picture
+from ctsr.inference.grid import Plan, crop, crop_mask, plan
+from ctsr.inference.nifti_stream import nifti_stream
+from ctsr.inference.picture import write_picture
 from ctsr.inference.places import lung_places
-from ctsr.inference.provenance import NOTICE, versions, write_json
+from ctsr.inference.provenance import NOTICE, write_json
 from ctsr.inference.settings import ScanSettings
+from ctsr.inference.sight import Sight
+from ctsr.versions import versions
+
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -85,22 +93,35 @@ def super_resolve_scan(
     _check_results(results, settings.overwrite)
     device = find_device(settings.device)
     check_tile(model.GS, settings.tile)
-    scan, orientation = canonical(read_volume(input_path, padding_below=PADDING_BELOW_HU))
-    volume = crop(scan, settings.roi)
+    scan, orientation = canonical(read_volume(input_path, padding_below=PADDING_BELOW_HU, series=settings.series))
+    volume, lung = crop(scan, settings.roi), crop_mask(_lung(scan, settings.region), settings.roi)
     steps = plan(volume.shape, volume.affine, model.spacing, settings.spacing_tolerance, settings.grid)
     console.print(_summary(steps, model), soft_wrap=True, highlight=False)
     _check_space(output, steps)
     clinical = model.window("clinical")
     greys = clinical if settings.units == "hu" else model.window("micro")
     model.GS.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    consistency = Consistency(model.grey_map, clinical)
+    differences: dict[int, npt.NDArray[np.float32]] = {}
+    places = lung_places(volume, lung, clinical)
     with nifti_stream(output, steps.output_shape, steps.output_affine, orientation, settings.level) as stream:
         for z in _progress(len(volume.array), console):
             lr = clinical.normalise(steps.to_network(volume.array[z].astype(np.float32)))
-            sr = super_resolve_slice(model.GS, lr, settings.tile, device, settings.precision)
+            inside = steps.to_network(lung[z].astype(np.float32)) > 0.5
+            where = _grown(inside) if settings.region == "lung" else None
+            elsewhere = None if where is None else model.grey_map.apply(_bicubic(lr))
+            sr = super_resolve_slice(model.GS, lr, settings.tile, device, settings.precision, where, elsewhere)
             stream[z] = greys.restore(steps.to_output(sr))
-        views = _views(volume, steps, stream, clinical, greys)
-    write_picture(views, results.picture, f"{output.name}: {NOTICE}")
+            difference = consistency.difference(lr, sr)
+            consistency.add(difference, inside, np.ones_like(inside) if where is None else inside)
+            if any(place.z == z for place in places):
+                differences[z] = difference
+        sight = Sight(volume, steps, stream, clinical, greys)
+        views = [sight.view(place, differences[place.z]) for place in places]
+        reformats = sight.reformats(places[len(places) // 2])
+    write_picture(views, reformats, results.picture, f"{output.name}: {NOTICE}")
     record = _record(model, input_path, results, settings, steps, orientation)
+    record["consistency"] = {"what": "|f(SR) - y|", **consistency.figures()}
     write_json(record | {"seconds": round(time.monotonic() - started, 1)}, results.record)
     return results
 
@@ -171,24 +192,29 @@ class _Speed(ProgressColumn):
         return Text(f"{1 / speed:.2f} s/slice" if speed else "")
 
 
-def _views(volume: Volume, steps: Plan, stream: NiftiStream, clinical: Window, greys: Window) -> list[View]:
-    views = []
-    for place in lung_places(volume, clinical):
-        fine = [
-            slice(round(start * coarse / pixel), round((start + place.size) * coarse / pixel))
-            for start, coarse, pixel in zip((place.y, place.x), steps.spacing[1:], steps.output_plane, strict=True)
-        ]
-        views.append(
-            View(
-                f"slice {place.z}",
-                clinical.normalise(
-                    volume.array[place.z, place.y : place.y + place.size, place.x : place.x + place.size]
-                ),
-                greys.normalise(stream[place.z, fine[0], fine[1]]),
-                place.size * steps.spacing[2],
-            )
-        )
-    return views
+def _lung(scan: Volume, region: str) -> Mask:
+    """The lung of the whole scan, of which a part may be too small to tell; nothing where there is none.
+
+    Raises:
+        UserError: There is none, and it is what was asked for.
+    """
+    try:
+        return lung_mask(scan)
+    except UserError as error:
+        if region == "lung":
+            raise UserError(f"region=lung: {error}") from error
+        return np.zeros(scan.array.shape, dtype=bool)
+
+
+def _grown(inside: Mask) -> Mask:
+    """The lung with the pixels that resampling and interpolation draw on."""
+    grown: Mask = ndimage.binary_dilation(inside, iterations=4)
+    return grown
+
+
+def _bicubic(lr: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    fine: npt.NDArray[np.float32] = bicubic(torch.from_numpy(lr)[None, None])[0, 0].numpy()
+    return fine
 
 
 def _record(

@@ -11,6 +11,7 @@ from ctsr.inference.engine import Precision
 from ctsr.inference.grid import Grid
 
 Units = Literal["hu", "micro"]
+Region = Literal["all", "lung"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class ScanSettings:
     Attributes:
         roi: Part of the scan as [z0, z1, y0, y1, x0, x1], canonical voxel indices; None: all. Pixels at an in-plane
             edge of the part lack the context beyond it.
+        region: "all", or "lung": the network works on tiles that hold lung, the rest is interpolated.
+        series: Which series of a DICOM folder: UID, number or part of the description; None: the only one.
         tile: Width of the upsampler's tiles in low-resolution pixels: memory, not results; None: whole slices.
         device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", ...
         precision: "32", or "bf16" for GPUs.
@@ -31,6 +34,8 @@ class ScanSettings:
     """
 
     roi: Sequence[int] | None = None
+    region: Region = "all"
+    series: str | None = None
     tile: int | None = 64
     device: str = "auto"
     precision: Precision = "32"
@@ -44,6 +49,8 @@ class ScanSettings:
         """Checks what a type checker cannot: values from a command line."""
         wanted = {
             "roi": (self.roi is None or _is_region(self.roi), "[z0,z1,y0,y1,x0,x1], or null"),
+            "region": (self.region in get_args(Region), "all or lung"),
+            "series": (self.series is None or isinstance(self.series, str), "a UID, number or description"),
             "tile": (self.tile is None or (_is_whole(self.tile) and self.tile > 0), "a width in pixels, or null"),
             "device": (isinstance(self.device, str), "auto, cpu or cuda"),
             "precision": (self.precision in get_args(Precision), "32 or bf16"),

@@ -23,13 +23,14 @@ def sr_checkpoint(spacing: float = 0.625) -> dict[str, Any]:
             prefix + name: value for prefix, net in networks.items() for name, value in net.state_dict().items()
         },
         "ctsr": {
-            "format": 1,
+            "format": 2,
             "stage": "sr",
             "scale": 8,
             "networks": {"GS": GS, "G1": G1},
             "windows": {"clinical": [-1000.0, 100.0], "micro": [100.0, 5000.0]},
             "spacing": {"clinical": [spacing, spacing], "micro": [spacing / 8, spacing / 8]},
             "clinical_slice_mm": 0.6,
+            "grey_maps": {"clinical": {"knots": [-1.0, 1.0], "values": [-1.0, 1.0]}},
             "cases": {"clinical": {"train": ["a"]}, "micro": {"train": ["b"]}},
             "versions": {"ctsr": "0.1.0"},
             "config": "stage: sr\n",

@@ -45,6 +45,10 @@ def stage_synth(checkpoint: dict[str, Any]) -> None:
     checkpoint["ctsr"]["stage"] = "synth"
 
 
+def older_format(checkpoint: dict[str, Any]) -> None:
+    checkpoint["ctsr"]["format"] = 1
+
+
 def newer_format(checkpoint: dict[str, Any]) -> None:
     checkpoint["ctsr"]["format"] = 99
 
@@ -70,7 +74,8 @@ def no_network(checkpoint: dict[str, Any]) -> None:
     ("spoil", "message"),
     [
         (stage_synth, "is a synth checkpoint: train stage=sr with synth_ckpt="),
-        (newer_format, "checkpoint format 99"),
+        (newer_format, "checkpoint format 99.*update ctsr"),
+        (older_format, "checkpoint format 1.*train it again"),
         (another_program, "not a ctsr checkpoint"),
         (other_weights, "damaged"),
         (unknown_argument, "damaged"),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import runpy
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -86,3 +90,29 @@ def test_a_mistake_is_one_line(
     assert message in error
     assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_help_names_keys_that_exist(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert infer(monkeypatch, "--help") == 0
+    text = capsys.readouterr().out
+    assert len(text.splitlines()) < 60
+    cfg = OmegaConf.load(PROGRAM.parent / "conf" / "infer.yaml")
+    keys = set(re.findall(r"([a-z_]+)=", text)) - {"key"}
+    assert {"ckpt", "input", "output", "region", "series", "device"} <= keys
+    assert keys <= set(cfg)
+    assert float(re.findall(r"\btile=(\d+)", text)[0]) == cfg.tile
+
+
+def test_a_terminated_run_leaves_nothing(tmp_path: Path, checkpoint: Path) -> None:
+    source, folder = tmp_path / "scan.nii", tmp_path / "out"
+    nibabel.save(nibabel.Nifti1Image(np.full((256, 256, 200), -900, np.int16), np.diag([0.625, 0.625, 1, 1])), source)
+    command = [sys.executable, str(PROGRAM), f"ckpt={checkpoint}", f"input={source}", f"output={folder}/sr.nii.gz"]
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (folder.is_dir() and any(folder.iterdir())) and time.monotonic() < deadline and running.poll() is None:
+        time.sleep(0.1)
+    assert any(folder.iterdir())
+    running.send_signal(signal.SIGTERM)
+    _, error = running.communicate(timeout=60)
+    assert running.returncode == 128 + signal.SIGTERM, error
+    assert list(folder.iterdir()) == []

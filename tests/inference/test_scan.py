@@ -16,6 +16,7 @@ from rich.console import Console
 
 from ctsr.errors import UserError
 from ctsr.files import content_hash
+from ctsr.imaging.grey_map import GreyMap
 from ctsr.inference import scan
 from ctsr.inference.checkpoint import SRModel, load_sr
 from ctsr.inference.scan import super_resolve_scan
@@ -203,6 +204,73 @@ def test_a_failure_on_the_way_leaves_nothing(tmp_path: Path, model: SRModel, mon
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def chest(path: Path) -> tuple[Path, np.ndarray]:
+    """A round body with two round lungs, 64x80x8 voxels; and where the lungs are, file axes."""
+    rng = np.random.default_rng(0)
+    x, y = np.ogrid[:80, :64]
+    greys = np.full((80, 64, 8), -1000.0)
+    greys[((x - 40) / 38) ** 2 + ((y - 32) / 30) ** 2 < 1] = 30
+    lungs = np.zeros(greys.shape, dtype=bool)
+    for middle in (22, 58):
+        lungs |= (((x - middle) / 12) ** 2 + ((y - 32) / 18) ** 2 < 1)[..., None]
+    greys[lungs] = -850
+    greys += rng.normal(0, 40, greys.shape) * (greys > -999)
+    nibabel.save(nibabel.Nifti1Image(greys.astype(np.int16), np.diag([0.625, 0.625, 1.5, 1.0])), path)
+    return path, lungs
+
+
+def test_a_region_of_lung_is_the_whole_ones_there_and_interpolated_elsewhere(tmp_path: Path, checkpoint: Path) -> None:
+    source, lungs = chest(tmp_path / "scan.nii.gz")
+    curve = GreyMap(np.array([-1.0, 1.0]), np.array([-0.5, 1.0]))
+    model = load_sr(checkpoint)
+    model.meta["grey_maps"]["clinical"] = curve.to_dict()
+    whole, part = (
+        np.asarray(nibabel.load(run(model, source, tmp_path / f"{region}.nii", settings)[0].volume).dataobj)
+        for region, settings in (
+            ("all", ScanSettings(tile=8)),
+            ("lung", ScanSettings(tile=8, region="lung")),
+        )
+    )
+    fine = np.kron(lungs, np.ones((8, 8, 1), dtype=bool))
+    assert np.array_equal(part[fine], whole[fine])
+    # A corner, far from the lungs: air at -1000 HU is -1, which the map makes -0.5, and that is -725 HU.
+    assert np.unique(part[:16, :16]).tolist() == [-725]
+    assert (part != whole).mean() > 0.2
+    record = json.loads((tmp_path / "lung.json").read_text())
+    assert record["consistency"]["elsewhere"] is None
+    assert record["consistency"]["lung"] == json.loads((tmp_path / "all.json").read_text())["consistency"]["lung"]
+
+
+def test_region_lung_without_lung_is_refused(tmp_path: Path, model: SRModel) -> None:
+    source = write_scan(tmp_path / "scan.nii.gz", AFFINES["axial"], np.full((12, 12, 4), 40, np.int16))
+    with pytest.raises(UserError, match="region=lung: no lung found"):
+        run(model, source, tmp_path / "sr.nii", ScanSettings(region="lung"))
+    assert not (tmp_path / "sr.nii").exists()
+
+
+def test_the_picture_has_cuts_and_differences(tmp_path: Path, model: SRModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each part shows the same part of the world: the interpolating network gives back what it was given."""
+    source, _ = chest(tmp_path / "scan.nii.gz")
+    seen = {}
+    monkeypatch.setattr(
+        scan, "write_picture", lambda views, cuts, *_: seen.update(views=views, cuts=cuts) or _[0].touch()
+    )
+    run(model, source, tmp_path / "sr.nii")
+    assert [view.title for view in seen["views"]] == ["slice 1", "slice 4", "slice 6"]
+    for view in seen["views"]:
+        assert view.ours.shape == tuple(8 * n for n in view.clinical.shape)
+        assert view.difference.shape == view.clinical.shape
+        means = view.ours.reshape(view.clinical.shape[0], 8, -1, 8).mean(axis=(1, 3))
+        assert np.corrcoef(means.ravel(), view.clinical.ravel())[0, 1] > 0.99
+    assert [cut.title.split(",")[0] for cut in seen["cuts"]] == ["coronal", "sagittal"]
+    for cut in seen["cuts"]:
+        assert cut.ours.shape == (len(cut.clinical), 8 * cut.clinical.shape[1])
+        assert cut.height_mm == pytest.approx(1.5 * len(cut.clinical))
+        assert cut.width_mm == pytest.approx(0.625 * cut.clinical.shape[1])
+        means = cut.ours.reshape(len(cut.clinical), -1, 8).mean(axis=2)
+        assert np.corrcoef(means.ravel(), cut.clinical.ravel())[0, 1] > 0.95
+
+
 @pytest.mark.parametrize("name", ["sr.mha", "sr.nii.zip", "sr"])
 def test_other_formats_are_refused(tmp_path: Path, model: SRModel, name: str) -> None:
     with pytest.raises(UserError, match=r"name it \.nii\.gz or \.nii"):
@@ -229,6 +297,7 @@ def test_a_full_disk_is_noticed_before_work(tmp_path: Path, model: SRModel, monk
         {"spacing_tolerance": -1},
         {"overwrite": "yes"},
         {"level": 10},
+        {"region": "bone"},
     ],
 )
 def test_wrong_settings_are_named(changes: dict[str, object]) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pytest
 import torch
 
-from ctsr.evaluation.baselines import bicubic, nearest
 from ctsr.imaging.grey_map import GreyMap
+from ctsr.imaging.interpolation import bicubic, nearest
 
 
 def test_nearest_makes_blocks() -> None:
@@ -25,6 +26,14 @@ def test_bicubic_keeps_a_ramp_where_it_is_in_the_world() -> None:
     # The kernel ripples by less than half a fine pixel's step, evenly about the ramp.
     assert np.abs(error).max() < 0.5 / 64
     assert np.abs(error[0].reshape(-1, 8).mean(axis=1)).max() < 1e-6
+
+
+def test_inverse_of_a_grey_map_with_a_plateau() -> None:
+    grey_map = GreyMap(np.array([-1.0, 0.0, 0.2, 1.0]), np.array([-0.5, 0.1, 0.1, 0.9]))
+    back = grey_map.inverse()
+    assert back.knots.tolist() == [-0.5, 0.1, 0.9]
+    assert back.values.tolist() == pytest.approx([-1.0, 0.1, 1.0])
+    assert back.apply(grey_map.apply([-0.75, 1.0])).tolist() == pytest.approx([-0.725, 1.0])
 
 
 def test_grey_map_recovers_a_monotone_map() -> None:

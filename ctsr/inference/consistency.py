@@ -1,0 +1,74 @@
+"""Does the result still say what the scan says? |f(SR) - y|: the result, downsampled, against the scan."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn.functional import avg_pool2d
+
+from ctsr.imaging.grey_map import GreyMap
+from ctsr.imaging.intensity import Window
+from ctsr.imaging.pyramid import SCALE, GaussianPyramid
+
+Image = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+
+class Consistency:
+    """The difference between a scan and its downsampled result, slice by slice, and its figures over all of them.
+
+    The result has the greys of micro-CT. They are taken back to HU by the inverse of the map that was fitted in
+    training, so that what is left is a difference of structure.
+
+    Args:
+        grey_map: Clinical greys to those of f(x), both in [-1, 1].
+        window: The clinical window, in HU.
+    """
+
+    def __init__(self, grey_map: GreyMap, window: Window) -> None:
+        self._back, self._window = grey_map.inverse(), window
+        self._f = GaussianPyramid()
+        self._counts = {place: np.zeros(int(window.high - window.low) + 2, dtype=np.int64) for place in (True, False)}
+
+    def difference(self, lr: Image, sr: Image) -> Image:
+        """|f(SR) - y| in HU.
+
+        Args:
+            lr: y as the network was given it, (H, W), values in [-1, 1].
+            sr: What the network made of it, (8H, 8W).
+
+        Returns:
+            (H, W).
+        """
+        fine = torch.from_numpy(sr)[None, None]
+        # A single row or column of the scan is too small for the pyramid's reflection.
+        down = self._f(fine) if min(lr.shape) > 1 else avg_pool2d(fine, SCALE)
+        apart: Image = np.abs(
+            self._window.restore(self._back.apply(down[0, 0].numpy())) - self._window.restore(np.clip(lr, -1.0, 1.0))
+        )
+        return apart
+
+    def add(self, difference: Image, lung: Mask, computed: Mask) -> None:
+        """Count one slice.
+
+        Args:
+            difference: Of `difference`.
+            lung: True inside the lung, same shape.
+            computed: True where the network, not interpolation, made the result.
+        """
+        for inside, counts in self._counts.items():
+            greys = np.rint(difference[computed & (lung == inside)]).astype(np.int64)
+            counts += np.bincount(greys, minlength=len(counts))[: len(counts)]
+
+    def figures(self) -> dict[str, dict[str, float] | None]:
+        """Mean and 95th percentile in HU, to 1 HU, inside and outside the lung; None where nothing was computed."""
+        return {("lung" if inside else "elsewhere"): _figures(counts) for inside, counts in self._counts.items()}
+
+
+def _figures(counts: npt.NDArray[np.int64]) -> dict[str, float] | None:
+    total = int(counts.sum())
+    if not total:
+        return None
+    mean = float(counts @ np.arange(len(counts)) / total)
+    return {"mean_hu": round(mean, 1), "p95_hu": float(np.searchsorted(np.cumsum(counts), 0.95 * total))}
