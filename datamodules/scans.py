@@ -14,7 +14,7 @@ from monai.data import DataLoader
 from torch import Tensor
 
 from ctsr.data.cases import Case, SlabSplit, find_cases, shared_cases, split_cases
-from ctsr.data.masks import find_mask
+from ctsr.data.masks import check_mask, find_mask
 from ctsr.data.patches import PatchDataset, PatchSource, StreamSampler, as_it_is, case_corners
 from ctsr.data.prepared import PreparedCase, check_size, prepare_all
 from ctsr.data.settings import ClinicalSettings, MicroSettings
@@ -93,7 +93,7 @@ class ScansDataModule(LightningDataModule):
                 header = probe(case.path, how.file_spacing, how.series, how.spacing)
                 check_size(case, header, how, self.keys[domain]["patch"])
                 if how.masks is not None:
-                    find_mask(how.masks, case.name, domain)
+                    check_mask(find_mask(how.masks, case.name, domain), header)
 
     def prepare_data(self) -> None:
         """Prepares every case; of several processes one does it, the others find it done."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,13 @@ from scipy import ndimage
 
 from ctsr.errors import UserError
 from ctsr.imaging.formats import files_in, format_of, stem
-from ctsr.imaging.readers import read_volume
-from ctsr.imaging.volume import Volume
+from ctsr.imaging.readers import probe, read_volume
+from ctsr.imaging.volume import Header, Volume
 
 NAMES = ("{}", "{}_mask", "{}_lung", "{}_lungs", "{}_seg")
 """How a mask is named after its case, before the ending of its format; or a folder of that name with one scan in it."""
+
+ELSEWHERE = "the mask {} lies outside the scan it is for"
 
 
 def find_mask(folder: str | Path, name: str, domain: str) -> Path:
@@ -42,6 +45,19 @@ def find_mask(folder: str | Path, name: str, domain: str) -> Path:
     return found[0]
 
 
+def check_mask(path: Path, scan: Header) -> None:
+    """Make sure, before any work, that a mask is where its scan is.
+
+    Raises:
+        UserError: It cannot be read, or the boxes that the two fill in the world do not meet.
+    """
+    mask = probe(path)
+    corners = np.array(list(product(*((-0.5, size - 0.5) for size in mask.shape), (1.0,))))
+    there = (np.linalg.inv(scan.affine) @ mask.affine @ corners.T)[:3].T
+    if (there.max(axis=0) < 0).any() or (there.min(axis=0) > np.array(scan.shape) - 1).any():
+        raise UserError(f"{ELSEWHERE.format(path)}: their places in the world do not overlap")
+
+
 def read_mask(path: Path, volume: Volume) -> npt.NDArray[np.bool_]:
     """Read a mask onto the grid of the scan it belongs to.
 
@@ -66,7 +82,7 @@ def read_mask(path: Path, volume: Volume) -> npt.NDArray[np.bool_]:
         inside.astype(np.uint8), to_mask[:3, :3], to_mask[:3, 3], volume.array.shape, order=0
     ).astype(bool)
     if not there.any():
-        raise UserError(f"the mask {path} lies outside the scan it is for: their places in the world do not overlap")
+        raise UserError(f"{ELSEWHERE.format(path)}: their places in the world do not overlap")
     return there
 
 

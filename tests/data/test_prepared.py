@@ -4,6 +4,8 @@ import json
 import multiprocessing
 import os
 import pickle
+import signal
+from contextlib import suppress
 from pathlib import Path
 
 import nibabel
@@ -210,12 +212,12 @@ def _prepare_and_note(case: Case, cache: Path, notes: Path) -> None:
 def test_processes_at_once_do_the_work_once(lung, tmp_path) -> None:
     context = multiprocessing.get_context("fork")
     arguments = (lung, tmp_path / "cache", tmp_path / "notes")
-    processes = [context.Process(target=_prepare_and_note, args=arguments) for _ in range(3)]
+    processes = [context.Process(target=_prepare_and_note, args=arguments) for _ in range(10)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
-    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert [process.exitcode for process in processes] == [0] * 10
     assert (tmp_path / "notes").read_text() == "made\n"
     assert len([path for path in (tmp_path / "cache").iterdir() if path.is_dir()]) == 1
 
@@ -239,6 +241,33 @@ def test_what_a_killed_process_leaves_is_no_result(lung, tmp_path) -> None:
     assert [path.suffix for path in (tmp_path / "cache").iterdir() if path.is_dir()] == [".partial"]
     case = prepare(lung, CLINICAL, tmp_path / "cache")
     assert case.mask.any()
+    assert [path for path in (tmp_path / "cache").iterdir() if path.is_dir()] == [case.folder]
+
+
+def _first_is_killed(case: Case, cache: Path, notes: Path) -> None:
+    save = np.save
+
+    def save_and_die(file, array):
+        save(file, array)
+        with suppress(FileExistsError):
+            notes.touch(exist_ok=False)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    np.save = save_and_die
+    prepare(case, CLINICAL, cache)
+
+
+def test_waiting_processes_take_over_from_a_killed_one(lung, tmp_path) -> None:
+    context = multiprocessing.get_context("fork")
+    arguments = (lung, tmp_path / "cache", tmp_path / "killed")
+    processes = [context.Process(target=_first_is_killed, args=arguments) for _ in range(10)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert sorted(process.exitcode for process in processes) == [-signal.SIGKILL, *[0] * 9]
+    case = prepare(lung, CLINICAL, tmp_path / "cache")
+    case.verify()
     assert [path for path in (tmp_path / "cache").iterdir() if path.is_dir()] == [case.folder]
 
 

@@ -97,7 +97,7 @@ def test_help_names_keys_that_exist(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     text = capsys.readouterr().out
     assert len(text.splitlines()) < 60
     cfg = OmegaConf.load(PROGRAM.parent / "conf" / "infer.yaml")
-    keys = set(re.findall(r"([a-z_]+)=", text)) - {"key"}
+    keys = set(re.findall(r"([a-z_]+)=", text)) - {"key", "stage"}
     assert {"ckpt", "input", "output", "region", "series", "device"} <= keys
     assert keys <= set(cfg)
     assert float(re.findall(r"\btile=(\d+)", text)[0]) == cfg.tile
