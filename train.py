@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import sys
 import time
 import warnings
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import hydra
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning import Trainer, seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
-from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
+from ctsr.callbacks.checkpoints import Checkpoints, Stopped
 from ctsr.callbacks.curves import Curves
+from ctsr.callbacks.guard import Action, Collapsed, Guard
 from ctsr.callbacks.loggers import finish, log_config
+from ctsr.callbacks.metrics_csv import MetricsCSV
 from ctsr.callbacks.panels import Panels
 from ctsr.callbacks.throughput import Throughput
 from ctsr.cli import quoted, run_cli
-from ctsr.errors import UserError
+from ctsr.errors import UserError, warn
 from ctsr.evaluation.grey_maps import fit_clinical_map, fit_synthetic_map
 from ctsr.evaluation.held_out import measure
 from ctsr.evaluation.results import Row, means, validation_name
@@ -39,6 +45,8 @@ from lightning_modules.gan import GAN
 
 PATHS = ("synth_ckpt", "resume", "data.clinical.root", "data.micro.root", "data.paired.root", "data.cache")
 GREY_MAP_PATCHES = 128
+STOPPED = 75  # exit code after a signal: everything is saved, start again with resume=auto (EX_TEMPFAIL of sysexits.h)
+AUTO = "auto"
 QUIET = (  # what Lightning says of things that are meant
     ".*isinstance.treespec, LeafSpec.*",
     ".*does not have many workers.*",
@@ -49,6 +57,18 @@ QUIET = (  # what Lightning says of things that are meant
 for message in QUIET:
     warnings.filterwarnings("ignore", message=message)
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+
+
+def run_id() -> str:
+    """Name of a new run's folder, the same in all processes of a cluster's job, also when it is started again."""
+    if "SLURM_JOB_ID" in os.environ and "SLURM_PROCID" in os.environ:
+        return f"slurm-{os.environ['SLURM_JOB_ID']}"
+    if os.environ.get("TORCHELASTIC_RUN_ID", "none") != "none":
+        return f"torchrun-{os.environ['TORCHELASTIC_RUN_ID']}"
+    return datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+
+
+OmegaConf.register_new_resolver("run_id", run_id, use_cache=True, replace=True)
 
 
 @hydra.main(config_path="conf", config_name="train", version_base="1.3")
@@ -63,8 +83,15 @@ def run(cfg: DictConfig) -> None:
     hydra_config = HydraConfig.get()
     if hydra_config.mode == RunMode.MULTIRUN and devices(cfg) > 1:
         raise UserError("a sweep (-m) runs each job on one device: leave trainer.devices=1, or start the runs singly")
+    named = any(override.startswith("hydra.run.dir=") for override in hydra_config.overrides.hydra)
+    if os.environ.get("TORCHELASTIC_RUN_ID") == "none" and int(os.environ.get("WORLD_SIZE", "1")) > 1 and not named:
+        raise UserError("torchrun starts processes that need one folder: give hydra.run.dir=<folder>, or --rdzv-id")
     folder = Path(hydra_config.runtime.output_dir)
-    train(cfg, folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
+    try:
+        train(cfg, folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
+    except Stopped as stop:
+        print(f"{stop}: go on with resume=auto hydra.run.dir={folder}", file=sys.stderr)
+        sys.exit(0 if stop.exits_first else STOPPED)
 
 
 def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
@@ -82,8 +109,15 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         return prepare(cfg, folder)
     if cfg.stage != "all":
         return fit(cfg, folder)
-    synth = fit(with_values(cfg, stage="synth"), folder / "synth")
+    synth = _finished(folder / "synth") if cfg.resume == AUTO else None
+    synth = synth or fit(with_values(cfg, stage="synth"), folder / "synth")
     return fit(with_values(cfg, stage="sr", synth_ckpt=synth["checkpoint"]), folder)
+
+
+def _finished(folder: Path) -> dict[str, Any] | None:
+    """What a stage that was trained to its end left."""
+    summary = folder / "summary.json"
+    return json.loads(summary.read_text()) if summary.is_file() else None
 
 
 def prepare(cfg: DictConfig, folder: Path) -> dict[str, Any]:
@@ -104,15 +138,7 @@ def fit(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     data = build_data(cfg)
     data.prepare_data()
     data.setup("fit")
-    module = build_module(cfg, data)
-    trainer = build_trainer(cfg, folder)
-    if trainer.is_global_zero:
-        folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
-        data.write_report(folder / "data.html")
-        log_config(trainer.loggers, plain(cfg) | {"versions": versions()})
-    trainer.fit(module, datamodule=data, ckpt_path=cfg.resume, weights_only=True)
-
+    module, trainer = train_through(cfg, data, folder)
     summary: dict[str, Any] = {
         "stage": cfg.stage,
         "checkpoint": str(folder / "checkpoints" / "last.ckpt"),
@@ -130,6 +156,48 @@ def fit(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         print_summary(summary, folder)
     finish(trainer.loggers)
     return summary
+
+
+def train_through(cfg: DictConfig, data: ScansDataModule, folder: Path) -> tuple[GAN, Trainer]:
+    """Trains to the end; after a collapse, if `guard.action` says so, again from the last good checkpoint."""
+    resume = checkpoint_to_resume(cfg, folder)
+    for rewinds in range(cfg.guard.rewinds + 1):
+        module = build_module(cfg, data)
+        module.lr_factor = 0.5**rewinds
+        trainer = build_trainer(cfg, folder, resume)
+        if trainer.is_global_zero:
+            folder.mkdir(parents=True, exist_ok=True)
+            OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
+            data.write_report(folder / "data.html")
+            log_config(trainer.loggers, plain(cfg) | {"versions": versions()})
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+        except Collapsed as collapse:
+            resume = good_checkpoint(folder)
+            if cfg.guard.action != "rewind" or rewinds == cfg.guard.rewinds or resume is None:
+                raise UserError(f"the training has collapsed, {collapse}") from collapse
+            warn(f"the training has collapsed, {collapse}: goes on from {resume} with half the learning rate")
+        else:
+            return module, trainer
+        finally:
+            for logger in trainer.loggers:
+                logger.save()
+    raise AssertionError("the loop returns or raises")
+
+
+def checkpoint_to_resume(cfg: DictConfig, folder: Path) -> Path | None:
+    """The checkpoint that the run goes on from."""
+    if cfg.resume != AUTO:
+        return Path(cfg.resume) if cfg.resume else None
+    last = folder / "checkpoints" / "last.ckpt"
+    return last if last.is_file() else None
+
+
+def good_checkpoint(folder: Path) -> Path | None:
+    """The best of the kept epochs, or else the last checkpoint; None if there is none."""
+    checkpoints = folder / "checkpoints"
+    best = sorted(checkpoints.glob("best-*.ckpt"), key=lambda path: path.stat().st_mtime)
+    return next((path for path in (*best[-1:], checkpoints / "last.ckpt") if path.is_file()), None)
 
 
 def build_data(cfg: DictConfig) -> ScansDataModule:
@@ -159,6 +227,7 @@ def build_module(cfg: DictConfig, data: ScansDataModule) -> GAN:
         if "clinical" not in grey_maps:
             grey_maps["clinical"] = GreyMap.from_dict(meta["grey_maps"]["clinical"])
         module.grey_maps = grey_maps
+    module.accumulate = cfg.data.accumulate
     module.facts = {
         "format": FORMAT,
         "stage": cfg.stage,
@@ -172,7 +241,7 @@ def build_module(cfg: DictConfig, data: ScansDataModule) -> GAN:
     return module
 
 
-def build_trainer(cfg: DictConfig, folder: Path) -> Trainer:
+def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> Trainer:
     """Lightning's Trainer with our callbacks and loggers."""
     settings = plain(cfg.trainer)
     if settings["max_epochs"] is None:
@@ -181,11 +250,13 @@ def build_trainer(cfg: DictConfig, folder: Path) -> Trainer:
         settings["strategy"] = "ddp_find_unused_parameters_true"  # each step uses one side's parameters only
     if settings["precision"] == "auto":
         settings["precision"] = "bf16-mixed" if on_gpu(cfg) else "32-true"
-    loggers: list[Logger] = [CSVLogger(folder, name="", version="")]
+    done = None if resume is None else torch.load(resume, weights_only=True, mmap=True)["ctsr"]["batches"]
+    loggers: list[Logger] = [MetricsCSV(folder, done)]
     if "_target_" in cfg.logger:
         loggers.append(hydra.utils.instantiate(cfg.logger, save_dir=str(folder)))
     callbacks: list[Any] = [
-        ModelCheckpoint(folder / "checkpoints", filename="last", enable_version_counter=False),
+        Guard(cfg.trainer.log_every_n_steps, cfg.guard.patience, cfg.guard.action),
+        Checkpoints(folder / "checkpoints", **plain(cfg.checkpoint), **plain(cfg[cfg.stage].best)),
         Panels(folder / "panels", **plain(cfg.panels)),
         Curves(folder, cfg.panels.every),
         Throughput(),
@@ -209,13 +280,20 @@ def check(cfg: DictConfig) -> None:
     Raises:
         UserError: Keys that do not go together, a file that is not there, or scans that do not fit the settings.
     """
-    if cfg.stage == "all" and cfg.resume:
-        raise UserError("resume goes on with one stage: give stage=synth or stage=sr")
+    if cfg.stage == "all" and cfg.resume not in (None, AUTO):
+        raise UserError("resume=<checkpoint> goes on with one stage: give stage=synth or stage=sr, or resume=auto")
     if cfg.stage == "sr" and not cfg.synth_ckpt:
         raise UserError("stage=sr needs synth_ckpt=<checkpoint of stage synth> to take G1 from (or use stage=all)")
     for key in ("resume", "synth_ckpt"):
-        if cfg[key] and not Path(cfg[key]).is_file():
+        if cfg[key] and cfg[key] != AUTO and not Path(cfg[key]).is_file():
             raise UserError(f"{key}={cfg[key]}: no such file")
+    if cfg.guard.action not in get_args(Action):
+        raise UserError(f"guard.action={cfg.guard.action}: give {', '.join(get_args(Action))}")
+    if cfg.data.global_batch_size % (devices(cfg) * cfg.data.accumulate):
+        raise UserError(
+            f"data.global_batch_size={cfg.data.global_batch_size} cannot be divided over {devices(cfg)} devices "
+            f"and data.accumulate={cfg.data.accumulate} parts"
+        )
     if cfg.stage != "synth" and cfg.data.clinical.patch - 2 * cfg.sr.margin < 4:
         raise UserError(f"sr.margin={cfg.sr.margin} leaves too little of data.clinical.patch={cfg.data.clinical.patch}")
     if cfg.stage != "sr" and (cfg.loss.ssim.window or 0) > cfg.data.clinical.patch:

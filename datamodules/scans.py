@@ -49,6 +49,7 @@ class ScansDataModule(LightningDataModule):
         patches_per_case: int,
         val_patches: int,
         global_batch_size: int,
+        accumulate: int,
         augment: bool,
         workers: int,
         cache: str,
@@ -62,8 +63,10 @@ class ScansDataModule(LightningDataModule):
         self.split, self.phantom = split, phantom
         self.patches_per_case, self.val_patches = patches_per_case, val_patches
         self.global_batch_size, self.augment, self.workers = global_batch_size, augment, workers
+        self.accumulate = accumulate
         self.cache, self.seed, self.show_progress = Path(cache), seed, show_progress
         self.cases: dict[str, dict[str, list[PreparedCase]]] = {}
+        self._done = 0  # batches of the epoch that a resumed run is in
 
     def check(self) -> None:
         """Looks at everything that can be known without reading voxels; the phantom is generated if need be.
@@ -215,10 +218,22 @@ class ScansDataModule(LightningDataModule):
         return self.val_dataset().probes(count)
 
     def train_dataloader(self) -> DataLoader:
-        """Batches of this process; the sampler follows the epoch."""
+        """Batches of this process; the sampler follows the epoch, and goes on where a resumed run stopped."""
         dataset = self.train_dataset()
         rank, processes = self._place()
-        return self._loader(dataset, StreamSampler(len(dataset), self.global_batch_size, rank, processes))
+        epoch = 0 if self.trainer is None else self.trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
+        start = (epoch, self._done)
+        return self._loader(dataset, StreamSampler(len(dataset), self.global_batch_size, rank, processes, start=start))
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the epoch is; 0 at its end."""
+        assert self.trainer is not None
+        loop = self.trainer.fit_loop
+        return {"batches": loop.epoch_loop.batch_progress.current.completed % int(loop.max_batches)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there."""
+        self._done = state_dict["batches"]
 
     def val_dataloader(self) -> DataLoader:
         """The same batches after every epoch."""

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ from ctsr.losses.adversarial import least_squares
 from ctsr.losses.ssim import SSIMLoss
 from ctsr.networks.patchgan import PatchGAN
 from ctsr.networks.resnet import ResNetGenerator
-from lightning_modules.gan import GAN, to_unit, total
+from lightning_modules.gan import GAN, spread, to_unit
 from lightning_modules.image_pool import ImagePool
 
 
@@ -70,34 +70,42 @@ class CycleGANSSIM(GAN):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """One step of both generators, then one of both discriminators."""
         generators, discriminators = self.both_optimizers()
-        fx, y = self.f(batch["slab"]), batch["clinical"]
+        images = [(self.f(part["slab"]), part["clinical"]) for part in self.parts(batch)]
+        fakes_y, fakes_x = [], []
 
-        with generators.toggle_model():
-            fake_y, same_y = self._translate(self.G1, fx, y)
-            fake_x, same_x = self._translate(self.G2, y, fx)
-            losses = {
-                "G1_adversarial": least_squares(self.D1(fake_y), real=True),
-                "G2_adversarial": least_squares(self.D2(fake_x), real=True),
-                "cycle_x": self.loss["lambda_cycle"] * l1_loss(self.G2(fake_y).float(), fx),
-                "cycle_y": self.loss["lambda_cycle"] * l1_loss(self.G1(fake_x).float(), y),
-                "ssim_x": self.loss["lambda1"] * self.L_S(fx, fake_y),
-                "ssim_y": self.loss["lambda2"] * self.L_S(y, fake_x),
-            }
-            if same_x is not None and same_y is not None:
-                losses["identity_x"] = self.loss["lambda_identity"] * l1_loss(same_x.float(), fx)
-                losses["identity_y"] = self.loss["lambda_identity"] * l1_loss(same_y.float(), y)
-            self.minimise(total(losses), generators)
+        with self.descent(generators) as down:
+            for fx, y in images:
+                fake_y, same_y = self._translate(self.G1, fx, y)
+                fake_x, same_x = self._translate(self.G2, y, fx)
+                losses = {
+                    "G1_adversarial": least_squares(self.D1(fake_y), real=True),
+                    "G2_adversarial": least_squares(self.D2(fake_x), real=True),
+                    "cycle_x": self.loss["lambda_cycle"] * l1_loss(self.G2(fake_y).float(), fx),
+                    "cycle_y": self.loss["lambda_cycle"] * l1_loss(self.G1(fake_x).float(), y),
+                    "ssim_x": self.loss["lambda1"] * self.L_S(fx, fake_y),
+                    "ssim_y": self.loss["lambda2"] * self.L_S(y, fake_x),
+                }
+                if same_x is not None and same_y is not None:
+                    losses["identity_x"] = self.loss["lambda_identity"] * l1_loss(same_x.float(), fx)
+                    losses["identity_y"] = self.loss["lambda_identity"] * l1_loss(same_y.float(), y)
+                down.add(losses)
+                fakes_y.append(fake_y.detach())
+                fakes_x.append(fake_x.detach())
 
-        with discriminators.toggle_model():
-            past_y = self.pools["D1"].exchange(fake_y.detach(), self._step)
-            past_x = self.pools["D2"].exchange(fake_x.detach(), self._step)
-            judged = {
-                "D1": (least_squares(self.D1(y), real=True) + least_squares(self.D1(past_y), real=False)) / 2,
-                "D2": (least_squares(self.D2(fx), real=True) + least_squares(self.D2(past_x), real=False)) / 2,
-            }
-            self.minimise(total(judged), discriminators)
+        with self.descent(discriminators) as judged:
+            for (fx, y), past_y, past_x in zip(images, self.past("D1", fakes_y), self.past("D2", fakes_x), strict=True):
+                judged.add(
+                    {
+                        "D1": (least_squares(self.D1(y), real=True) + least_squares(self.D1(past_y), real=False)) / 2,
+                        "D2": (least_squares(self.D2(fx), real=True) + least_squares(self.D2(past_x), real=False)) / 2,
+                    }
+                )
 
-        self.report(losses | judged)
+        self.spread = {
+            "G1": spread(fakes_y, [y for _, y in images]),
+            "G2": spread(fakes_x, [fx for fx, _ in images]),
+        }
+        self.report(down.losses | judged.losses)
 
     def _translate(self, G: nn.Module, image: Tensor, target: Tensor) -> tuple[Tensor, Tensor | None]:
         """G(image), and G(target), which should change nothing, if that is in the loss; one call does both."""
@@ -106,10 +114,17 @@ class CycleGANSSIM(GAN):
         fake, same = G(torch.cat((image, target))).chunk(2)
         return fake, same
 
-    @property
-    def _step(self) -> int:
-        """Batches of this run so far times processes, plus this process: a number no other draw has."""
-        return (self.trainer.global_step // 2) * self.trainer.world_size + self.trainer.global_rank
+    def past(self, judge: str, fakes: Sequence[Tensor]) -> Sequence[Tensor]:
+        """The fakes of this batch exchanged for past ones; the draws are those of one device with the whole batch."""
+        together = torch.cat(list(fakes))
+        everywhere = together
+        if self.trainer.world_size > 1:
+            gathered = self.all_gather(together)
+            assert isinstance(gathered, Tensor)
+            everywhere = gathered.flatten(end_dim=1)
+        returned = self.pools[judge].exchange(everywhere, self.trainer.global_step // 2)
+        mine = returned.narrow(0, self.trainer.global_rank * len(together), len(together))
+        return mine.chunk(len(fakes))
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """How much of f(x) G1 keeps, how well G2 finds back, and how near G1(f(X)) comes to Y."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
 import torch
 from lightning import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.strategies import ParallelStrategy
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -39,6 +41,10 @@ class GAN(LightningModule):
             norm of all gradients of a side; null does not clip).
 
     Attributes:
+        accumulate: Parts that a device's batch is worked through in, to save memory; the gradients are the batch's.
+        lr_factor: Multiplies the schedule of the learning rate: less than 1 after a collapse.
+        losses: Terms of the last batch.
+        spread: For each generator, the spread of greys it made in the last batch, as a share of those it should make.
         facts: What a checkpoint tells about itself under the key "ctsr": stage, networks, windows, spacings, cases,
             versions, configuration; plain values only, so that it loads with `weights_only=True`.
     """
@@ -50,6 +56,9 @@ class GAN(LightningModule):
         self.automatic_optimization = False
         self.optimizer = dict(optimizer)
         self.facts: dict[str, Any] = {}
+        self.accumulate, self.lr_factor = 1, 1.0
+        self.losses: dict[str, Tensor] = {}
+        self.spread: dict[str, Tensor] = {}
 
     def sides(self) -> tuple[Iterable[nn.Module], Iterable[nn.Module]]:
         """The generators and the discriminators that are trained."""
@@ -64,23 +73,40 @@ class GAN(LightningModule):
         settings = self.optimizer
         betas = (float(settings["betas"][0]), float(settings["betas"][1]))
         optimizers: list[Optimizer] = [
-            Adam([p for net in side for p in net.parameters()], lr=settings["lr"], betas=betas) for side in self.sides()
+            Adam(
+                [p for net in side for p in net.parameters()],
+                lr=settings["lr"],
+                betas=betas,
+                fused=self.device.type == "cuda",
+            )
+            for side in self.sides()
         ]
         decay = partial(
             DECAYS[settings["decay"]], total=self.trainer.estimated_stepping_batches, start=settings["decay_start"]
         )
-        return optimizers, [LambdaLR(optimizer, decay) for optimizer in optimizers]
+        return optimizers, [LambdaLR(optimizer, lambda step: self.lr_factor * decay(step)) for optimizer in optimizers]
 
     def both_optimizers(self) -> tuple[LightningOptimizer, LightningOptimizer]:
         """The generators' and the discriminators' optimizer."""
         generators, discriminators = self.optimizers()  # type: ignore[attr-defined]
         return generators, discriminators
 
-    def minimise(self, loss: Tensor, optimizer: LightningOptimizer) -> None:
-        """One step of one side down its loss."""
-        optimizer.zero_grad()
-        self.manual_backward(loss)
-        optimizer.step()
+    def parts(self, batch: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+        """The device's batch in `accumulate` equal parts."""
+        pieces = {name: images.chunk(self.accumulate) for name, images in batch.items()}
+        return [{name: images[part] for name, images in pieces.items()} for part in range(self.accumulate)]
+
+    @contextmanager
+    def descent(self, optimizer: LightningOptimizer) -> Iterator[Descent]:
+        """One step of one side: the block adds the gradients of each part's losses, the step follows.
+
+        Only the parameters of this side have gradients in the block.
+        """
+        with optimizer.toggle_model():
+            optimizer.zero_grad()
+            descent = Descent(self)
+            yield descent
+            optimizer.step()
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clips here, where a 16-bit scaler has already unscaled the gradients."""
@@ -97,13 +123,45 @@ class GAN(LightningModule):
 
     def report(self, losses: Mapping[str, Tensor]) -> None:
         """Logs loss terms by name, and the learning rates."""
-        self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()}, prog_bar=False)
+        self.losses = {name: value.detach() for name, value in losses.items()}
+        self.log_dict({f"train/{name}": value for name, value in self.losses.items()}, prog_bar=False)
         for side, optimizer in zip("GD", self.both_optimizers(), strict=True):
             self.log(f"lr_{side}", optimizer.param_groups[0]["lr"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Makes the checkpoint say what it is."""
-        checkpoint["ctsr"] = self.facts
+        done = self.trainer.fit_loop.epoch_loop.batch_progress.total.completed
+        checkpoint["ctsr"] = self.facts | {"batches": done}
+
+
+class Descent:
+    """The gradients of one step, gathered part by part.
+
+    Attributes:
+        losses: Terms by name, averaged over the parts.
+    """
+
+    def __init__(self, module: GAN) -> None:
+        self._module, self._done = module, 0
+        self.losses: dict[str, Tensor] = {}
+
+    def add(self, losses: Mapping[str, Tensor]) -> None:
+        """Add the gradients of the sum of a part's weighted loss terms."""
+        module, parts = self._module, self._module.accumulate
+        self._done += 1
+        # Devices agree on their gradients once, with the last part's.
+        strategy = module.trainer.strategy
+        early = isinstance(strategy, ParallelStrategy) and self._done < parts
+        with strategy.block_backward_sync() if early else nullcontext():  # type: ignore[attr-defined]
+            module.manual_backward(total(losses) / parts)
+        for name, value in losses.items():
+            self.losses[name] = self.losses.get(name, torch.zeros_like(value)) + value.detach() / parts
+
+
+def spread(made: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+    """Standard deviation of the greys of some images, as a share of that of others."""
+    own, other = (torch.cat([image.detach().float() for image in images]).std() for images in (made, wanted))
+    return own / other.clamp_min(1e-6)
 
 
 def to_unit(images: Tensor) -> Tensor:

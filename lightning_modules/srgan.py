@@ -27,7 +27,7 @@ from ctsr.networks.frozen import Frozen
 from ctsr.networks.resnet import ResNetGenerator
 from ctsr.networks.sr_discriminator import SRDiscriminator
 from ctsr.networks.srresnet import SRResNet
-from lightning_modules.gan import GAN, to_unit, total
+from lightning_modules.gan import GAN, spread, to_unit
 
 
 class SRGAN(GAN):
@@ -75,24 +75,31 @@ class SRGAN(GAN):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """One step of GS, then one of DS."""
         generator, discriminator = self.both_optimizers()
-        y, x = self.pair(batch)
+        pairs = [self.pair(part) for part in self.parts(batch)]
+        enlarged = []
 
-        with generator.toggle_model():
-            made = self.GS(y)
-            losses = {"L2": mse_loss(made.float(), x)}
-            if self.adversarial:
-                losses["adversarial"] = self.loss["lambda_adv"] * cross_entropy(self.DS(made), real=True)
-            self.minimise(total(losses), generator)
+        with self.descent(generator) as down:
+            for y, x in pairs:
+                made = self.GS(y)
+                losses = {"L2": mse_loss(made.float(), x)}
+                if self.adversarial:
+                    losses["adversarial"] = self.loss["lambda_adv"] * cross_entropy(self.DS(made), real=True)
+                down.add(losses)
+                enlarged.append(made.detach())
+        losses = down.losses
 
         if self.adversarial:
-            with discriminator.toggle_model():
-                judged = {
-                    "DS_real": cross_entropy(self.DS(x), real=True),
-                    "DS_fake": cross_entropy(self.DS(made.detach()), real=False),
-                }
-                self.minimise(total(judged), discriminator)
-            losses |= judged
+            with self.descent(discriminator) as judged:
+                for (_, x), made in zip(pairs, enlarged, strict=True):
+                    judged.add(
+                        {
+                            "DS_real": cross_entropy(self.DS(x), real=True),
+                            "DS_fake": cross_entropy(self.DS(made), real=False),
+                        }
+                    )
+            losses = losses | judged.losses
 
+        self.spread = {"GS": spread(enlarged, [x for _, x in pairs])}
         self.report(losses)
 
     @property

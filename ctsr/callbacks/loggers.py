@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import numpy as np
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
+
+from ctsr.files import replacing
 
 STEP = "batch"
 """The axis that W&B draws every scalar over: batches seen, whatever the number of optimizers."""
@@ -28,6 +31,7 @@ class WandbRun(WandbLogger):
     def __init__(self, save_dir: str, offline: bool | None = None, **settings: Any) -> None:
         if offline is None:
             offline = not _has_account()
+        settings = {"id": _run_id(Path(save_dir)), "resume": "allow"} | settings
         super().__init__(save_dir=save_dir, mode="offline" if offline else None, **settings)
         self._axis_defined = False
 
@@ -63,6 +67,16 @@ def finish(loggers: Iterable[Logger]) -> None:
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             logger.experiment.finish()
+
+
+def _run_id(folder: Path) -> str:
+    """The run's id, kept in its folder, so that a resumed run goes on with the same curves."""
+    file = folder / "wandb_id"
+    if not file.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(file) as partial:
+            partial.write_text(uuid.uuid4().hex[:8])
+    return file.read_text()
 
 
 def _has_account() -> bool:

@@ -193,13 +193,20 @@ class StreamSampler(Sampler[int]):
         rank: This process, 0 ... processes - 1.
         processes: How many processes share each batch.
         moving: Whether each epoch has patches of its own; validation sees the same ones again.
+        start: Epoch, and batches of it, that are done already: a resumed run goes on behind them.
 
     Raises:
         UserError: The batch cannot be divided evenly, or is larger than an epoch.
     """
 
     def __init__(
-        self, length: int, global_batch_size: int, rank: int = 0, processes: int = 1, moving: bool = True
+        self,
+        length: int,
+        global_batch_size: int,
+        rank: int = 0,
+        processes: int = 1,
+        moving: bool = True,
+        start: tuple[int, int] = (0, 0),
     ) -> None:
         if global_batch_size % processes:
             raise UserError(f"data.global_batch_size={global_batch_size} cannot be divided over {processes} devices")
@@ -208,7 +215,8 @@ class StreamSampler(Sampler[int]):
         self.length, self.batches = length, length // global_batch_size
         self.global_batch_size, self.rank, self.moving = global_batch_size, rank, moving
         self.batch_size = global_batch_size // processes
-        self.epoch = 0
+        # A loader with workers asks for the first batches before anybody tells it the epoch.
+        self.epoch, self.start = start[0], start
 
     def set_epoch(self, epoch: int) -> None:
         """Goes to an epoch; the training loop calls this before each."""
@@ -218,6 +226,7 @@ class StreamSampler(Sampler[int]):
         return self.batches * self.batch_size
 
     def __iter__(self) -> Iterator[int]:
-        for batch in range(self.batches):
+        epoch, done = self.start
+        for batch in range(done if self.epoch == epoch else 0, self.batches):
             first = self.epoch * self.length + batch * self.global_batch_size + self.rank * self.batch_size
             yield from range(first, first + self.batch_size)
