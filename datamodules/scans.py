@@ -66,7 +66,7 @@ class ScansDataModule(LightningDataModule):
         self.accumulate = accumulate
         self.cache, self.seed, self.show_progress = Path(cache), seed, show_progress
         self.cases: dict[str, dict[str, list[PreparedCase]]] = {}
-        self._done = 0  # batches of the epoch that a resumed run is in
+        self._start = (0, 0)  # epoch, and batches of it, that a resumed run has done
 
     def check(self) -> None:
         """Looks at everything that can be known without reading voxels; the phantom is generated if need be.
@@ -221,19 +221,22 @@ class ScansDataModule(LightningDataModule):
         """Batches of this process; the sampler follows the epoch, and goes on where a resumed run stopped."""
         dataset = self.train_dataset()
         rank, processes = self._place()
-        epoch = 0 if self.trainer is None else self.trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
-        start = (epoch, self._done)
-        return self._loader(dataset, StreamSampler(len(dataset), self.global_batch_size, rank, processes, start=start))
+        return self._loader(
+            dataset, StreamSampler(len(dataset), self.global_batch_size, rank, processes, start=self._start)
+        )
 
     def state_dict(self) -> dict[str, Any]:
-        """How far the epoch is; 0 at its end."""
+        """Where training is: epoch, and batches of it that are done."""
         assert self.trainer is not None
         loop = self.trainer.fit_loop
-        return {"batches": loop.epoch_loop.batch_progress.current.completed % int(loop.max_batches)}
+        done = loop.epoch_loop.batch_progress.current.completed % int(
+            loop.max_batches
+        )  # at an epoch's end: 0 of the next
+        return {"epoch": loop.epoch_progress.current.processed, "batches": done}  # type: ignore[attr-defined]
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there."""
-        self._done = state_dict["batches"]
+        self._start = state_dict["epoch"], state_dict["batches"]
 
     def val_dataloader(self) -> DataLoader:
         """The same batches after every epoch."""
