@@ -1,4 +1,7 @@
-"""Trains stage synth for three batches on N CPU processes and writes what each process saw: `ddp_probe.py N`."""
+"""Trains a stage for a few batches and writes what each process saw: `ddp_probe.py NAME key=value ...`.
+
+The files are `ddp/NAME_rank<n>.pt`. With torchrun it is one of several nodes.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,10 @@ Batch = dict[str, torch.Tensor]
 
 
 class Witness(Callback):
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.batches: list[Batch] = []
+        self.gradients: list[torch.Tensor | None] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.initial = {name: value.clone() for name, value in pl_module.state_dict().items()}
@@ -28,27 +33,36 @@ class Witness(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
         self.batches.append({name: patches.clone() for name, patches in batch.items()})
 
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        if len(self.batches) == 1:
+            for group in optimizer.param_groups:
+                self.gradients += [None if p.grad is None else p.grad.clone() for p in group["params"]]
+
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         seen: dict[str, Any] = {
             "batches": self.batches,
+            "gradients": self.gradients,
             "initial": self.initial,
             "weights": pl_module.state_dict(),
+            "pools": [len(pool.images) for pool in getattr(pl_module, "pools", {}).values()],
             "metrics": {
                 name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")
             },
         }
         Path("ddp").mkdir(exist_ok=True)
-        torch.save(seen, f"ddp/devices{trainer.world_size}_rank{trainer.global_rank}.pt")
+        torch.save(seen, f"ddp/{self.name}_rank{trainer.global_rank}.pt")
 
 
-def main(devices: int) -> None:
+def main(name: str, overrides: list[str]) -> None:
+    torch.set_num_threads(1)
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
         cfg = compose(
             "train",
             [
-                *("stage=synth", "experiment=smoke", f"trainer.devices={devices}", "trainer.accelerator=cpu"),
-                *("trainer.max_epochs=1", "trainer.limit_train_batches=3", "trainer.enable_progress_bar=false"),
-                *("data.global_batch_size=2", "data.patches_per_case=8"),
+                *("experiment=smoke", "trainer.accelerator=cpu", "trainer.enable_progress_bar=false"),
+                *("trainer.max_epochs=1", *overrides),
             ],
         )
     data = train.build_data(cfg)
@@ -56,10 +70,10 @@ def main(devices: int) -> None:
     data.setup("fit")
     train.seed_everything(cfg.seed, workers=True, verbose=False)
     module = train.build_module(cfg, data)
-    trainer = train.build_trainer(cfg, Path(f"ddp/run{devices}"))
-    trainer.callbacks.append(Witness())
+    trainer = train.build_trainer(cfg, Path(f"ddp/{name}"))
+    trainer.callbacks.append(Witness(name))
     trainer.fit(module, datamodule=data)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(sys.argv[1], sys.argv[2:])

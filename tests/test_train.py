@@ -6,7 +6,6 @@ import csv
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -223,37 +222,3 @@ def test_resume_goes_on_after_the_last_epoch(smoke_run: Path, workplace: Path, c
     assert config["versions"]["ctsr"]
     pictures = {Path(name).parent.name for row in logged for name in row.get("panels/synthesis/filenames", [])}
     assert pictures == {"panels"}
-
-
-def test_two_processes_train_like_one(smoke_run: Path, workplace: Path) -> None:
-    """DDP by `trainer.devices=2` alone: equal weights on both ranks, and the global batches of one process."""
-    probe = REPOSITORY / "tests/ddp_probe.py"
-    for devices in (1, 2):
-        done = subprocess.run(
-            [sys.executable, str(probe), str(devices)], cwd=workplace, capture_output=True, text=True, timeout=400
-        )
-        assert done.returncode == 0, done.stderr
-    single = torch.load(workplace / "ddp/devices1_rank0.pt")
-    ranks = [torch.load(workplace / f"ddp/devices2_rank{rank}.pt") for rank in range(2)]
-    for name, value in ranks[0]["weights"].items():
-        assert torch.equal(value, ranks[1]["weights"][name]), name
-    assert any(not torch.equal(value, single["initial"][name]) for name, value in ranks[0]["weights"].items())
-    for step in range(3):
-        for name in ("micro", "slab", "clinical"):
-            together = torch.cat([rank["batches"][step][name] for rank in ranks])
-            assert torch.equal(together, single["batches"][step][name]), (step, name)
-    for name, value in single["metrics"].items():
-        assert ranks[0]["metrics"][name] == pytest.approx(ranks[1]["metrics"][name]), name
-        assert np.isfinite(value)
-
-
-def test_stage_all_on_two_devices(workplace: Path, smoke_run: Path, command: Command) -> None:
-    done = command(
-        *("train.py", "stage=all", "experiment=smoke", "trainer.devices=2", "trainer.accelerator=cpu"),
-        *("hydra.run.dir=outputs/two", "evaluate=false"),
-        cwd=workplace,
-    )
-    assert done.returncode == 0, done.stderr
-    for folder in ("outputs/two", "outputs/two/synth"):
-        summary = json.loads((workplace / folder / "summary.json").read_text())
-        assert (workplace / summary["checkpoint"]).is_file()

@@ -11,7 +11,7 @@ import pytest
 import torch
 import wandb
 from lightning import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from ctsr.callbacks.curves import Curves
 from ctsr.callbacks.loggers import WandbRun, finish, log_config
+from ctsr.callbacks.metrics_csv import MetricsCSV
 from ctsr.callbacks.panels import Column, Panels
 from tests import wandb_file
 
@@ -70,7 +71,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             patch.delenv(name, raising=False)
         patch.setenv("NETRC", str(folder / "none"))  # no key is known
         loggers = [
-            CSVLogger(folder, name="", version=""),
+            MetricsCSV(folder),
             WandbRun(str(folder), project="test"),
             TensorBoardLogger(folder, name="tensorboard", version="", default_hp_metric=False),
         ]

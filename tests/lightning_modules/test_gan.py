@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from lightning import LightningModule, Trainer
+from lightning.pytorch.plugins import MixedPrecision
 from skimage.metrics import structural_similarity
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -262,3 +263,52 @@ def test_panels_show_differences_of_what_stands_beside_them(make) -> None:
 def test_wrong_decay_is_refused() -> None:
     with pytest.raises(ValueError, match="decay must be one of linear, step, not cosine"):
         synth(decay="cosine")
+
+
+class ScalerOnCPU(MixedPrecision):
+    """16-mixed as on a GPU, with its scaler, where there is none; the arithmetic itself is bfloat16's."""
+
+    def __init__(self) -> None:
+        super().__init__("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=1024.0))
+
+    def autocast_context_manager(self) -> torch.autocast:
+        return torch.autocast("cpu", torch.bfloat16)
+
+
+@pytest.mark.parametrize("make", [synth, sr])
+def test_half_precision_with_parts_and_clipping(make) -> None:
+    """Norms are seen unscaled: a scale of 1024 would show."""
+    module = make(clip=0.05)
+    module.accumulate = 2
+    reference: list[float] = []
+    norms: list[float] = []
+    clip = module.on_before_optimizer_step
+
+    def watched(optimizer: torch.optim.Optimizer) -> None:
+        def norm() -> float:
+            grads = [p.grad.flatten() for g in optimizer.param_groups for p in g["params"] if p.grad is not None]
+            return float(torch.cat(grads).norm())
+
+        reference.append(norm())
+        clip(optimizer)
+        norms.append(norm())
+
+    module.on_before_optimizer_step = watched  # type: ignore[method-assign]
+    before = [p.clone() for side in module.sides() for net in side for p in net.parameters()]
+    trainer = fit(module, batches=4, plugins=[ScalerOnCPU()])
+    after = [p for side in module.sides() for net in side for p in net.parameters()]
+    assert len(norms) == 8
+    assert trainer.precision_plugin.scaler.get_scale() == 1024.0, "no step was skipped"  # type: ignore[union-attr]
+    assert max(norms) <= 0.05 * 1.001
+    assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    plain = make(clip=None)
+    plain.accumulate = 2
+    first: list[float] = []
+
+    def norm_of_plain(optimizer: torch.optim.Optimizer) -> None:
+        grads = [p.grad.flatten() for g in optimizer.param_groups for p in g["params"] if p.grad is not None]
+        first.append(float(torch.cat(grads).norm()))
+
+    plain.on_before_optimizer_step = norm_of_plain  # type: ignore[method-assign]
+    fit(plain, batches=1, precision="bf16-mixed")
+    assert reference[0] == pytest.approx(first[0], rel=0.02), "as without a scaler"

@@ -1,0 +1,52 @@
+"""Which epochs are kept beside the last one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import pytest
+import torch
+
+from ctsr.callbacks.checkpoints import Checkpoints
+
+
+def epochs(folder: Path, mode: Literal["min", "max"], best: int, values: list[float]) -> list[str]:
+    """Names of what is kept after epochs with these values; each file holds its epoch's number."""
+    checkpoints = Checkpoints(folder, 0, "val/swd", mode, best)
+    for epoch, value in enumerate(values):
+        loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=SimpleNamespace(total=None)))
+        loop.epoch_loop.batch_progress.total = SimpleNamespace(completed=epoch + 1)
+        trainer: Any = SimpleNamespace(
+            loggers=[],
+            fit_loop=loop,
+            world_size=1,
+            is_global_zero=True,
+            current_epoch=epoch,
+            max_epochs=len(values),
+            callback_metrics={"val/swd": torch.tensor(value)},
+            save_checkpoint=lambda path, epoch=epoch: Path(path).write_text(str(epoch + 1)),
+        )
+        checkpoints.on_train_epoch_end(trainer, None)  # type: ignore[arg-type]
+    assert (folder / "last.ckpt").read_text() == str(len(values))
+    for path in folder.glob("best-*"):
+        assert path.stem.endswith(f"epoch={path.read_text()}"), "the file is that epoch's"
+    return [path.name for path in checkpoints.ranked()]
+
+
+@pytest.mark.parametrize(
+    ("mode", "best", "expected"),
+    [
+        ("min", 2, ["best-swd=0.1-epoch=2.ckpt", "best-swd=0.15-epoch=5.ckpt"]),
+        ("max", 1, ["best-swd=0.3-epoch=1.ckpt"]),
+        ("max", 3, ["best-swd=0.3-epoch=1.ckpt", "best-swd=0.2-epoch=3.ckpt", "best-swd=0.15-epoch=5.ckpt"]),
+        ("min", 0, []),
+    ],
+)
+def test_the_best_are_kept(tmp_path: Path, mode: Literal["min", "max"], best: int, expected: list[str]) -> None:
+    assert epochs(tmp_path, mode, best, [0.3, 0.1, 0.2, float("nan"), 0.15]) == expected
+
+
+def test_names_sort_by_number_not_by_text(tmp_path: Path) -> None:
+    assert epochs(tmp_path, "min", 1, [12.5, 9.75, 1e-5, 2.0]) == ["best-swd=1e-05-epoch=3.ckpt"]
