@@ -221,7 +221,7 @@ def build_module(cfg: DictConfig, data: ScansDataModule) -> GAN:
         G1, meta = load_g1(cfg.synth_ckpt)
         data.must_match(meta, cfg.synth_ckpt)
         networks = {"G1": meta["networks"]["G1"], "GS": networks["GS"], "DS": networks["DS"]}
-        module = SRGAN(networks, plain(cfg.loss), plain(cfg.sr.optimizer), cfg.sr.margin)
+        module = SRGAN(networks, plain(cfg.loss), plain(cfg.sr.optimizer), cfg.sr.margin, cfg.sr.ema)
         module.G1.net.load_state_dict(G1.state_dict())
         grey_maps["synthetic"] = fit_synthetic_map(G1, data.train_slabs(GREY_MAP_PATCHES), module.f)
         if "clinical" not in grey_maps:
@@ -308,7 +308,7 @@ def check(cfg: DictConfig) -> None:
 def evaluate(module: SRGAN, data: ScansDataModule, folder: Path) -> list[Row]:
     """Scores GS on held-out cases, as far as there are any."""
     return measure(
-        module.GS.cpu(),
+        module.enlarger.cpu(),
         module.G1.cpu(),
         module.f.cpu(),
         Window(*data.keys["clinical"]["window"]),

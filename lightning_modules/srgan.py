@@ -23,6 +23,7 @@ from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.interpolation import bicubic
 from ctsr.imaging.pyramid import GaussianPyramid
 from ctsr.losses.adversarial import cross_entropy
+from ctsr.networks.average import exponential_average
 from ctsr.networks.frozen import Frozen
 from ctsr.networks.resnet import ResNetGenerator
 from ctsr.networks.sr_discriminator import SRDiscriminator
@@ -39,6 +40,7 @@ class SRGAN(GAN):
         optimizer: See `GAN`.
         margin: Pixels of ŷ (and 8 times as many of x) cut off on each side of a pair before GS sees it. Near the border
             of a patch f() and G1 see reflected data, which no scan has.
+        ema: Decay of a running average of GS's weights, which is what is validated and used; None: GS itself is.
 
     Attributes:
         grey_maps: Greys of "synthetic" (ŷ) and "clinical" (y) images to those of f(x), for the interpolation beside
@@ -46,13 +48,19 @@ class SRGAN(GAN):
     """
 
     def __init__(
-        self, networks: Mapping[str, Any], loss: Mapping[str, Any], optimizer: Mapping[str, Any], margin: int = 0
+        self,
+        networks: Mapping[str, Any],
+        loss: Mapping[str, Any],
+        optimizer: Mapping[str, Any],
+        margin: int = 0,
+        ema: float | None = None,
     ) -> None:
         super().__init__(optimizer)
         self.save_hyperparameters(logger=False)
         self.f = GaussianPyramid()
         self.G1 = Frozen(ResNetGenerator(**networks["G1"]))
         self.GS, self.DS = SRResNet(**networks["GS"]), SRDiscriminator(**networks["DS"])
+        self.average = exponential_average(self.GS, ema) if ema else None
         self.loss, self.margin = dict(loss), margin
         self.grey_maps = {"synthetic": GreyMap.identity(), "clinical": GreyMap.identity()}
         measures = MetricCollection(
@@ -62,10 +70,24 @@ class SRGAN(GAN):
             {"ours": measures.clone(prefix="val/")}
             | {name: measures.clone(prefix=f"val/{name}_") for name in ("bicubic", "bicubic_mapped")}
         )
+        self.to(memory_format=torch.channels_last)
 
     def sides(self) -> tuple[Iterable[nn.Module], Iterable[nn.Module]]:
         """(GS,) and (DS,)."""
         return (self.GS,), (self.DS,)
+
+    @property
+    def enlarger(self) -> SRResNet:
+        """What is validated and used: GS, or its average."""
+        network = self.GS if self.average is None else self.average.module
+        assert isinstance(network, SRResNet)
+        return network
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Moves the schedules on, and the average."""
+        super().on_train_batch_end(outputs, batch, batch_idx)
+        if self.average is not None:
+            self.average.update_parameters(self.GS)
 
     def pair(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """A clinical-like image ŷ = G1(f(x)), clipped as real ones are, and the µCT image x that it was made from."""
@@ -112,7 +134,7 @@ class SRGAN(GAN):
         """SSIM and PSNR of GS(ŷ) against x on [0, 1], beside bicubic enlargement, as it is and of mapped greys."""
         y, x = self.pair(batch)
         images = {
-            "ours": self.GS(y),
+            "ours": self.enlarger(y),
             "bicubic": bicubic(y.float()),
             "bicubic_mapped": bicubic(self.mapped(y, "synthetic")),
         }
@@ -129,7 +151,7 @@ class SRGAN(GAN):
     def panels(self, batch: dict[str, Tensor]) -> dict[str, list[Column]]:
         """Pairs as in training, and real clinical patches as in the paper's Fig. 4."""
         y, x = self.pair(batch)
-        made = self.GS(y)
+        made = self.enlarger(y)
         panels = {
             "pairs": [
                 Column("G1(f(x))", y),
@@ -141,7 +163,7 @@ class SRGAN(GAN):
         }
         if "clinical" in batch:
             real = batch["clinical"]
-            enlarged = self.GS(real)
+            enlarged = self.enlarger(real)
             change = self.f(enlarged.float()) - self.mapped(real, "clinical")
             panels["clinical"] = [
                 Column("clinical y", real),

@@ -46,8 +46,9 @@ class GaussianPyramid(nn.Module):
         taps = self.taps.to(x.dtype)
         rows = taps.view(1, 1, 6, 1).repeat(channels, 1, 1, 1)
         columns = taps.view(1, 1, 1, 6).repeat(channels, 1, 1, 1)
-        for _ in range(self.octaves):
-            x = F.pad(x, (2, 2, 2, 2), mode="reflect")
-            x = F.conv2d(x, rows, stride=(2, 1), groups=channels)
-            x = F.conv2d(x, columns, stride=(1, 2), groups=channels)
+        with torch.autocast(x.device.type, enabled=False):  # f(x) is what networks are compared with
+            for _ in range(self.octaves):
+                x = F.pad(x, (2, 2, 2, 2), mode="reflect")
+                x = F.conv2d(x, rows, stride=(2, 1), groups=channels)
+                x = F.conv2d(x, columns, stride=(1, 2), groups=channels)
         return x

@@ -21,6 +21,9 @@ from ctsr.networks.srresnet import SRResNet
 FORMAT = 2
 """The layout of the "ctsr" entry that this program writes and reads. 2: with grey maps."""
 
+AVERAGE = "average.module."
+"""Where the running average of GS's weights is, if training kept one: it is what to use."""
+
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -69,7 +72,8 @@ def load_sr(path: Path | str) -> SRModel:
     meta = checkpoint["ctsr"]
     if meta.get("stage") == "synth":
         raise UserError(f"{path} is a synth checkpoint: train stage=sr with synth_ckpt={path} first")
-    GS = _build(path, checkpoint, "GS", SRResNet, "GS.")
+    averaged = any(name.startswith(AVERAGE) for name in checkpoint["state_dict"])
+    GS = _build(path, checkpoint, "GS", SRResNet, AVERAGE if averaged else "GS.")
     with path.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     return SRModel(GS, meta, path, sha256)

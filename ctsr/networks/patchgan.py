@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ctsr.networks.layers import Blur, Norm, initialise, normalisation
+from ctsr.networks.layers import Blur, Norm, bound, initialise, normalisation
 
 
 class PatchGAN(nn.Module):
@@ -19,9 +19,18 @@ class PatchGAN(nn.Module):
         norm: Normalisation, not applied to the first layer.
         highpass: Gain of a second input, the image less its [1 2 1]/4 blur. Blur and noise hide in frequencies that
             carry a thousandth of an image's power; amplified, they can be told apart. 0: the image alone, the original.
+        spectral: Divide each layer's weights by their largest singular value, so that the answer cannot change faster
+            than the image (Miyato et al. 2018, arXiv:1802.05957).
     """
 
-    def __init__(self, filters: int = 64, layers: int = 2, norm: Norm = "instance", highpass: float = 0.0) -> None:
+    def __init__(
+        self,
+        filters: int = 64,
+        layers: int = 2,
+        norm: Norm = "instance",
+        highpass: float = 0.0,
+        spectral: bool = False,
+    ) -> None:
         super().__init__()
         self.highpass = highpass
         self.blur = Blur(1)
@@ -39,6 +48,8 @@ class PatchGAN(nn.Module):
         modules.append(nn.Conv2d(channels, 1, 4, padding=1))
         self.body = nn.Sequential(*modules)
         initialise(self, norm)
+        if spectral:
+            bound(self)
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, 1, H, W) to a map (N, 1, h, w) of unbounded answers, one per patch; 1 means real."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ctsr.networks.layers import Norm, normalisation
+from ctsr.networks.layers import Norm, bound, normalisation
 
 
 class SRDiscriminator(nn.Module):
@@ -19,9 +19,12 @@ class SRDiscriminator(nn.Module):
         pairs: Pairs of convolutions (4 in SRGAN); each halves the resolution.
         features: Width of the dense layer.
         norm: Normalisation, not applied to the first convolution.
+        spectral: Divide each layer's weights by their largest singular value, see `PatchGAN`.
     """
 
-    def __init__(self, filters: int = 64, pairs: int = 4, features: int = 1024, norm: Norm = "batch") -> None:
+    def __init__(
+        self, filters: int = 64, pairs: int = 4, features: int = 1024, norm: Norm = "batch", spectral: bool = False
+    ) -> None:
         super().__init__()
         modules: list[nn.Module] = []
         channels = 1
@@ -40,6 +43,8 @@ class SRDiscriminator(nn.Module):
         self.judge = nn.Sequential(
             nn.Linear(channels, features), nn.LeakyReLU(0.2, inplace=True), nn.Linear(features, 1)
         )
+        if spectral:
+            bound(self)
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, 1, H, W) to logits (N, 1); positive means real."""

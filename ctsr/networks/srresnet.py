@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ctsr.networks.layers import Blur, Norm, initialise_icnr, normalisation
+from ctsr.networks.layers import Blur, Norm, SubPixelConv, initialise_icnr, normalisation
 
 
 class ResidualBlock(nn.Module):
@@ -81,7 +81,7 @@ class SRResNet(nn.Module):
                 initialise_icnr(conv)
             stages += [conv, nn.PixelShuffle(2), *([Blur(channels)] if blur else []), nn.PReLU()]
         self.enlarge = nn.Sequential(*stages)
-        self.last = nn.Conv2d(channels, 1, kernel, padding=kernel // 2)
+        self.last = SubPixelConv(channels, kernel)
         if skip != "none":  # starts as interpolation
             nn.init.zeros_(self.last.weight)
 
@@ -105,7 +105,12 @@ class SRResNet(nn.Module):
 
     def upsample(self, features: Tensor, image: Tensor) -> Tensor:
         """Features and the image they came from to (N, 1, 8H, 8W)."""
-        enlarged: Tensor = self.last(self.enlarge(features))
+        # The last stage works on the four pixels of each block as channels: the same sums, in fewer and larger pieces.
+        stage = len(self.enlarge) // self.octaves
+        blocks: Tensor = self.enlarge[-stage](self.enlarge[:-stage](features))
+        if self.blur:
+            blocks = F.pixel_unshuffle(self.enlarge[-2](F.pixel_shuffle(blocks, 2)), 2)
+        enlarged = F.pixel_shuffle(self.last(self.enlarge[-1](blocks)), 2)
         if self.skip != "none":
             enlarged = enlarged + F.interpolate(image, scale_factor=self.scale, mode=self.skip, align_corners=False)
         return enlarged

@@ -118,3 +118,12 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.ckpt is not a file"):
         load_sr(tmp_path / "nowhere.ckpt")
+
+
+def test_an_average_is_used_where_there_is_one(tmp_path: Path, contents: dict[str, Any]) -> None:
+    state = contents["state_dict"]
+    averaged = {name: value + 1 for name, value in state.items() if name.startswith("GS.")}
+    state |= {f"average.module.{name.removeprefix('GS.')}": value for name, value in averaged.items()}
+    torch.save(contents, tmp_path / "averaged.ckpt")
+    loaded = load_sr(tmp_path / "averaged.ckpt").GS.state_dict()
+    assert all(torch.equal(loaded[name.removeprefix("GS.")], value) for name, value in averaged.items())

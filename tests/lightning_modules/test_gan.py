@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from ctsr.evaluation.realism import DISTANCES
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.pyramid import GaussianPyramid
+from ctsr.networks.average import exponential_average
 from lightning_modules import SRGAN, CycleGANSSIM
 from lightning_modules.gan import GAN, linear_decay, step_decay
 
@@ -312,3 +313,26 @@ def test_half_precision_with_parts_and_clipping(make) -> None:
     plain.on_before_optimizer_step = norm_of_plain  # type: ignore[method-assign]
     fit(plain, batches=1, precision="bf16-mixed")
     assert reference[0] == pytest.approx(first[0], rel=0.02), "as without a scaler"
+
+
+def test_the_average_is_what_is_validated_and_trains_nothing() -> None:
+    module, plain = sr(), sr()
+    module.average = exponential_average(module.GS, 0.9)
+    fit(module)
+    fit(plain)
+    for name, value in plain.GS.state_dict().items():
+        assert torch.equal(value, module.GS.state_dict()[name]), "the average only follows"
+    assert module.enlarger is module.average.module
+    assert any(not torch.equal(a, b) for a, b in zip(module.GS.parameters(), module.enlarger.parameters(), strict=True))
+    assert int(module.average.n_averaged) == 4
+    assert float(module.trainer.callback_metrics["val/psnr"]) != float(plain.trainer.callback_metrics["val/psnr"])
+    optimised = {id(p) for optimizer in module.trainer.optimizers for g in optimizer.param_groups for p in g["params"]}
+    assert not optimised & {id(p) for p in module.average.parameters()}
+
+
+def test_fx_is_not_rounded_under_autocast() -> None:
+    x = torch.rand(1, 1, 64, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(GaussianPyramid()(x), GaussianPyramid()(x.clone()))
+        assert GaussianPyramid()(x).dtype == torch.float32
+    torch.testing.assert_close(GaussianPyramid()(x).double(), GaussianPyramid()(x.double()), rtol=1e-5, atol=1e-6)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import conv2d, interpolate, pixel_shuffle, pixel_unshuffle
 
+from ctsr.networks.average import exponential_average
 from ctsr.networks.frozen import Frozen
-from ctsr.networks.layers import Blur, initialise_icnr
+from ctsr.networks.layers import Blur, SubPixelConv, initialise_icnr
 from ctsr.networks.patchgan import PatchGAN
 from ctsr.networks.resnet import ResNetGenerator
 from ctsr.networks.sr_discriminator import SRDiscriminator
@@ -129,3 +130,56 @@ def test_frozen_stays_frozen() -> None:
     assert not any(module.training for module in container[0].modules())
     assert not any(p.requires_grad for p in frozen.parameters())
     assert all(torch.equal(before[name], value) for name, value in frozen.state_dict().items())
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5, 7, 9])
+def test_subpixel_convolution_is_the_convolution_at_full_resolution(kernel: int) -> None:
+    torch.manual_seed(0)
+    conv = SubPixelConv(5, kernel).double()
+    image = torch.randn(2, 5, 12, 18, dtype=torch.float64, requires_grad=True)
+    expected = conv2d(image, conv.weight, conv.bias, padding=kernel // 2)
+    made = pixel_shuffle(conv(pixel_unshuffle(image, 2)), 2)
+    torch.testing.assert_close(made, expected, rtol=0, atol=1e-12)
+    assert conv.bias is not None
+    for inputs in (image, conv.weight, conv.bias):
+        gradients = [torch.autograd.grad(y.sin().sum(), inputs, retain_graph=True)[0] for y in (expected, made)]
+        torch.testing.assert_close(*gradients, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("blur", [False, True])
+def test_srresnet_is_its_layers_one_after_the_other(blur: bool) -> None:
+    """As drawn in the paper: the last convolution at full resolution."""
+    torch.manual_seed(0)
+    network = SRResNet(channels=6, blocks=1, norm="none", kernel=9, skip="none", blur=blur)
+    image = torch.randn(1, 1, 10, 12)
+    plain = nn.Conv2d(6, 1, 9, padding=4)
+    plain.load_state_dict(network.last.state_dict())
+    torch.testing.assert_close(network(image), plain(network.enlarge(network.trunk(image))), rtol=1e-5, atol=1e-6)
+
+
+def test_spectral_norm_bounds_every_layer() -> None:
+    torch.manual_seed(0)
+    for network in (PatchGAN(4, spectral=True), SRDiscriminator(4, 2, 8, spectral=True)):
+        for _ in range(30):  # each forward refines the estimate
+            network(torch.randn(2, 1, 32, 32))
+        layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+        assert len(layers) > 3
+        for layer in layers:
+            assert torch.linalg.svdvals(layer.weight.detach().flatten(1))[0] == pytest.approx(1.0, abs=0.05)
+
+
+def test_average_follows_by_hand() -> None:
+    network = nn.BatchNorm1d(1)
+    average = exponential_average(network, decay=0.5)
+    expected = None
+    for step, value in enumerate([4.0, 8.0, 2.0, 1.0, 7.0]):
+        nn.init.constant_(network.weight, value)
+        network.running_mean.fill_(-value)  # type: ignore[union-attr]
+        network.num_batches_tracked.fill_(step)  # type: ignore[union-attr]
+        average.update_parameters(network)
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = value if expected is None else decay * expected + (1 - decay) * value
+        assert float(average.module.weight) == pytest.approx(expected)
+        assert float(average.module.running_mean) == pytest.approx(-expected)
+        assert int(average.module.num_batches_tracked) == step
+    assert not any(p.requires_grad for p in average.parameters())
