@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import subprocess
 import sys
 import time
 import warnings
@@ -27,6 +28,7 @@ from ctsr.callbacks.guard import Action, Collapsed, Guard
 from ctsr.callbacks.loggers import finish, log_config
 from ctsr.callbacks.metrics_csv import MetricsCSV
 from ctsr.callbacks.panels import Panels
+from ctsr.callbacks.sweep_report import failed
 from ctsr.callbacks.throughput import Throughput
 from ctsr.cli import quoted, run_cli
 from ctsr.errors import UserError, warn
@@ -34,6 +36,8 @@ from ctsr.evaluation.grey_maps import fit_clinical_map, fit_synthetic_map
 from ctsr.evaluation.held_out import measure
 from ctsr.evaluation.results import Row, means, validation_name
 from ctsr.evaluation.summary import print_summary, write_summary
+from ctsr.evaluation.sweep import JOB
+from ctsr.files import replacing
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.pyramid import SCALE, GaussianPyramid
@@ -47,6 +51,7 @@ PATHS = ("synth_ckpt", "resume", "data.clinical.root", "data.micro.root", "data.
 GREY_MAP_PATCHES = 128
 STOPPED = 75  # exit code after a signal: everything is saved, start again with resume=auto (EX_TEMPFAIL of sysexits.h)
 AUTO = "auto"
+PROCESS_GROUP = ("LOCAL_RANK", "NODE_RANK", "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED")
 QUIET = (  # what Lightning says of things that are meant
     ".*isinstance.treespec, LeafSpec.*",
     ".*does not have many workers.*",
@@ -81,8 +86,9 @@ def main(cfg: DictConfig) -> None:
 def run(cfg: DictConfig) -> None:
     """Trains into Hydra's run folder."""
     hydra_config = HydraConfig.get()
-    if hydra_config.mode == RunMode.MULTIRUN and devices(cfg) > 1:
-        raise UserError("a sweep (-m) runs each job on one device: leave trainer.devices=1, or start the runs singly")
+    if hydra_config.mode == RunMode.MULTIRUN:
+        run_job(cfg, hydra_config)
+        return
     named = any(override.startswith("hydra.run.dir=") for override in hydra_config.overrides.hydra)
     if os.environ.get("TORCHELASTIC_RUN_ID") == "none" and int(os.environ.get("WORLD_SIZE", "1")) > 1 and not named:
         raise UserError("torchrun starts processes that need one folder: give hydra.run.dir=<folder>, or --rdzv-id")
@@ -92,6 +98,42 @@ def run(cfg: DictConfig) -> None:
     except Stopped as stop:
         print(f"{stop}: go on with resume=auto hydra.run.dir={folder}", file=sys.stderr)
         sys.exit(0 if stop.exits_first else STOPPED)
+
+
+def run_job(cfg: DictConfig, hydra_config: Any) -> None:
+    """One job of a sweep, in a process of its own: it shares nothing with the others, and may fail alone."""
+    folder, number = Path(hydra_config.runtime.output_dir), int(hydra_config.job.num)
+    overrides = list(hydra_config.overrides.task)
+    if "project" in cfg.logger:  # W&B: the jobs of a sweep stand together, named by what differs
+        given = {"logger.group": folder.parent.name, "logger.name": folder.name}
+        typed = {override.partition("=")[0] for override in overrides}
+        overrides += quoted([f"{key}={value}" for key, value in given.items() if key not in typed], given)
+    command = [sys.executable, str(Path(__file__).resolve()), *overrides]
+    with (folder / "log.txt").open("w") as log:
+        done = subprocess.run(
+            [*command, *quoted([f"hydra.run.dir={folder}"], ["hydra.run.dir"])],
+            env=job_environment(number, hydra_config.launcher.get("n_jobs", 1)),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    swept = dict(override.split("=", 1) for override in overrides if not override.startswith("logger."))
+    with replacing(folder / JOB) as partial:
+        partial.write_text(json.dumps({"number": number, "overrides": swept, "returncode": done.returncode}))
+    print(f"job {number}: {folder.name}: {'done' if done.returncode == 0 else f'failed, see {folder}/log.txt'}")
+
+
+def job_environment(number: int, at_once: int) -> dict[str, str]:
+    """What a job finds: nothing of a training around it, and its share of cores and GPUs."""
+    environment = {name: value for name, value in os.environ.items() if name not in PROCESS_GROUP}
+    cores = os.cpu_count() or 1
+    at_once = at_once if at_once > 0 else cores
+    if at_once > 1:
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, cores // at_once)))
+        gpus = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(torch.cuda.device_count())))).split(",")
+        if len(gpus) > 1:
+            environment["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
+    return environment
 
 
 def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
@@ -368,4 +410,7 @@ if __name__ == "__main__":
     sys.argv[1:] = quoted(sys.argv[1:], PATHS, existing=True)
     if {"--help", "-h"} & set(sys.argv) and not any(argument.startswith("stage=") for argument in sys.argv):
         sys.argv.append("stage=all")  # help needs none, but Hydra composes the configuration first
-    sys.exit(run_cli(main))
+    code = run_cli(main)
+    if failed:
+        print(f"error: {len(failed)} jobs of the sweep failed: {'; '.join(failed)}", file=sys.stderr)
+    sys.exit(code or min(len(failed), 1))

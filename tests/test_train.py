@@ -149,7 +149,6 @@ def test_infer_enlarges_a_scan_with_its_checkpoint(smoke_run: Path, workplace: P
             ["nowhere", "exist"],
         ),
         (["stage=synth", "data.micro.patch=100"], ["data.micro.patch=100", "data.clinical.patch=32"]),
-        (["-m", "stage=synth", "trainer.devices=2", "seed=1,2"], ["sweep", "devices=1"]),
     ],
 )
 def test_mistakes_are_one_line(arguments: list[str], expected: list[str], tmp_path: Path, command: Command) -> None:
@@ -183,18 +182,6 @@ def test_too_small_scan_fails_before_work(tmp_path: Path, command: Command) -> N
     assert "128" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "cache").exists()
-
-
-def test_multirun_names_folders_by_overrides(smoke_run: Path, workplace: Path, command: Command) -> None:
-    done = command(
-        *("train.py", "-m", "stage=synth", "experiment=smoke", "loss.lambda1=0.1,0.5", "hydra.sweep.dir=outputs/sweep"),
-        cwd=workplace,
-    )
-    assert done.returncode == 0, done.stderr
-    for value in ("0.1", "0.5"):
-        folder = workplace / f"outputs/sweep/loss.lambda1={value}"
-        assert yaml.safe_load((folder / "config.yaml").read_text())["loss"]["lambda1"] == float(value)
-        assert (folder / "checkpoints/last.ckpt").is_file()
 
 
 def test_resume_goes_on_after_the_last_epoch(smoke_run: Path, workplace: Path, command: Command) -> None:

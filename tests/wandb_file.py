@@ -60,3 +60,9 @@ def axes(path: Path) -> dict[str, str]:
         for record in records(path)
         if record.WhichOneof("record_type") == "metric"
     }
+
+
+def run(path: Path) -> tuple[str, str]:
+    """The run's name and group."""
+    (first, *_) = (record.run for record in records(path) if record.WhichOneof("record_type") == "run")
+    return first.display_name, first.run_group

@@ -1,0 +1,170 @@
+"""What a sweep found: its jobs' figures, pooled over seeds, ranked, and the trade-off of stage synth."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+
+from ctsr.files import replacing
+
+Figures = Mapping[str, float]  # "protocol/method/metric" -> value
+
+SEED = "seed"
+JOB = "job.json"
+STRUCTURE, REALISM = "validation/ours/ssim_G1", "validation/ours/swd"
+"""Stage synth's: SSIM(f(x), G1(f(x))) with constants of its own, whatever C1 and C2 were trained with (more is better),
+and the sliced Wasserstein distance of G1(f(X)) to Y (less is better)."""
+ENLARGEMENT = "validation/ours/ssim"
+"""Stage sr's: more is better."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep.
+
+    Attributes:
+        folder: Its run folder.
+        overrides: Key -> value, as typed.
+        returncode: 0 where it went well.
+        figures: What its summary says, means over cases.
+    """
+
+    folder: Path
+    overrides: Mapping[str, str]
+    returncode: int
+    figures: Figures
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended with an error, or without figures."""
+        return self.returncode != 0 or not self.figures
+
+
+@dataclass(frozen=True)
+class Point:
+    """Jobs that differ in their seed alone.
+
+    Attributes:
+        overrides: Values of the swept keys.
+        count: How many jobs.
+        means: Of each figure.
+        deviations: Standard deviation over seeds of each figure; none for a single job.
+    """
+
+    overrides: Mapping[str, str]
+    count: int
+    means: Figures
+    deviations: Figures
+
+    @property
+    def name(self) -> str:
+        """Short: the last part of each key and its value."""
+        return ", ".join(f"{short(key)}={value}" for key, value in self.overrides.items())
+
+
+def short(key: str) -> str:
+    """The last part of a key."""
+    return key.rpartition(".")[2]
+
+
+def read_jobs(folder: Path) -> list[Job]:
+    """The jobs of a sweep, in the order in which they were started."""
+    jobs = []
+    for file in folder.rglob(JOB):
+        job = json.loads(file.read_text())
+        summary = file.with_name("summary.json")
+        rows = json.loads(summary.read_text())["rows"] if summary.is_file() and job["returncode"] == 0 else []
+        figures = {f"{row['protocol']}/{row['method']}/{row['metric']}": float(row["value"]) for row in rows}
+        jobs.append((job["number"], Job(file.parent, job["overrides"], job["returncode"], figures)))
+    return [job for _, job in sorted(jobs, key=lambda pair: pair[0])]
+
+
+def swept_keys(jobs: Sequence[Job]) -> list[str]:
+    """Keys, the seed apart, that do not have the same value in all jobs."""
+    keys = dict.fromkeys(key for job in jobs for key in job.overrides)
+    return [key for key in keys if key != SEED and len({job.overrides.get(key) for job in jobs}) > 1]
+
+
+def pooled(jobs: Sequence[Job]) -> list[Point]:
+    """Jobs that went well, those put together that differ in their seed alone."""
+    keys = swept_keys(jobs)
+    groups: dict[tuple[str, ...], list[Job]] = {}
+    for job in jobs:
+        if not job.failed:
+            groups.setdefault(tuple(job.overrides.get(key, "") for key in keys), []).append(job)
+    points = []
+    for values, group in groups.items():
+        names = [name for name in group[0].figures if all(name in job.figures for job in group)]
+        columns = {name: [job.figures[name] for job in group] for name in names}
+        points.append(
+            Point(
+                dict(zip(keys, values, strict=True)),
+                len(group),
+                {name: fmean(column) for name, column in columns.items()},
+                {name: stdev(column) for name, column in columns.items() if len(column) > 1},
+            )
+        )
+    return points
+
+
+def ranked(points: Iterable[Point]) -> list[Point]:
+    """Best first: by SSIM of the enlargement where there is one, else by realism."""
+    points = list(points)
+    if all(ENLARGEMENT in point.means for point in points):
+        return sorted(points, key=lambda point: -point.means[ENLARGEMENT])
+    return sorted(points, key=lambda point: point.means.get(REALISM, float("inf")))
+
+
+def pareto_front(points: Iterable[Point]) -> list[Point]:
+    """Points of stage synth that no other beats in structure and realism at once, by rising structure."""
+    points = [point for point in points if {STRUCTURE, REALISM} <= point.means.keys()]
+    front = []
+    for point in points:
+        mine = (point.means[STRUCTURE], -point.means[REALISM])
+        others = ((other.means[STRUCTURE], -other.means[REALISM]) for other in points)
+        if not any(a >= mine[0] and b >= mine[1] and (a, b) != mine for a, b in others):
+            front.append(point)
+    return sorted(front, key=lambda point: point.means[STRUCTURE])
+
+
+def write_table(jobs: Sequence[Job], path: Path) -> None:
+    """Write a CSV with a row for each job: overrides, return code, figures."""
+    keys = list(dict.fromkeys(key for job in jobs for key in job.overrides))
+    names = list(dict.fromkeys(name for job in jobs for name in job.figures))
+    with replacing(path) as partial, partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["job", *keys, "returncode", *names])
+        writer.writeheader()
+        for job in jobs:
+            writer.writerow({"job": job.folder.name, **job.overrides, "returncode": job.returncode, **job.figures})
+
+
+def markdown(jobs: Sequence[Job]) -> str:
+    """The table to read: best first, seeds pooled as mean ± standard deviation, failures at the end."""
+    keys, points = swept_keys(jobs), ranked(pooled(jobs))
+    front = {point.name for point in pareto_front(points)}
+    names = [name for name in dict.fromkeys(name for point in points for name in point.means) if "/ours/" in name]
+    header = [*map(short, keys), "seeds", *(name.replace("/ours/", " ") for name in names)]
+    lines = [header, ["---"] * len(header)]
+    for point in points:
+        mark = " *" if point.name in front else ""
+        values = [*point.overrides.values(), f"{point.count}{mark}"]
+        lines.append([*values, *(_cell(point, name) for name in names)])
+    text = "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    if front:
+        text += "\n\\* on the Pareto front of structure (ssim_G1, more is better) and realism (swd, less is better)\n"
+    failed = [job for job in jobs if job.failed]
+    if failed:
+        text += f"\nFailed: {len(failed)} of {len(jobs)} jobs\n\n"
+        text += "".join(f"- `{job.folder.name}` (exit code {job.returncode}), see its log.txt\n" for job in failed)
+    return text
+
+
+def _cell(point: Point, name: str) -> str:
+    if name not in point.means:
+        return ""
+    deviation = point.deviations.get(name)
+    return f"{point.means[name]:.4f}" + ("" if deviation is None else f" ± {deviation:.4f}")

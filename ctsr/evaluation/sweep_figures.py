@@ -1,0 +1,147 @@
+"""Pictures of a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ctsr.evaluation.sweep import ENLARGEMENT, REALISM, STRUCTURE, Point, pareto_front
+from ctsr.files import replacing
+
+DECADE = 10.0
+LEAST_SPAN = 0.005  # of colours and axes: smaller differences are chance, and shall not look like more
+
+
+def draw_sweep(points: Sequence[Point], keys: Sequence[str], folder: Path) -> list[Path]:
+    """Draw what the number of swept keys allows: a heat map for two, lines for one, the Pareto front for stage synth.
+
+    Args:
+        points: Of `ctsr.evaluation.sweep.pooled`.
+        keys: The swept keys, the seed apart.
+        folder: Where to.
+
+    Returns:
+        The files written.
+    """
+    shown = [name for name in (STRUCTURE, REALISM, ENLARGEMENT) if any(name in point.means for point in points)]
+    drawn = []
+    if len(keys) == 2 and shown:
+        drawn.append(_written(_heat_maps(points, keys, shown), folder / "heatmap.png"))
+    if len(keys) == 1 and shown:
+        drawn.append(_written(_lines(points, keys[0], shown), folder / "lines.png"))
+    if any({STRUCTURE, REALISM} <= point.means.keys() for point in points):
+        drawn.append(_written(_pareto(points), folder / "pareto.png"))
+    return drawn
+
+
+def _heat_maps(points: Sequence[Point], keys: Sequence[str], names: Sequence[str]) -> Figure:
+    figure = Figure(figsize=(4.6 * len(names), 4.0), layout="constrained")
+    across, down = (_sorted({point.overrides[key] for point in points}) for key in keys)
+    for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        values = np.full((len(down), len(across)), np.nan)
+        for point in points:
+            values[down.index(point.overrides[keys[1]]), across.index(point.overrides[keys[0]])] = point.means[name]
+        low, high = _span(values)
+        colours = "viridis_r" if name == REALISM else "viridis"
+        axis.imshow(values, cmap=colours, origin="lower", vmin=low, vmax=high)
+        middle = (low + high) / 2
+        for (row, column), value in np.ndenumerate(values):
+            dark = (value < middle) != (name == REALISM)
+            text = "failed" if np.isnan(value) else f"{value:.3f}"
+            colour = "black" if np.isnan(value) or not dark else "white"
+            axis.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
+        axis.set_xticks(range(len(across)), across)
+        axis.set_yticks(range(len(down)), down)
+        axis.set_xlabel(keys[0])
+        axis.set_ylabel(keys[1])
+        axis.set_title(_title(name), fontsize=10)
+    return figure
+
+
+def _lines(points: Sequence[Point], key: str, names: Sequence[str]) -> Figure:
+    figure = Figure(figsize=(4.6 * len(names), 3.6), layout="constrained")
+    labels = _sorted({point.overrides[key] for point in points})
+    by_label = {point.overrides[key]: point for point in points}
+    numbers = [_number(label) for label in labels]
+    places = [float(index) if number is None else number for index, number in enumerate(numbers)]
+    for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        means = [by_label[label].means[name] for label in labels]
+        errors = [by_label[label].deviations.get(name, 0.0) for label in labels]
+        axis.errorbar(places, means, yerr=errors if any(errors) else None, marker="o", capsize=3)
+        if None in numbers:
+            axis.set_xticks(places, labels)
+        elif min(places) > 0 and max(places) / min(places) >= DECADE:
+            axis.set_xscale("log")
+        axis.set_xlabel(key)
+        axis.set_title(_title(name), fontsize=10)
+        axis.grid(alpha=0.3)
+    return figure
+
+
+def _pareto(points: Sequence[Point]) -> Figure:
+    figure = Figure(figsize=(7.5, 5.5), layout="constrained")
+    axis: Axes = figure.subplots()
+    points = [point for point in points if {STRUCTURE, REALISM} <= point.means.keys()]
+    front = pareto_front(points)
+    axis.errorbar(
+        [point.means[REALISM] for point in points],
+        [point.means[STRUCTURE] for point in points],
+        xerr=[point.deviations.get(REALISM, 0.0) for point in points],
+        yerr=[point.deviations.get(STRUCTURE, 0.0) for point in points],
+        fmt="o",
+        color="0.65",
+        label="other settings",
+    )
+    best = [point.means[REALISM] for point in front], [point.means[STRUCTURE] for point in front]
+    axis.plot(*best, "o-", color="C3", label="Pareto front", zorder=3)
+    for rank, point in enumerate(front):
+        place = (point.means[REALISM], point.means[STRUCTURE])
+        # By turns above and below, since neighbours on a front are close.
+        side = {"xytext": (6, 6), "va": "bottom"} if rank % 2 == 0 else {"xytext": (6, -6), "va": "top"}
+        axis.annotate(point.name, place, textcoords="offset points", fontsize=8, **side)
+    axis.set_xlabel("sliced Wasserstein distance of G1(f(X)) to Y (less is more real)")
+    axis.set_ylabel("SSIM(f(x), G1(f(x))) (more keeps more structure)")
+    axis.set_xlim(_span([point.means[REALISM] for point in points], margin=0.15))
+    axis.set_ylim(_span([point.means[STRUCTURE] for point in points], margin=0.15))
+    axis.ticklabel_format(useOffset=False)
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    return figure
+
+
+def _span(values: npt.ArrayLike, margin: float = 0.0) -> tuple[float, float]:
+    """From the least to the largest value, and a share of that beyond; not too narrow."""
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    half = max(high - low, LEAST_SPAN) * (0.5 + margin)
+    return (low + high) / 2 - half, (low + high) / 2 + half
+
+
+def _written(figure: Figure, path: Path) -> Path:
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=110)
+    return path
+
+
+def _title(name: str) -> str:
+    better = "less" if name == REALISM else "more"
+    return f"{name.split('/')[-1]} ({better} is better)"
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _sorted(values: set[str]) -> list[str]:
+    """By number where all are numbers, else by text."""
+    numbers = {value: _number(value) for value in values}
+    if None in numbers.values():
+        return sorted(values)
+    return sorted(values, key=lambda value: numbers[value] or 0.0)

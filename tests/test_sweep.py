@@ -1,0 +1,82 @@
+"""A sweep as it is typed: jobs of their own, one of which fails."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+import train
+from tests import wandb_file
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.mark.parametrize(
+    ("lambda1", "lambda2"),
+    [
+        (["0.1", "0.5"], ["0.2", "0.4"]),
+        pytest.param(["0.1", "0.5", "1.0"], ["0.2", "0.4", "0.8"], marks=pytest.mark.slow),
+    ],
+)
+def test_a_sweep_of_two_keys_with_two_jobs_at_once(
+    lambda1: list[str], lambda2: list[str], smoke_run: Path, workplace: Path, command: Command
+) -> None:
+    folder = workplace / f"outputs/sweep{len(lambda1)}"
+    bad = folder / "loss.lambda1=0.5,loss.lambda2=0.4,panels.every=100,synth.epochs=1"
+    bad.mkdir(parents=True)
+    (bad / "checkpoints").write_text("in the way")  # of one job of them
+    done = command(
+        *("train.py", "-m", "stage=synth", "experiment=smoke", f"loss.lambda1={','.join(lambda1)}"),
+        *(
+            f"loss.lambda2={','.join(lambda2)}",
+            "synth.epochs=1",
+            "hydra/launcher=joblib",
+            "hydra.launcher.n_jobs=2",
+            f"hydra.sweep.dir={folder}",
+        ),
+        *("logger=wandb", "panels.every=100"),
+        cwd=workplace,
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.strip().splitlines()[-1] == f"error: 1 jobs of the sweep failed: {bad.name}"
+    with (folder / "sweep.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["loss.lambda1"], row["loss.lambda2"]) for row in rows] == [(a, b) for a in lambda1 for b in lambda2]
+    assert [row["returncode"] == "0" for row in rows] == [row["job"] != bad.name for row in rows]
+    for row in rows:
+        if row["returncode"] == "0":
+            config = yaml.safe_load((folder / row["job"] / "config.yaml").read_text())
+            assert config["loss"]["lambda1"] == float(row["loss.lambda1"])
+            rows_of_job = json.loads((folder / row["job"] / "summary.json").read_text())["rows"]
+            (swd,) = (r["value"] for r in rows_of_job if (r["method"], r["metric"]) == ("ours", "swd"))
+            assert float(row["validation/ours/swd"]) == swd
+    table = (folder / "sweep.md").read_text()
+    assert f"- `{bad.name}` (exit code" in table
+    for picture in ("heatmap.png", "pareto.png"):
+        assert np.asarray(Image.open(folder / picture).convert("L")).std() > 10
+    first = "loss.lambda1=0.1,loss.lambda2=0.2,panels.every=100,synth.epochs=1"
+    (offline,) = (folder / f"{first}/wandb").glob("offline-run-*/*.wandb")
+    assert wandb_file.run(offline) == (first, folder.name)
+
+
+def test_jobs_share_cores_and_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OMP_NUM_THREADS", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,7")
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    found = [train.job_environment(number, at_once=3) for number in range(4)]
+    assert [job["CUDA_VISIBLE_DEVICES"] for job in found] == ["4", "5", "7", "4"]
+    assert found[0]["OMP_NUM_THREADS"] == "2"
+    assert "WORLD_SIZE" not in found[0]
+    alone = train.job_environment(3, at_once=1)
+    assert alone["CUDA_VISIBLE_DEVICES"] == "4,5,7"
+    assert "OMP_NUM_THREADS" not in alone
