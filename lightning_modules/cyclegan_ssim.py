@@ -62,7 +62,6 @@ class CycleGANSSIM(GAN):
         self.ssim = StructuralSimilarityIndexMeasure(data_range=1.0)
         self.cycle_ssim = StructuralSimilarityIndexMeasure(data_range=1.0)
         self.realism = Realism()
-        self.to(memory_format=torch.channels_last)
 
     def sides(self) -> tuple[Iterable[nn.Module], Iterable[nn.Module]]:
         """(G1, G2) and (D1, D2)."""

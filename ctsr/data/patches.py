@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+import resource
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import zip_longest
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +22,9 @@ from ctsr.data.prepared import PreparedCase
 from ctsr.errors import UserError
 
 warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # mapped cases are meant not to be
+
+MOST_MAPPED = 640 * 2**20
+"""Bytes of files that a process keeps in view; pages that were looked at count as its memory until they are let go."""
 
 
 def patch_grid(mask: npt.NDArray[np.bool_], size: int, cover: float) -> npt.NDArray[np.int32]:
@@ -103,7 +109,17 @@ class PatchDataset(Dataset):
             for place, index in enumerate(indices):
                 self._cut(domain, *divmod(index, self.length), {name: patches[name][place, 0] for name in patches})
             batch |= patches
+        if _mapped_bytes() > MOST_MAPPED:
+            self._let_go()
         return batch
+
+    def _let_go(self) -> None:
+        """Unmaps all cases, and gives back what the allocator has kept of earlier batches."""
+        for source in self.data:
+            for case in source.cases:
+                case.unmap()
+        if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc's
+            trim(0)
 
     def probes(self, count: int) -> tuple[dict[str, Tensor], list[str]]:
         """The first patches of epoch 0 in which the cases of the first domain take turns.
@@ -141,6 +157,14 @@ class PatchDataset(Dataset):
         for name, patch in patches.items():
             square = getattr(case, source.names[name])[z, y : y + size, x : x + size]
             _turn(square, int(8 * way) if self.augment else 0, patch)
+
+
+def _mapped_bytes() -> int:
+    """Pages of files that this process has in memory; 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[2]) * resource.getpagesize()
+    except OSError:
+        return 0
 
 
 def as_it_is(batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -103,6 +103,11 @@ class PreparedCase:
             if content_hash(self.folder / name) != known["sha256"]:
                 raise UserError(f"{self.folder / name} is damaged: delete {self.folder}, to have it prepared anew")
 
+    def unmap(self) -> None:
+        """Let go of the arrays' maps: pages that were looked at count as this process's memory until then."""
+        for name in ARRAYS:
+            self.__dict__.pop(name, None)
+
     def view(self, slices: range) -> PreparedCase:
         """A consecutive range of the whole case's slices as a case of its own."""
         return replace(self, slices=slices)

@@ -1,0 +1,58 @@
+"""The benchmarks run and compare what they say; how fast anything is, is not tested."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from benchmarks import data, train_step
+from benchmarks.rounds import rates
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    lines = [[cell.strip() for cell in line.strip("| ").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    return {line[0]: line[1:] for line in lines[2:]}
+
+
+def test_all_take_turns() -> None:
+    order: list[str] = []
+
+    def work(name: str, items: int) -> int:
+        order.append(name)
+        return items
+
+    found = rates({"a": lambda: work("a", 10), "b": lambda: work("b", 20)}, rounds=3, seconds=0.0)
+    assert order == ["a", "b"] * 4, "one call to warm up, then turn by turn"
+    assert found["a"] > 0
+    assert found["b"] > 0
+
+
+def test_data_path_beside_its_peers(capsys: pytest.CaptureFixture[str]) -> None:
+    data.main(["--shape", "4", "300", "300", "--rounds", "1", "--seconds", "0.05"])
+    found = rows(capsys.readouterr().out)
+    assert [name.split(",")[0] for name in found] == ["ours"] * 3 + ["MONAI"] * 2 + ["TorchIO"] * 2
+    assert float(found["ours"][1]) == 1.0
+    for name in ("MONAI, as in its tutorials", "MONAI, at its best"):
+        assert float(found[name][0].replace(",", "")) > 0
+
+
+def test_memory_of_workers(capsys: pytest.CaptureFixture[str]) -> None:
+    data.main(["--memory", "0.01", "--workers", "2", "--batches", "4"])
+    found = rows(capsys.readouterr().out)
+    assert list(found) == ["1 of 2", "2 of 2"]
+    assert all(float(resident) > float(own) >= 0 for resident, own in found.values())
+
+
+@pytest.mark.parametrize("stage", ["sr", "synth"])
+def test_steps_take_turns(stage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny = {
+        "sr": ["GS.channels=4", "GS.blocks=1", "DS.filters=2", "DS.features=4"],
+        "synth": ["G1.filters=2", "G1.blocks=1", "G2.filters=2", "G2.blocks=1", "D1.filters=2", "D2.filters=2"],
+    }[stage]
+    train_step.main(["--stage", stage, "--batch", "2", "--steps", "1", *(f"networks.{key}" for key in tiny)])
+    text = capsys.readouterr().out
+    found = rows(text)
+    assert list(found) == ["ours", "plain"]
+    assert float(found["plain"][3]) == 1.0
+    assert re.search(r"of the peak of \d", text)
