@@ -100,7 +100,7 @@ def torchio(path: Path, tuned: bool) -> Work | None:
         generator = itertools.chain.from_iterable(sampler(subject) for _ in itertools.repeat(None))
 
         def work() -> int:
-            patches = list(itertools.islice(generator, BATCH))
+            patches: list[Any] = list(itertools.islice(generator, BATCH))
             return len(torch.stack([patch["image"].data for patch in patches]))
 
         return work

@@ -102,7 +102,7 @@ def fit(module: GAN, batch: Batch, steps: int, device: str, precision: str, *cal
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    loader = DataLoader([batch] * steps, batch_size=None, collate_fn=as_it_is)  # type: ignore[arg-type]
+    loader: DataLoader[Any] = DataLoader([batch] * steps, batch_size=None, collate_fn=as_it_is)  # type: ignore[arg-type]
     trainer.fit(module, loader)
 
 
