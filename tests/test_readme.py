@@ -1,7 +1,8 @@
-"""Every command in the README composes: its keys exist and its targets are there."""
+"""Every command in the README and in docs/ composes: its keys exist and its targets are there."""
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 from collections.abc import Iterator
@@ -15,11 +16,13 @@ from infer import PATHS
 from tests.conftest import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text()
+DOCS = [path.read_text() for path in sorted((REPOSITORY / "docs").glob("*.md"))]
 MAKEFILE = (REPOSITORY / "Makefile").read_text()
+LAUNCHERS = ("torchrun", "srun")
 
 
 def commands() -> Iterator[str]:
-    for block in re.findall(r"```(?:bash|sh)\n(.*?)```", README, flags=re.DOTALL):
+    for block in re.findall(r"```(?:bash|sh)\n(.*?)```", "\n".join([README, *DOCS]), flags=re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
             text = line.partition(" #")[0].strip()
             if text and not text.startswith("#"):
@@ -27,6 +30,14 @@ def commands() -> Iterator[str]:
 
 
 COMMANDS = list(commands())
+
+
+def program_and_arguments(command: str) -> tuple[str, list[str]]:
+    """What is started in the end, behind a launcher."""
+    program, *arguments = shlex.split(command)
+    if program in LAUNCHERS:
+        return "python", arguments[arguments.index("train.py") :]
+    return program, arguments
 
 
 def test_readme_has_what_people_type() -> None:
@@ -43,7 +54,7 @@ def test_readme_has_what_people_type() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_command_composes(command: str) -> None:
-    program, *arguments = shlex.split(command)
+    program, arguments = program_and_arguments(command)
     if program == "make":
         targets = [argument for argument in arguments if "=" not in argument]
         assert all(re.search(rf"^{target}:", MAKEFILE, flags=re.MULTILINE) for target in targets)
@@ -57,12 +68,18 @@ def test_command_composes(command: str) -> None:
             f"{o.key_or_group}={next(o.sweep_string_iterator())}" if o.is_sweep_override() else o.input_line
             for o in parsed
         ]
+        ours = [str(text) for text in single if not re.match("hydra[./]", str(text))]
+        if any(text.startswith("sweep=") for text in ours):
+            ours.append("stage=all")  # the sweep's file says which
         with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
-            compose(
-                arguments[0].removesuffix(".py"), [str(text) for text in single if not str(text).startswith("hydra.")]
-            )
+            compose(arguments[0].removesuffix(".py"), ours)
+    elif program == "python":
+        there = (
+            importlib.util.find_spec(arguments[1]) if arguments[0] == "-m" else (REPOSITORY / arguments[0]).is_file()
+        )
+        assert there, command
     else:
-        assert program in ("git", "cd", "source", "pip"), f"the README tells to type {command}"
+        assert program in ("git", "cd", "source", "pip", "["), f"the README tells to type {command}"
 
 
 def test_pictures_are_there() -> None:
