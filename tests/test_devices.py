@@ -42,6 +42,7 @@ def probe(workplace: Path, stage: str, devices: int, *overrides: str) -> Seen:
 
 
 def apart(one: torch.Tensor, other: torch.Tensor) -> float:
+    one, other = one.double(), other.double()  # counters too
     return float((one - other).norm() / one.norm().clamp_min(1e-30))
 
 
