@@ -11,7 +11,7 @@ import time
 import warnings
 from datetime import datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import hydra
 import torch
@@ -42,15 +42,17 @@ from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.pyramid import SCALE, GaussianPyramid
 from ctsr.inference.checkpoint import FORMAT, load_g1
+from ctsr.networks.synthesis import build_g1
 from ctsr.versions import versions
-from datamodules import MicroDataModule, ScansDataModule, UnpairedDataModule
+from datamodules import MicroDataModule, PairsDataModule, ScansDataModule, UnpairedDataModule
 from lightning_modules import SRGAN, CycleGANSSIM
 from lightning_modules.gan import GAN
 
-PATHS = ("synth_ckpt", "resume", "data.clinical.root", "data.micro.root", "data.paired.root", "data.cache")
+PATHS = ("synth_ckpt", "resume", "data.clinical.root", "data.micro.root", "data.paired.root", "data.cache", "sr.pairs")
 GREY_MAP_PATCHES = 128
 STOPPED = 75  # exit code after a signal: everything is saved, start again with resume=auto (EX_TEMPFAIL of sysexits.h)
 AUTO = "auto"
+Inputs = Literal["G1", "fx", "quantiles", "pairs"]
 PROCESS_GROUP = ("LOCAL_RANK", "NODE_RANK", "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED")
 QUIET = (  # what Lightning says of things that are meant
     ".*isinstance.treespec, LeafSpec.*",
@@ -244,8 +246,10 @@ def good_checkpoint(folder: Path) -> Path | None:
 
 def build_data(cfg: DictConfig) -> ScansDataModule:
     """The stage's DataModule."""
-    kind = UnpairedDataModule if cfg.stage == "synth" else MicroDataModule
-    return kind(**plain(cfg.data), seed=cfg.seed, show_progress=cfg.trainer.enable_progress_bar)
+    keys = plain(cfg.data) | {"seed": cfg.seed, "show_progress": cfg.trainer.enable_progress_bar}
+    if cfg.stage == "sr" and cfg.sr.inputs == "pairs":
+        return PairsDataModule(cfg.sr.pairs, **keys)
+    return UnpairedDataModule(**keys) if cfg.stage == "synth" else MicroDataModule(**keys)
 
 
 def build_module(cfg: DictConfig, data: ScansDataModule) -> GAN:
@@ -260,14 +264,11 @@ def build_module(cfg: DictConfig, data: ScansDataModule) -> GAN:
         settings = plain(cfg.synth)
         module: GAN = CycleGANSSIM(networks, plain(cfg.loss), settings["optimizer"], settings["pool_size"], cfg.seed)
     else:
-        G1, meta = load_g1(cfg.synth_ckpt)
-        data.must_match(meta, cfg.synth_ckpt)
-        networks = {"G1": meta["networks"]["G1"], "GS": networks["GS"], "DS": networks["DS"]}
+        G1, arguments = synthesis(cfg, data, grey_maps)
+        networks = {"G1": arguments, "GS": networks["GS"], "DS": networks["DS"]}
         module = SRGAN(networks, plain(cfg.loss), plain(cfg.sr.optimizer), cfg.sr.margin, cfg.sr.ema)
         module.G1.net.load_state_dict(G1.state_dict())
         grey_maps["synthetic"] = fit_synthetic_map(G1, data.train_slabs(GREY_MAP_PATCHES), module.f)
-        if "clinical" not in grey_maps:
-            grey_maps["clinical"] = GreyMap.from_dict(meta["grey_maps"]["clinical"])
         module.grey_maps = grey_maps
     module.accumulate = cfg.data.accumulate
     module.facts = {
@@ -281,6 +282,23 @@ def build_module(cfg: DictConfig, data: ScansDataModule) -> GAN:
         "config": OmegaConf.to_yaml(cfg, resolve=True),
     }
     return module
+
+
+def synthesis(
+    cfg: DictConfig, data: ScansDataModule, grey_maps: dict[str, GreyMap]
+) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """What makes ŷ of f(x) in stage sr, and its arguments; completes the grey maps by G1's where no scan is given."""
+    if cfg.sr.inputs == "G1":
+        G1, meta = load_g1(cfg.synth_ckpt)
+        data.must_match(meta, cfg.synth_ckpt)
+        grey_maps.setdefault("clinical", GreyMap.from_dict(meta["grey_maps"]["clinical"]))
+        return G1, meta["networks"]["G1"]
+    if cfg.sr.inputs == "quantiles":
+        back = grey_maps["clinical"].inverse()
+        arguments: dict[str, Any] = {"quantiles": back.to_dict()}
+    else:
+        arguments = {"unchanged": True}
+    return build_g1(**arguments), arguments
 
 
 def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> Trainer:
@@ -324,8 +342,8 @@ def check(cfg: DictConfig) -> None:
     """
     if cfg.stage == "all" and cfg.resume not in (None, AUTO):
         raise UserError("resume=<checkpoint> goes on with one stage: give stage=synth or stage=sr, or resume=auto")
-    if cfg.stage == "sr" and not cfg.synth_ckpt:
-        raise UserError("stage=sr needs synth_ckpt=<checkpoint of stage synth> to take G1 from (or use stage=all)")
+    if cfg.stage != "synth":
+        check_inputs(cfg)
     for key in ("resume", "synth_ckpt"):
         if cfg[key] and cfg[key] != AUTO and not Path(cfg[key]).is_file():
             raise UserError(f"{key}={cfg[key]}: no such file")
@@ -345,6 +363,21 @@ def check(cfg: DictConfig) -> None:
     stages = ("synth", "sr") if cfg.stage == "all" else (cfg.stage,)
     for stage in stages:
         build_data(with_values(cfg, stage=stage)).check()
+
+
+def check_inputs(cfg: DictConfig) -> None:
+    """Whether stage sr has what it makes its pairs with."""
+    inputs = cfg.sr.inputs
+    if inputs not in get_args(Inputs):
+        raise UserError(f"sr.inputs={inputs}: give {', '.join(get_args(Inputs))}")
+    if cfg.stage == "all" and inputs != "G1":
+        raise UserError(f"sr.inputs={inputs} needs no stage synth: give stage=sr")
+    if cfg.stage == "sr" and inputs == "G1" and not cfg.synth_ckpt:
+        raise UserError("stage=sr needs synth_ckpt=<checkpoint of stage synth> to take G1 from (or use stage=all)")
+    if inputs == "pairs" and not cfg.sr.pairs:
+        raise UserError("sr.inputs=pairs needs sr.pairs=<folder of lungs seen by both scanners>")
+    if inputs != "G1" and cfg.data.clinical.root is None:
+        raise UserError(f"sr.inputs={inputs} needs data.clinical.root=<folder of scans>, whose greys it is given")
 
 
 def evaluate(module: SRGAN, data: ScansDataModule, folder: Path) -> list[Row]:

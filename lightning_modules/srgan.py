@@ -25,9 +25,9 @@ from ctsr.imaging.pyramid import GaussianPyramid
 from ctsr.losses.adversarial import cross_entropy
 from ctsr.networks.average import exponential_average
 from ctsr.networks.frozen import Frozen
-from ctsr.networks.resnet import ResNetGenerator
 from ctsr.networks.sr_discriminator import SRDiscriminator
 from ctsr.networks.srresnet import SRResNet
+from ctsr.networks.synthesis import build_g1
 from lightning_modules.gan import GAN, spread, to_unit
 
 
@@ -35,7 +35,7 @@ class SRGAN(GAN):
     """L(GS) = L_2(GS) + lambda L_A(GS), eq. (5), on pairs (G1(f(x)), x) with G1 frozen.
 
     Args:
-        networks: Arguments of `G1` (`ResNetGenerator`), `GS` (`SRResNet`) and `DS` (`SRDiscriminator`).
+        networks: Arguments of `G1` (`build_g1`), `GS` (`SRResNet`) and `DS` (`SRDiscriminator`).
         loss: `lambda_adv`, and `warmup`: the share of the batches, at first, that train on L_2 alone.
         optimizer: See `GAN`.
         margin: Pixels of ŷ (and 8 times as many of x) cut off on each side of a pair before GS sees it. Near the border
@@ -58,7 +58,7 @@ class SRGAN(GAN):
         super().__init__(optimizer)
         self.save_hyperparameters(logger=False)
         self.f = GaussianPyramid()
-        self.G1 = Frozen(ResNetGenerator(**networks["G1"]))
+        self.G1 = Frozen(build_g1(**networks["G1"]))
         self.GS, self.DS = SRResNet(**networks["GS"]), SRDiscriminator(**networks["DS"])
         self.average = exponential_average(self.GS, ema) if ema else None
         self.loss, self.margin = dict(loss), margin
@@ -90,8 +90,11 @@ class SRGAN(GAN):
             self.average.update_parameters(self.GS)
 
     def pair(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """A clinical-like image ŷ = G1(f(x)), clipped as real ones are, and the µCT image x that it was made from."""
-        y = self.G1(self.f(batch["slab"])).clamp(-1, 1)
+        """A clinical-like image ŷ = G1(f(x)), clipped as real ones are, and the µCT image x that it was made from.
+
+        With true pairs, the ceiling of a phantom, ŷ is the clinical image of the same place.
+        """
+        y = batch["aligned"] if "aligned" in batch else self.G1(self.f(batch["slab"])).clamp(-1, 1)
         return inner(y, self.margin), inner(batch["micro"], self.f.scale * self.margin)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from ctsr.errors import UserError
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
-from ctsr.networks.resnet import ResNetGenerator
 from ctsr.networks.srresnet import SRResNet
+from ctsr.networks.synthesis import build_g1
 
 FORMAT = 2
 """The layout of the "ctsr" entry that this program writes and reads. 2: with grey maps."""
@@ -79,7 +79,7 @@ def load_sr(path: Path | str) -> SRModel:
     return SRModel(GS, meta, path, sha256)
 
 
-def load_g1(path: Path | str) -> tuple[ResNetGenerator, Mapping[str, Any]]:
+def load_g1(path: Path | str) -> tuple[nn.Module, Mapping[str, Any]]:
     """Load the synthesizing generator G1 of a checkpoint of stage `synth` or `sr`.
 
     Returns:
@@ -92,7 +92,7 @@ def load_g1(path: Path | str) -> tuple[ResNetGenerator, Mapping[str, Any]]:
     checkpoint = _read(path)
     # Stage sr holds G1 frozen inside a wrapper.
     frozen = any(name.startswith("G1.net.") for name in checkpoint["state_dict"])
-    G1 = _build(path, checkpoint, "G1", ResNetGenerator, "G1.net." if frozen else "G1.")
+    G1 = _build(path, checkpoint, "G1", build_g1, "G1.net." if frozen else "G1.")
     return G1, checkpoint["ctsr"]
 
 

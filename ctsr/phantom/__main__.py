@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from ctsr.errors import UserError
 from ctsr.phantom.cases import PhantomSettings, generate
+
+KINDS = {
+    "clinical": "clinical scans",
+    "micro": "µCT scans, of other lungs",
+    "paired": "lungs seen by both scanners",
+}
 
 
 def main() -> None:
@@ -16,8 +23,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="folder to write")
     parser.add_argument("--tiny", action="store_true", help="the small set that the tests use")
     parser.add_argument("--seed", type=int, default=0, help="another seed makes other lungs")
+    for kind, what in KINDS.items():
+        parser.add_argument(f"--{kind}", type=int, metavar="N", help=what)
     arguments = parser.parse_args()
     settings = PhantomSettings.tiny(arguments.seed) if arguments.tiny else PhantomSettings(seed=arguments.seed)
+    counts = {f"{kind}_cases": count for kind in KINDS if (count := getattr(arguments, kind)) is not None}
+    settings = replace(settings, **counts)
     try:
         generate(arguments.folder, settings)
     except UserError as error:

@@ -1,0 +1,47 @@
+"""What can stand in place of G1 in a comparison: f(x) with clinical greys, or f(x) as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ctsr.networks.resnet import ResNetGenerator
+
+
+class QuantileMatching(nn.Module):
+    """Gives f(x) the greys of clinical images by one monotone map, and changes nothing else.
+
+    Args:
+        knots: Greys of f(x), strictly increasing.
+        values: What they become, not decreasing. Constant beyond the outer knots.
+    """
+
+    knots: Tensor
+    values: Tensor
+
+    def __init__(self, knots: Sequence[float], values: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("knots", torch.tensor(knots, dtype=torch.float32), persistent=False)
+        self.register_buffer("values", torch.tensor(values, dtype=torch.float32), persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Any shape to the same shape, linear between knots."""
+        greys = image.float().clamp(float(self.knots[0]), float(self.knots[-1]))
+        above = torch.bucketize(greys, self.knots).clamp(1, len(self.knots) - 1)
+        share = (greys - self.knots[above - 1]) / (self.knots[above] - self.knots[above - 1])
+        return torch.lerp(self.values[above - 1], self.values[above], share)
+
+
+def build_g1(**arguments: Any) -> nn.Module:
+    """What makes ŷ of f(x).
+
+    Args:
+        arguments: Those of `ResNetGenerator`; or `quantiles`: those of `QuantileMatching`; or `unchanged=True`.
+    """
+    if arguments.get("unchanged"):
+        return nn.Identity()
+    quantiles: Mapping[str, Any] | None = arguments.get("quantiles")
+    return ResNetGenerator(**arguments) if quantiles is None else QuantileMatching(**quantiles)
