@@ -45,7 +45,7 @@ from ctsr.inference.checkpoint import FORMAT, load_g1
 from ctsr.networks.synthesis import build_g1
 from ctsr.versions import versions
 from datamodules import MicroDataModule, PairsDataModule, ScansDataModule, UnpairedDataModule
-from lightning_modules import SRGAN, CycleGANSSIM
+from lightning_modules import SRGAN, CycleGANSSIM, SRCycleGAN
 from lightning_modules.gan import GAN
 
 PATHS = ("synth_ckpt", "resume", "data.clinical.root", "data.micro.root", "data.paired.root", "data.cache", "sr.pairs")
@@ -249,7 +249,7 @@ def build_data(cfg: DictConfig) -> ScansDataModule:
     keys = plain(cfg.data) | {"seed": cfg.seed, "show_progress": cfg.trainer.enable_progress_bar}
     if cfg.stage == "sr" and cfg.sr.inputs == "pairs":
         return PairsDataModule(cfg.sr.pairs, **keys)
-    return UnpairedDataModule(**keys) if cfg.stage == "synth" else MicroDataModule(**keys)
+    return MicroDataModule(**keys) if cfg.stage == "sr" else UnpairedDataModule(**keys)
 
 
 def build_module(cfg: DictConfig, data: ScansDataModule) -> GAN:
@@ -263,6 +263,18 @@ def build_module(cfg: DictConfig, data: ScansDataModule) -> GAN:
         networks = {name: networks[name] for name in ("G1", "G2", "D1", "D2")}
         settings = plain(cfg.synth)
         module: GAN = CycleGANSSIM(networks, plain(cfg.loss), settings["optimizer"], settings["pool_size"], cfg.seed)
+    elif cfg.stage == "sr_cyclegan":
+        settings = plain(cfg.sr_cyclegan)
+        networks = {name: networks[name] for name in ("GA", "GB", "DA", "DB")}
+        module = SRCycleGAN(
+            networks,
+            plain(cfg.loss),
+            settings["optimizer"],
+            settings["pool_size"],
+            settings["aligned_fraction"],
+            cfg.seed,
+        )
+        module.grey_maps = grey_maps
     else:
         G1, arguments = synthesis(cfg, data, grey_maps)
         networks = {"G1": arguments, "GS": networks["GS"], "DS": networks["DS"]}
@@ -342,7 +354,7 @@ def check(cfg: DictConfig) -> None:
     """
     if cfg.stage == "all" and cfg.resume not in (None, AUTO):
         raise UserError("resume=<checkpoint> goes on with one stage: give stage=synth or stage=sr, or resume=auto")
-    if cfg.stage != "synth":
+    if cfg.stage in ("sr", "all"):
         check_inputs(cfg)
     for key in ("resume", "synth_ckpt"):
         if cfg[key] and cfg[key] != AUTO and not Path(cfg[key]).is_file():
@@ -354,7 +366,7 @@ def check(cfg: DictConfig) -> None:
             f"data.global_batch_size={cfg.data.global_batch_size} cannot be divided over {devices(cfg)} devices "
             f"and data.accumulate={cfg.data.accumulate} parts"
         )
-    if cfg.stage != "synth" and cfg.data.clinical.patch - 2 * cfg.sr.margin < 4:
+    if cfg.stage in ("sr", "all") and cfg.data.clinical.patch - 2 * cfg.sr.margin < 4:
         raise UserError(f"sr.margin={cfg.sr.margin} leaves too little of data.clinical.patch={cfg.data.clinical.patch}")
     if cfg.stage != "sr" and (cfg.loss.ssim.window or 0) > cfg.data.clinical.patch:
         raise UserError(

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -114,18 +114,6 @@ class CycleGANSSIM(GAN):
         fake, same = G(torch.cat((image, target))).chunk(2)
         return fake, same
 
-    def past(self, judge: str, fakes: Sequence[Tensor]) -> Sequence[Tensor]:
-        """The fakes of this batch exchanged for past ones; the draws are those of one device with the whole batch."""
-        together = torch.cat(list(fakes))
-        everywhere = together
-        if self.trainer.world_size > 1:
-            gathered = self.all_gather(together)
-            assert isinstance(gathered, Tensor)
-            everywhere = gathered.flatten(end_dim=1)
-        returned = self.pools[judge].exchange(everywhere, self.trainer.global_step // 2)
-        mine = returned.narrow(0, self.trainer.global_rank * len(together), len(together))
-        return mine.chunk(len(fakes))
-
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """How much of f(x) G1 keeps, how well G2 finds back, and how near G1(f(X)) comes to Y."""
         fx, y = self.f(batch["slab"]), batch["clinical"]
@@ -165,13 +153,3 @@ class CycleGANSSIM(GAN):
                 Column("G1(G2(y)) − y", cycle_y - y, difference=True),
             ],
         }
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps the pools beside the rest."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["pools"] = {name: pool.state_dict() for name, pool in self.pools.items()}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Puts the pools back."""
-        for name, pool in self.pools.items():
-            pool.load_state_dict(checkpoint["pools"][name])

@@ -16,6 +16,7 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from ctsr.callbacks.panels import Column
+from lightning_modules.image_pool import ImagePool
 
 
 def linear_decay(step: int, total: float, start: float) -> float:
@@ -42,6 +43,7 @@ class GAN(LightningModule):
 
     Attributes:
         accumulate: Parts that a device's batch is worked through in, to save memory; the gradients are the batch's.
+        pools: For each discriminator that has one, its memory of past fakes.
         lr_factor: Multiplies the schedule of the learning rate: less than 1 after a collapse.
         losses: Terms of the last batch.
         spread: For each generator, the spread of greys it made in the last batch, as a share of those it should make.
@@ -57,6 +59,7 @@ class GAN(LightningModule):
         self.optimizer = dict(optimizer)
         self.facts: dict[str, Any] = {}
         self.accumulate, self.lr_factor = 1, 1.0
+        self.pools: dict[str, ImagePool] = {}
         self.losses: dict[str, Tensor] = {}
         self.spread: dict[str, Tensor] = {}
 
@@ -128,10 +131,29 @@ class GAN(LightningModule):
         for side, optimizer in zip("GD", self.both_optimizers(), strict=True):
             self.log(f"lr_{side}", optimizer.param_groups[0]["lr"])
 
+    def past(self, judge: str, fakes: Sequence[Tensor]) -> Sequence[Tensor]:
+        """The fakes of this batch exchanged for past ones; the draws are those of one device with the whole batch."""
+        together = torch.cat(list(fakes))
+        everywhere = together
+        if self.trainer.world_size > 1:
+            gathered = self.all_gather(together)
+            assert isinstance(gathered, Tensor)
+            everywhere = gathered.flatten(end_dim=1)
+        returned = self.pools[judge].exchange(everywhere, self.trainer.global_step // 2)
+        mine = returned.narrow(0, self.trainer.global_rank * len(together), len(together))
+        return mine.chunk(len(fakes))
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Makes the checkpoint say what it is."""
+        """Makes the checkpoint say what it is, and keeps the pools."""
         done = self.trainer.fit_loop.epoch_loop.batch_progress.total.completed
         checkpoint["ctsr"] = self.facts | {"batches": done}
+        if self.pools:
+            checkpoint["pools"] = {name: pool.state_dict() for name, pool in self.pools.items()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Puts the pools back."""
+        for name, pool in self.pools.items():
+            pool.load_state_dict(checkpoint["pools"][name])
 
 
 class Descent:

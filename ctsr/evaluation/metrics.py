@@ -14,9 +14,18 @@ import torch
 from scipy.ndimage import gaussian_filter
 from skimage.filters import sobel
 from torch import Tensor
-from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+from torchmetrics.functional.image import (
+    multiscale_structural_similarity_index_measure,
+    peak_signal_noise_ratio,
+    structural_similarity_index_measure,
+)
+
+from ctsr.losses.ssim import SSIMLoss
 
 FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
+DENSE_MM = 0.156
+MS_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales of MS-SSIM, from the finest
+OTHER_SCALES_UM = (156, 625, 1250)
 STRUCTURE_MM = 0.312
 """Scale, as a Gaussian's full width at half maximum, above which structure is told from texture."""
 
@@ -52,8 +61,7 @@ def ssim_312um(image: npt.ArrayLike, truth: npt.ArrayLike, pixel_mm: float) -> f
         truth: As `image`.
         pixel_mm: Pixel size in millimetres.
     """
-    sigma = STRUCTURE_MM / FWHM_PER_SIGMA / pixel_mm
-    return ssim(gaussian_filter(_array(image), sigma), gaussian_filter(_array(truth), sigma))
+    return ssim(*(smoothed(values, STRUCTURE_MM, pixel_mm) for values in (image, truth)))
 
 
 def grad_corr(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
@@ -72,14 +80,86 @@ def grad_corr(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
     return float(a @ b) / norm if norm > 1e-12 else 0.0
 
 
-def score(image: npt.ArrayLike, truth: npt.ArrayLike, pixel_mm: float) -> dict[str, float]:
-    """All measures of an image against its truth, by name."""
-    return {
+def ms_ssim(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
+    """Multi-scale SSIM (Wang et al. 2003), 11x11 Gaussian window, data range 1; as many of the five scales as fit.
+
+    Args:
+        image: 2-D, values in [0, 1].
+        truth: As `image`.
+    """
+    a, b = _tensor(image), _tensor(truth)
+    octaves = sum(min(a.shape[-2:]) // 2**k > 10 for k in range(len(MS_WEIGHTS)))
+    betas = np.array(MS_WEIGHTS[:octaves]) / sum(MS_WEIGHTS[:octaves])
+    value = multiscale_structural_similarity_index_measure(
+        a, b, sigma=1.5, data_range=1.0, betas=tuple(map(float, betas)), normalize="relu"
+    )
+    return float(value)
+
+
+def ssim_paper(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
+    """SSIM as the loss of eq. (1) has it: images in [-1, 1], C1 = 0.02, C2 = 0.06.
+
+    Args:
+        image: 2-D, values in [0, 1].
+        truth: As `image`.
+    """
+    loss = SSIMLoss(C1=0.02, C2=0.06, window=11)
+    return 1.0 - float(loss(2 * _tensor(image) - 1, 2 * _tensor(truth) - 1))
+
+
+def smoothed(image: npt.ArrayLike, fwhm_mm: float, pixel_mm: float) -> Image:
+    """A Gaussian of the given full width at half maximum."""
+    fine: Image = gaussian_filter(_array(image), fwhm_mm / FWHM_PER_SIGMA / pixel_mm)
+    return fine
+
+
+def dice(image: npt.ArrayLike, truth: npt.ArrayLike, pixel_mm: float) -> float:
+    """Overlap of what is dense: of the pixels above 1/2 after a Gaussian of 156 um full width at half maximum.
+
+    Args:
+        image: 2-D, values in [0, 1].
+        truth: As `image`.
+        pixel_mm: Pixel size in millimetres.
+
+    Returns:
+        2 |A and B| / (|A| + |B|); 1 where both have nothing dense.
+    """
+    a, b = (smoothed(values, DENSE_MM, pixel_mm) > 0.5 for values in (image, truth))
+    total = int(a.sum()) + int(b.sum())
+    return 2.0 * int((a & b).sum()) / total if total else 1.0
+
+
+def ssim_map(image: npt.ArrayLike, truth: npt.ArrayLike) -> Image:
+    """The local values whose mean is `ssim`, (H, W)."""
+    _, local = structural_similarity_index_measure(
+        _tensor(image), _tensor(truth), sigma=1.5, data_range=1.0, k1=0.01, k2=0.03, return_full_image=True
+    )
+    values: Image = local[0, 0].numpy()
+    return values
+
+
+def score(image: npt.ArrayLike, truth: npt.ArrayLike, pixel_mm: float, full: bool = False) -> dict[str, float]:
+    """Measures of an image against its truth, by name.
+
+    Args:
+        image: 2-D, values in [0, 1].
+        truth: As `image`.
+        pixel_mm: Pixel size in millimetres.
+        full: Those of an evaluation, not only those of a training's end.
+    """
+    scores = {
         "ssim": ssim(image, truth),
         "psnr": psnr(image, truth),
         "ssim_312um": ssim_312um(image, truth, pixel_mm),
         "grad_corr": grad_corr(image, truth),
+        "dice": dice(image, truth, pixel_mm),
     }
+    if not full:
+        return scores
+    scores |= {"ms_ssim": ms_ssim(image, truth), "ssim_paper": ssim_paper(image, truth)}
+    for um in OTHER_SCALES_UM:
+        scores[f"ssim_{um}um"] = ssim(*(smoothed(values, um / 1000, pixel_mm) for values in (image, truth)))
+    return scores
 
 
 def grid_peak(images: Iterable[npt.ArrayLike], window: int = 256) -> float:

@@ -14,6 +14,7 @@ KINDS = {
     "clinical": "clinical scans",
     "micro": "µCT scans, of other lungs",
     "paired": "lungs seen by both scanners",
+    "empty": "such lungs without vessels and airways",
 }
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class PhantomSettings:
         clinical_cases: Unpaired clinical training scans.
         micro_cases: Unpaired µCT training scans, of other lungs.
         paired_cases: Held-out lungs seen by both scanners.
+        empty_cases: As these, without a vessel, airway or nodule: what a network sees there it has made up.
         clinical_slices: Slices of a clinical training scan.
         clinical_pixels: Its rows and columns; the field of view holds a whole lung with chest wall and air around it.
         micro_slices: Slices of a µCT training scan.
@@ -71,6 +72,7 @@ class PhantomSettings:
     clinical_cases: int = 4
     micro_cases: int = 4
     paired_cases: int = 3
+    empty_cases: int = 0
     clinical_slices: int = 12
     clinical_pixels: int = 128
     micro_slices: int = 48
@@ -139,6 +141,7 @@ def generate(root: Path, settings: PhantomSettings, show_progress: bool = True) 
         root/paired/lung_100/clinical.nii.gz          HU, int16
         root/paired/lung_100/micro.nii.gz             uncalibrated greys, uint16
         root/paired/lung_100/labels.nii.gz            `Label` on the µCT's grid, uint8
+        root/empty/lung_200/                          the same three files
         root/phantom.json                             format, settings and what was drawn for each case
 
     Args:
@@ -183,6 +186,7 @@ def _make(folder: Path, settings: PhantomSettings, show_progress: bool) -> None:
         ("paired/lung_{:03}", 100, settings.paired_cases, _make_pair),
         ("micro/specimen_{:03}.nii.gz", 0, settings.micro_cases, _make_specimen),
         ("clinical/lung_{:03}.nii.gz", 0, settings.clinical_cases, _make_chest),
+        ("empty/lung_{:03}", 200, settings.empty_cases, _make_empty),
     ]
     with ThreadPoolExecutor(min(MAX_WORKERS, os.cpu_count() or 1)) as pool:
         futures = {}
@@ -196,6 +200,11 @@ def _make(folder: Path, settings: PhantomSettings, show_progress: bool) -> None:
         drawn = {futures[future]: future.result() for future in done}
     record = {"format": FORMAT, "settings": asdict(settings), "cases": dict(sorted(drawn.items()))}
     (folder / MARKER).write_text(json.dumps(record, indent=1))
+
+
+def _make_empty(path: Path, settings: PhantomSettings, rng: np.random.Generator) -> Drawn:
+    """Nothing but parenchyma in its chest wall, through both scanners."""
+    return _make_pair(path, replace(settings, vessel_diameter=(0.0, 0.0), nodule_probability=0.0), rng)
 
 
 def _make_pair(path: Path, settings: PhantomSettings, rng: np.random.Generator) -> Drawn:

@@ -46,6 +46,7 @@ class Anatomy:
         tissue_share: Mean share of tissue in parenchyma; 0.1 to 0.2 in inflated lungs.
         cell_edge: Cube root of the mean alveolar volume, in mm.
         vessel_diameter: Diameter in mm of a vessel that supplies one `LEAF_VOLUME`; n of them need n^(1/3) times it.
+            0: neither vessels nor airways.
         nodule_radius: Of a nodule in mm; 0 for none.
         part_solid: Whether the nodule has a ground-glass halo.
     """
@@ -123,6 +124,9 @@ def _chest_wall(shape: Shape, voxel: float, rng: np.random.Generator) -> Array:
 
 def _trees(anatomy: Anatomy, shape: Shape, voxel: float, rng: np.random.Generator) -> tuple[Array, Array, Array]:
     """Shares of vessel, of airway (wall and lumen together) and of airway lumen."""
+    if not anatomy.vessel_diameter:
+        nothing = np.zeros(shape, np.float32)
+        return nothing, nothing, nothing
     blood, walls, lumens = [], [], []
     for points, root in _supplies(anatomy, shape, voxel, below=True, rng=rng):
         tree = grow(points, root, rng)

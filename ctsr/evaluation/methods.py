@@ -1,0 +1,94 @@
+"""What enlarges: interpolations, as they are and after a map of greys, and learned networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image as Picture
+from scipy.ndimage import gaussian_filter
+from torch import Tensor, nn
+
+from ctsr.imaging.grey_map import GreyMap
+from ctsr.imaging.interpolation import bicubic, nearest
+from ctsr.imaging.pyramid import SCALE
+
+Image = npt.NDArray[np.float32]
+Enlarge = Callable[[Image], Image]
+"""(H, W) in [-1, 1], clinical greys, to (8H, 8W) in about [-1, 1], µCT greys; outer edges shared."""
+
+OURS = "ours"
+MAPPED = "bicubic_mapped"
+BLUR = 0.5  # standard deviation of the blurred bicubic's Gaussian, in clinical pixels
+
+
+def interpolations(grey_map: GreyMap, few: bool = False) -> dict[str, Enlarge]:
+    """Nearest, bicubic, Lanczos and a Gaussian-blurred bicubic, each with the scan's greys and with mapped ones.
+
+    Args:
+        grey_map: Clinical greys to those of micro-CT, fitted on training cases.
+        few: Only nearest, bicubic and mapped bicubic.
+    """
+    plain: dict[str, Enlarge] = {
+        "nearest": _by(nearest),
+        "bicubic": _by(bicubic),
+        "lanczos": lanczos,
+        "bicubic_blurred": _blurred,
+    }
+    if few:
+        return {"nearest": plain["nearest"], "bicubic": plain["bicubic"], MAPPED: mapped(plain["bicubic"], grey_map)}
+    return plain | {f"{name}_mapped": mapped(enlarge, grey_map) for name, enlarge in plain.items()}
+
+
+def mapped(enlarge: Enlarge, grey_map: GreyMap) -> Enlarge:
+    """A method that is given mapped greys."""
+    return lambda lr: enlarge(grey_map.apply(lr))
+
+
+def network(net: nn.Module) -> Enlarge:
+    """A learned method, in eval mode on whichever device it is on."""
+
+    def enlarge(lr: Image) -> Image:
+        with evaluating(net) as device:
+            made: Tensor = net(torch.from_numpy(np.ascontiguousarray(lr))[None, None].to(device))
+        return _array(made)
+
+    return enlarge
+
+
+def lanczos(lr: Image) -> Image:
+    """Lanczos interpolation with three lobes, clipped to [-1, 1]."""
+    height, width = lr.shape
+    picture = Picture.fromarray(np.asarray(lr, dtype=np.float32))
+    fine = picture.resize((SCALE * width, SCALE * height), Picture.Resampling.LANCZOS)
+    return np.clip(np.asarray(fine, dtype=np.float32), -1.0, 1.0)
+
+
+def _blurred(lr: Image) -> Image:
+    fine: Image = gaussian_filter(_by(bicubic)(lr), BLUR * SCALE)
+    return fine
+
+
+def _by(interpolate: Callable[[Tensor], Tensor]) -> Enlarge:
+    return lambda lr: _array(interpolate(torch.from_numpy(np.ascontiguousarray(lr))[None, None]))
+
+
+def _array(image: Tensor) -> Image:
+    values: Image = image.float().cpu()[0, 0].numpy()
+    return values
+
+
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[torch.device]:
+    """Run a network in eval mode without gradients; yields its device and restores its mode."""
+    training = net.training
+    device = next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
+    net.eval()
+    try:
+        with torch.inference_mode():
+            yield device
+    finally:
+        net.train(training)
