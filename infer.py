@@ -1,4 +1,7 @@
-"""Super-resolve a clinical CT: python infer.py ckpt=<checkpoint> input=<scan> output=<result>.nii.gz."""
+"""Super-resolve a clinical CT: python infer.py ckpt=<checkpoint> input=<scan> output=<result>.nii.gz.
+
+Or compare trained networks: python infer.py task=evaluate ckpt=[<checkpoint>,...] data=<test cases> output=<folder>.
+"""
 
 from __future__ import annotations
 
@@ -8,31 +11,51 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import torch
 from omegaconf import DictConfig, OmegaConf
 
+from ctsr.callbacks.loggers import log_evaluation
 from ctsr.cli import quoted, run_cli
 from ctsr.errors import UserError
-from ctsr.inference.checkpoint import load_sr
-from ctsr.inference.scan import Results, super_resolve_scan
+from ctsr.evaluation.contestants import Contestant
+from ctsr.evaluation.evaluate import evaluate
+from ctsr.evaluation.samples import Cut
+from ctsr.evaluation.synthesis import Synthesis
+from ctsr.evaluation.test_set import load_test_set
+from ctsr.imaging.grey_map import GreyMap
+from ctsr.inference.checkpoint import SRModel, check_comparable, load_g1, load_gb, load_sr
+from ctsr.inference.scan import find_device, super_resolve_scan
 from ctsr.inference.settings import ScanSettings
 
-PATHS = ("ckpt", "input", "output")
+PATHS = ("ckpt", "input", "output", "data", "clinical", "cache")
+SCAN_PATHS = ("ckpt", "input", "output")
+EVALUATION = ("data", "clinical", "cache", "tile_micro", "cover", "slices", "wandb")
 TERMINATED = 128 + signal.SIGTERM
 
 
-def infer(cfg: DictConfig) -> Results:
-    """Run one inference as the configuration says.
+def infer(cfg: DictConfig) -> None:
+    """Do what `task` says.
 
     Raises:
         UserError: If a path or a setting is missing or wrong.
     """
+    tasks = {"scan": enlarge, "evaluate": evaluate_all}
     options: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    paths = {key: options.pop(key) for key in PATHS}
+    task = options.pop("task")
+    if task not in tasks:
+        raise UserError(f"task={task}: give {' or '.join(tasks)}")
+    tasks[task](options)
+
+
+def enlarge(options: dict[str, Any]) -> None:
+    """Super-resolve one scan."""
+    paths = {key: options.pop(key) for key in SCAN_PATHS}
     missing = [f"{key}=" for key, value in paths.items() if not value]
     if missing:
         raise UserError(
             f"{' '.join(missing)} missing: python infer.py ckpt=<checkpoint> input=<scan> output=<x>.nii.gz"
         )
+    options = {key: value for key, value in options.items() if key not in EVALUATION}
     options["precision"] = str(options["precision"])
     if options["series"] is not None:
         options["series"] = str(options["series"])  # a number
@@ -40,7 +63,54 @@ def infer(cfg: DictConfig) -> Results:
     model = load_sr(paths["ckpt"])
     results = super_resolve_scan(model, Path(paths["input"]), Path(paths["output"]), settings)
     print(f"written: {results.volume}\nrecord:  {results.record}\npicture: {results.picture}")
-    return results
+
+
+def evaluate_all(options: dict[str, Any]) -> None:
+    """Compare the networks of several checkpoints."""
+    given = options["ckpt"]
+    paths = [Path(path) for path in (given if isinstance(given, list) else [given]) if path]
+    missing = [f"{key}=" for key in ("data", "output") if not options[key]] + ["ckpt="] * (not paths)
+    if missing:
+        raise UserError(
+            f"{' '.join(missing)} missing: "
+            "python infer.py task=evaluate ckpt=[<checkpoint>,...] data=<folder> output=<folder>"
+        )
+    cut = Cut(options["tile_micro"], options["cover"], options["slices"])
+    folder = Path(options["output"])
+    if (folder / "report.html").exists() and not options["overwrite"]:
+        raise UserError(f"{folder} holds a report: choose another output=, or give overwrite=true")
+    if not Path(options["data"]).is_dir():
+        raise UserError(f"data={options['data']} is no folder: give one with micro/, paired/, empty/ or clinical/")
+    models = [load_sr(path) for path in paths]
+    check_comparable(models)
+    clinical = None if options["clinical"] is None else Path(options["clinical"])
+    device = find_device(options["device"])
+    contestants = [contestant(model, device) for model in models]
+    test = load_test_set(Path(options["data"]), clinical, models[0].meta, Path(options["cache"]))
+    evaluation = evaluate(contestants, test, folder, cut)
+    if options["wandb"]:
+        log_evaluation(evaluation.tables, evaluation.figures, options["wandb"], folder)
+    print(f"written: {evaluation.report}, report.md, evaluation.csv and {len(evaluation.figures)} pictures")
+
+
+def contestant(model: SRModel, device: torch.device) -> Contestant:
+    """A checkpoint's networks, ready to be compared."""
+    meta = model.meta
+    synthesise = None
+    if meta["stage"] == "sr_cyclegan":
+        synthesise = Synthesis(load_gb(model.path), of_x=True)
+    elif meta["inputs"] != "pairs":
+        synthesise = Synthesis(load_g1(model.path)[0])
+    return Contestant(
+        meta["name"],
+        meta["seed"],
+        model.GS.to(device),
+        None if synthesise is None else synthesise.to(device),
+        model.window("clinical"),
+        {domain: GreyMap.from_dict(grey_map) for domain, grey_map in meta["grey_maps"].items()},
+        meta["trained_on"],
+        model.path,
+    )
 
 
 @hydra.main(config_path="conf", config_name="infer", version_base=None)

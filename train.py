@@ -32,11 +32,15 @@ from ctsr.callbacks.sweep_report import failed
 from ctsr.callbacks.throughput import Throughput
 from ctsr.cli import quoted, run_cli
 from ctsr.errors import UserError, warn
+from ctsr.evaluation.contestants import Contestant, TestSet
 from ctsr.evaluation.grey_maps import fit_clinical_map, fit_synthetic_map
 from ctsr.evaluation.held_out import measure
+from ctsr.evaluation.pairs import find_pairs, load_pair
 from ctsr.evaluation.results import Row, means, validation_name
+from ctsr.evaluation.samples import Cut
 from ctsr.evaluation.summary import print_summary, write_summary
 from ctsr.evaluation.sweep import JOB
+from ctsr.evaluation.synthesis import Synthesis
 from ctsr.files import replacing
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
@@ -193,7 +197,7 @@ def fit(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         "rows": [],
     }
     if trainer.is_global_zero:
-        rows = evaluate(module, data, folder) if cfg.evaluate and isinstance(module, SRGAN) else []
+        rows = evaluate(cfg, module, data, folder) if cfg.evaluate and not isinstance(module, CycleGANSSIM) else []
         summary["rows"] = validation_rows(trainer) + [row.to_dict() for row in means(rows)]
         summary["per_case"] = [row.to_dict() for row in rows]
         write_summary(summary, folder)
@@ -283,13 +287,19 @@ def build_module(cfg: DictConfig, data: ScansDataModule) -> GAN:
         grey_maps["synthetic"] = fit_synthetic_map(G1, data.train_slabs(GREY_MAP_PATCHES), module.f)
         module.grey_maps = grey_maps
     module.accumulate = cfg.data.accumulate
+    facts = data.describe()
+    if cfg.stage == "sr" and cfg.sr.inputs == "G1":
+        facts["trained_on"] = {**load_g1(cfg.synth_ckpt)[1]["trained_on"], **facts["trained_on"]}
     module.facts = {
         "format": FORMAT,
         "stage": cfg.stage,
+        "inputs": cfg.sr.inputs if cfg.stage == "sr" else None,
+        "name": cfg.name,
+        "seed": cfg.seed,
         "scale": SCALE,
         "networks": networks,
         "grey_maps": {domain: grey_map.to_dict() for domain, grey_map in grey_maps.items()},
-        **data.describe(),
+        **facts,
         "versions": versions(),
         "config": OmegaConf.to_yaml(cfg, resolve=True),
     }
@@ -392,19 +402,22 @@ def check_inputs(cfg: DictConfig) -> None:
         raise UserError(f"sr.inputs={inputs} needs data.clinical.root=<folder of scans>, whose greys it is given")
 
 
-def evaluate(module: SRGAN, data: ScansDataModule, folder: Path) -> list[Row]:
-    """Scores GS on held-out cases, as far as there are any."""
-    return measure(
+def evaluate(cfg: DictConfig, module: GAN, data: ScansDataModule, folder: Path) -> list[Row]:
+    """Scores the trained network on held-out cases, as far as there are any."""
+    assert isinstance(module, SRGAN | SRCycleGAN)
+    generator = module.G1 if isinstance(module, SRGAN) else module.GB
+    contestant = Contestant(
+        cfg.name,
+        cfg.seed,
         module.enlarger.cpu(),
-        module.G1.cpu(),
-        module.f.cpu(),
+        Synthesis(generator.cpu(), of_x=isinstance(module, SRCycleGAN)),
         Window(*data.keys["clinical"]["window"]),
         module.grey_maps,
-        data.cases["micro"]["test"],
-        data.paired_root,
-        folder,
-        cover=data.keys["micro"]["cover"],
     )
+    percentiles = data.keys["micro"]["percentiles"]
+    pairs = [] if data.paired_root is None else [load_pair(path, percentiles) for path in find_pairs(data.paired_root)]
+    test = TestSet(data.cases["micro"]["test"], pairs if "clinical" in module.grey_maps else [])
+    return measure(contestant, test, folder, Cut(cover=data.keys["micro"]["cover"]))
 
 
 def validation_rows(trainer: Trainer) -> list[dict[str, Any]]:

@@ -40,7 +40,7 @@ def quoted(arguments: Sequence[str], keys: Collection[str], existing: bool = Fal
 
     Args:
         arguments: `key=value` and others.
-        keys: Those whose values are paths.
+        keys: Those whose values are paths, or lists of them: [a,b], without commas in a path.
         existing: Quote only what is there; other values, such as a sweep's list, keep their meaning.
     """
     return [_quoted(argument, keys, existing) for argument in arguments]
@@ -50,9 +50,15 @@ def _quoted(argument: str, keys: Collection[str], existing: bool) -> str:
     key, equals, value = argument.partition("=")
     if key not in keys or not equals or (existing and not (value and Path(value).exists())):
         return argument
+    if value.startswith("[") and value.endswith("]") and not Path(value).exists():
+        return f"{key}=[{','.join(map(_in_quotes, value[1:-1].split(',')))}]"
+    return f"{key}={_in_quotes(value)}"
+
+
+def _in_quotes(value: str) -> str:
     # Inside quotes Hydra gives a meaning to a quote, to ${, and to backslashes before these or at the end.
     escaped = re.sub(r"\\+(?='|\$\{|\Z)", lambda run: 2 * run[0], value).replace("'", "\\'").replace("${", "\\${")
-    return f"{key}='{escaped}'"
+    return f"'{escaped}'"
 
 
 def _mistake(error: BaseException) -> str | None:

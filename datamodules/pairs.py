@@ -15,6 +15,7 @@ from torch import Tensor
 from ctsr.data.patches import patch_grid
 from ctsr.errors import UserError
 from ctsr.evaluation.pairs import Pair, find_pairs, load_pair
+from ctsr.evaluation.test_set import pair_hashes
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.pyramid import SCALE
 from datamodules.micro import MicroDataModule
@@ -62,6 +63,13 @@ class PairsDataModule(MicroDataModule):
         length = max(self.val_patches // processes, 1) * processes
         return self._dataset("val", length, VALIDATION_SEED, augment=False)
 
+    def describe(self) -> dict[str, Any]:
+        """As of the other stages, with the pairs among what was trained on."""
+        facts = super().describe()
+        for folder in find_pairs(self.pairs_root):
+            facts["trained_on"] |= dict.fromkeys(pair_hashes(folder, self.cache), f"pair {folder.name}")
+        return facts
+
     def _dataset(self, part: str, length: int, seed: int, augment: bool) -> PairedPatches:
         keys = self.keys["clinical"]
         window = Window(*(float(grey) for grey in keys["window"]))
@@ -106,7 +114,7 @@ class PairedPatches(Dataset):
             self.clinical.append(window.normalise(np.stack([pair.clinical.array[k] for k, _ in chosen])))
             greys = pair.window.normalise(np.stack([pair.micro.array[z] for _, z in chosen]))
             self.micro.append(greys.astype(np.float16))
-            inside = np.stack([_whole_pixels(pair.specimen(z)) for _, z in chosen])
+            inside = np.stack([_whole_pixels(pair.inside[z]) for _, z in chosen])
             self.corners.append(patch_grid(inside, size, cover))
             if not len(self.corners[-1]):
                 raise UserError(

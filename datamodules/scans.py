@@ -288,6 +288,11 @@ class ScansDataModule(LightningDataModule):
                 domain: {part: [case.name for case in cases] for part, cases in parts.items()}
                 for domain, parts in self.cases.items()
             },
+            "trained_on": {
+                case.facts["content"]: f"{domain} case {case.name}"
+                for domain, parts in self.cases.items()
+                for case in (*parts["train"], *parts["val"])
+            },
         }
         if "clinical" in training:
             seen = training["clinical"]

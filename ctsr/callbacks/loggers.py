@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
+from ctsr.evaluation.tables import Table
 from ctsr.files import replacing
 
 STEP = "batch"
@@ -60,6 +61,25 @@ def log_config(loggers: Iterable[Logger], config: Mapping[str, Any]) -> None:
     for logger in loggers:
         if isinstance(logger, WandbLogger | TensorBoardLogger):
             logger.log_hyperparams(dict(config))
+
+
+def log_evaluation(tables: Iterable[Table], figures: Iterable[Path], project: str, folder: Path) -> None:
+    """Logs an evaluation's tables and pictures to W&B, as a run of their own; offline without an account.
+
+    Args:
+        tables: In order.
+        figures: PNG files.
+        project: Of W&B.
+        folder: Where an offline run is kept, and what the run is named after.
+    """
+    import wandb
+
+    run = WandbRun(str(folder), project=project, name=folder.name, job_type="evaluate").experiment
+    for table in tables:
+        run.log({table.title: wandb.Table(columns=list(table.head), data=[list(line) for line in table.lines])})
+    for figure in figures:
+        run.log({figure.stem: wandb.Image(str(figure))})
+    run.finish()
 
 
 def finish(loggers: Iterable[Logger]) -> None:

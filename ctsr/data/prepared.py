@@ -29,7 +29,7 @@ from ctsr.files import content_hash, locked
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.volume import Affine, Header, Spacing, Volume, spacing_of
 
-FORMAT = 4  # raise it whenever preparation changes what it makes of the same scan
+FORMAT = 5  # raise it whenever preparation changes what it makes of the same scan
 ARRAYS = ("image", "slab", "mask")
 
 
@@ -211,6 +211,7 @@ def _make(case: Case, mask: Path | None, settings: Settings, folder: Path) -> No
             "name": case.name,
             "domain": settings.domain,
             "source": str(case.path.resolve()),
+            "content": remembered_hash(case.path, folder.parent),
             "shape": volume.array.shape,
             "spacing": volume.spacing,
             "affine": volume.affine.tolist(),

@@ -15,6 +15,7 @@ from ctsr.evaluation.methods import Image
 
 PATCH = 64
 CHANNELS = (32, 64, 128)
+LEAST_SPREAD = 0.1  # of a feature, as a share of the median feature's
 EXTRACTOR = "random convolutions, seed 0, 3 layers, 64-pixel patches"
 """Named with every figure: it is no Inception network, and figures of other extractors cannot be compared with it."""
 
@@ -56,8 +57,10 @@ def kernel_distance(made: Iterable[Image], real: Iterable[Image]) -> float:
     """
     extractor = RandomFeatures()
     sets = [extractor(_patches(images)) for images in (made, real)]
-    centre, spread = sets[1].mean(dim=0), sets[1].std(dim=0).clamp_min(1e-6)
-    scaled = [((features - centre) / spread) for features in sets]
+    centre, spread = sets[1].mean(dim=0), sets[1].std(dim=0)
+    # A response that is all but constant over real patches would otherwise be the whole distance.
+    spread = spread.clamp_min(max(LEAST_SPREAD * float(spread.median()), 1e-6))
+    scaled = [(features - centre) / spread for features in sets]
     size = min(len(features) for features in scaled)
     with warnings.catch_warnings(), torch.random.fork_rng():
         warnings.simplefilter("ignore")

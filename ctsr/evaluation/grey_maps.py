@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ctsr.data.prepared import PreparedCase
-from ctsr.evaluation.protocols import Downsample, Image
+from ctsr.evaluation.methods import Image
 from ctsr.evaluation.tiles import spread
 from ctsr.imaging.grey_map import GreyMap
 
+Downsample = Callable[[Tensor], Tensor]
 ENOUGH = 5_000_000
 
 

@@ -3,7 +3,8 @@
 An image is smoothed a little and cut at a level; what is above it counts as seen: greys for vessels, for lumens how
 much darker a place is than the wall that encloses it. A structure of the truth is found where at least half of it is
 seen. A connected piece of what is seen is made up where it touches nothing of the kind in the truth. A lower level
-finds more and makes up more: methods are compared by curves over all levels, and at equal detection.
+finds more and makes up more: methods are compared by curves over all levels, and at equal detection. At a level where
+an image is one fog, most of the empty lung being seen too, nothing counts as found.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ EQUAL_DETECTION = (0.5, 0.7)
 LARGEST_LUMEN_MM = 4.0
 SMOOTHING_MM = 0.156  # against noise and foam, before an image is cut
 NEAR_MM = 0.2  # what is this near to a structure of the truth is no invention
+FOG = 0.5  # share of the empty lung above which what is seen is no structure
 
 
 @dataclass(frozen=True)
@@ -99,12 +101,14 @@ class Tally:
         sizes = _classes(pixels, pixel_mm)
         reach = max(1, round(NEAR_MM / pixel_mm))
         known = ndimage.binary_dilation(np.isin(labels, (*kind.labels, *kind.excused)), iterations=reach)
+        empty = lung & ~known
         view = kind.view(image, pixel_mm)
         found, made_up = [], []
         for level in kind.levels:
             seen = (view > level) & lung
             share = ndimage.mean(seen, truth, objects) if number else np.empty(0)
-            found.append(_histogram(sizes[np.asarray(share) >= 0.5]))
+            fog = int((seen & empty).sum()) > FOG * int(empty.sum())
+            found.append(_histogram(sizes[(np.asarray(share) >= 0.5) & (not fog)]))
             pieces, count = ndimage.label(seen)
             numbers = np.arange(1, count + 1)
             touches = ndimage.maximum(known, pieces, numbers) if count else np.empty(0)

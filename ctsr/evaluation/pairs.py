@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ctsr.errors import UserError
-from ctsr.imaging.intensity import Window
+from ctsr.imaging.intensity import Window, robust_window
 from ctsr.imaging.orientation import canonical
 from ctsr.imaging.pyramid import SCALE
 from ctsr.imaging.readers import read_volume
 from ctsr.imaging.resample import resampled_affine
+from ctsr.imaging.specimen import specimen_mask
 from ctsr.imaging.volume import Volume
 from ctsr.phantom.labels import Label
 
@@ -29,7 +31,9 @@ class Pair:
         name: Name of the case.
         clinical: Clinical scan in HU, canonical orientation.
         micro: Micro-CT scan, in its own greys, canonical orientation.
-        labels: Structure of each micro-CT voxel, (z, y, x), values of `ctsr.phantom.labels.Label`.
+        inside: True inside the specimen, (z, y, x) of the micro-CT: neither beyond it nor in the chest wall, which is
+            not resected.
+        labels: Structure of each micro-CT voxel, values of `ctsr.phantom.labels.Label`; None where nobody knows.
         window: Micro-CT greys that become [-1, 1].
         slices: For each clinical slice that has one, its micro-CT slice: (clinical index, micro-CT index).
     """
@@ -37,13 +41,17 @@ class Pair:
     name: str
     clinical: Volume
     micro: Volume
-    labels: npt.NDArray[np.uint8]
+    inside: npt.NDArray[np.bool_]
+    labels: npt.NDArray[np.uint8] | None
     window: Window
     slices: tuple[tuple[int, int], ...]
 
-    def specimen(self, z: int) -> npt.NDArray[np.bool_]:
-        """(H, W), True where a micro-CT slice shows lung: neither outside nor the chest wall, which is not resected."""
-        return _is_lung(self.labels[z])
+    def truth(self, z: int, slab: bool = False) -> npt.NDArray[np.float32]:
+        """Micro-CT slice in [-1, 1], or the mean of those within half a clinical slice distance of it."""
+        reach = round(self.clinical.spacing[0] / self.micro.spacing[0] / 2) if slab else 0
+        slices = self.window.normalise(self.micro.array[max(0, z - reach) : z + reach + 1])
+        mean: npt.NDArray[np.float32] = slices.mean(axis=0, dtype=np.float32)
+        return mean
 
     @property
     def pixel_mm(self) -> float:
@@ -63,32 +71,29 @@ def find_pairs(root: Path) -> list[Path]:
     return folders
 
 
-def load_pair(folder: Path, percentiles: tuple[float, float] = (0.5, 99.5)) -> Pair:
-    """Read a paired case: clinical.nii.gz, micro.nii.gz and labels.nii.gz.
+def load_pair(folder: Path, percentiles: Sequence[float] = (0.5, 99.5)) -> Pair:
+    """Read a paired case: clinical.nii.gz, micro.nii.gz and, if there is one, labels.nii.gz.
 
     Args:
-        folder: Where the three files are; its name becomes the case's.
+        folder: Where the files are; its name becomes the case's.
         percentiles: Micro-CT greys inside the specimen that become -1 and +1, as for training cases.
 
     Raises:
-        UserError: If a file is missing or the two scans do not share one x8 grid.
+        UserError: A file is missing, or the two scans do not share one x8 grid.
     """
-    clinical, micro, labels = (
-        canonical(read_volume(folder / f"{part}.nii.gz"))[0] for part in ("clinical", "micro", "labels")
-    )
-    if labels.array.shape != micro.array.shape:
-        raise UserError(f"{folder}: labels are {labels.array.shape}, but micro is {micro.array.shape}; make them equal")
-    specimen = micro.array[_is_lung(labels.array)]
-    if not specimen.size:
-        raise UserError(f"{folder}: labels.nii.gz marks no lung")
-    low, high = np.percentile(specimen, percentiles)
-    window = Window(float(low), float(high))
-    return Pair(folder.name, clinical, micro, labels.array.astype(np.uint8), window, _matching(folder, clinical, micro))
-
-
-def _is_lung(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
-    lung: npt.NDArray[np.bool_] = (labels != Label.OUTSIDE) & (labels != Label.CHEST_WALL)
-    return lung
+    clinical, micro = (canonical(read_volume(folder / f"{part}.nii.gz"))[0] for part in ("clinical", "micro"))
+    labels = None
+    if (folder / "labels.nii.gz").exists():
+        labels = canonical(read_volume(folder / "labels.nii.gz"))[0].array.astype(np.uint8)
+        if labels.shape != micro.array.shape:
+            raise UserError(f"{folder}: labels are {labels.shape}, but micro is {micro.array.shape}; make them equal")
+        inside = ~np.isin(labels, (Label.OUTSIDE, Label.CHEST_WALL))
+        if not inside.any():
+            raise UserError(f"{folder}: labels.nii.gz marks no lung")
+    else:
+        inside = specimen_mask(micro.array, micro.spacing)
+    window = robust_window(micro.array, inside, percentiles)
+    return Pair(folder.name, clinical, micro, inside, labels, window, _matching(folder, clinical, micro))
 
 
 def _matching(folder: Path, clinical: Volume, micro: Volume) -> tuple[tuple[int, int], ...]:

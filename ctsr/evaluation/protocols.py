@@ -1,183 +1,117 @@
-"""Two ways to ask how good the network is; their numbers are never mixed in one table (READING 15).
+"""The questions that are asked. Their numbers are never mixed in one table (READING 15).
 
-paired      A lung through two scanners: the network enlarges the clinical scan, the micro-CT is the truth.
-synthetic   The paper's Table 1: held-out micro-CT x, clinical image G1(f(x)) made of it, truth x. It tests the network
-            on images that its own G1 made, so it can flatter.
+paired         A clinical acquisition of a lung is enlarged; truth: the micro-CT slice at its centre.
+paired_slab    The same; truth: the mean of the micro-CT slices that the clinical slice covers.
+synthetic      The paper's Table 1: held-out micro-CT x, the clinical-like image G1(f(x)) of our G1, truth x. It tests
+               networks on images that a trained generator made, so it flatters those that learned with it.
+synthetic_own  The same, each network on the images of its own generator.
+plain          f(x) itself, truth x.
+unseen_soft    Images made of x by a scanner with a softer kernel than any that trainings saw, truth x.
+unseen_sharp   The same with a sharper and noisier kernel.
+unseen_g1      G1(f(x)) by the G1 of another training, truth x.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from statistics import fmean
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 
-import numpy as np
-import numpy.typing as npt
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ctsr.data.prepared import PreparedCase
-from ctsr.errors import UserError
-from ctsr.evaluation.metrics import grid_peak, score
-from ctsr.evaluation.pairs import Pair
-from ctsr.evaluation.results import Row
-from ctsr.evaluation.tiles import Tile, spread, tiles_inside
+from ctsr.evaluation.contestants import Contestant, TestSet, reference
+from ctsr.evaluation.samples import UNSEEN, Cut, Sample, paired_samples, scanned_samples, synthetic_samples
+from ctsr.evaluation.synthesis import Synthesis
 from ctsr.imaging.grey_map import GreyMap
-from ctsr.imaging.intensity import Window
-from ctsr.imaging.interpolation import bicubic, nearest
-
-Image = npt.NDArray[np.float32]
-Downsample = Callable[[Tensor], Tensor]
-
-OURS = "ours"
 
 
-def paired(
-    GS: nn.Module,
-    pairs: Sequence[Pair],
-    window: Window,
-    grey_map: GreyMap,
-    tile: int = 256,
-    cover: float = 0.8,
-    slices: int = 4,
-) -> list[Row]:
-    """Score the network and interpolation against micro-CT truth that no network made.
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What is enlarged.
 
-    Each method enlarges whole clinical slices; then tiles inside the specimen are compared.
+    Attributes:
+        key: Equal for equal inputs.
+        samples: Yields them, with their truth.
+        grey_map: Their greys to those of f(x), for interpolation.
+    """
+
+    key: str
+    samples: Callable[[], Iterator[Sample]]
+    grey_map: GreyMap
+
+
+@dataclass(frozen=True, eq=False)
+class Protocol:
+    """One question.
+
+    Attributes:
+        name: As above.
+        reference: What the truth is, for tables.
+        inputs: What a contestant is given; None as contestant: interpolation. None as inputs: it does not take part.
+    """
+
+    name: str
+    reference: str
+    inputs: Callable[[Contestant | None], Inputs | None]
+
+
+def protocols(test: TestSet, contestants: Sequence[Contestant], cut: Cut) -> list[Protocol]:
+    """Those that there are cases for.
 
     Args:
-        GS: Super-resolution network, on any device; used in eval mode.
-        pairs: Lungs seen by both scanners, none of them a training case.
-        window: Clinical window of the network.
-        grey_map: Clinical to micro-CT greys, fitted on training cases.
-        tile: Side of a tile in micro-CT pixels.
-        cover: Least share of a tile inside the specimen.
-        slices: Slices scored of each case, evenly spread.
-
-    Returns:
-        One row for each case, method and metric.
-
-    Raises:
-        UserError: If a case has no tile.
+        test: The cases.
+        contestants: At least one.
+        cut: Tiles and slices.
     """
-    rows: list[Row] = []
-    for pair in pairs:
-        scores = _Scores("paired", pair.name, pair.pixel_mm)
-        for clinical_z, micro_z in chosen_slices(pair, slices):
-            lr = window.normalise(pair.clinical.array[clinical_z])
-            images = enlarged(GS, lr, grey_map)
-            truth = pair.window.normalise(pair.micro.array[micro_z])
-            for place in tiles_inside(pair.specimen(micro_z), tile, cover):
-                scores.add({method: image[place] for method, image in images.items()}, truth[place])
-        rows += scores.rows(tile)
-    return rows
+    return [*_on_pairs(test, reference(contestants), cut), *_on_micro(test, contestants, cut)]
 
 
-def synthetic(
-    GS: nn.Module,
-    G1: nn.Module,
-    cases: Sequence[PreparedCase],
-    f: Downsample,
-    grey_map: GreyMap,
-    tile: int = 256,
-    cover: float = 0.8,
-    slices: int = 4,
-) -> list[Row]:
-    """Score the network and interpolation on clinical images that G1 made of held-out micro-CT (the paper's Table 1).
-
-    Args:
-        GS: Super-resolution network, on any device; used in eval mode.
-        G1: Synthesizing generator, on the same device.
-        cases: Micro-CT cases that were not trained on.
-        f: Downsampling by 8, on the CPU.
-        grey_map: Greys of G1(f(x)) to those of f(x), fitted on training cases.
-        tile: Side of a tile in micro-CT pixels. Fixed, for G1's result may depend on the image's size.
-        cover: Least share of a tile inside the specimen.
-        slices: Slices scored of each case, evenly spread.
-
-    Returns:
-        One row for each case, method and metric.
-
-    Raises:
-        UserError: If a case has no tile.
-    """
-    rows: list[Row] = []
-    for case in cases:
-        scores = _Scores("synthetic", case.name, case.spacing[1])
-        for z, place in case_tiles(case, tile, cover, slices):
-            truth = case.image[z][place].astype(np.float32)
-            scores.add(enlarged(GS, synthesized(G1, f, case, z, place), grey_map), truth)
-        rows += scores.rows(tile)
-    return rows
+def _on_pairs(test: TestSet, first: Contestant, cut: Cut) -> Iterator[Protocol]:
+    if not test.pairs:
+        return
+    clinical = first.grey_maps["clinical"]
+    for name, slab, truth in (
+        ("paired", False, "the micro-CT slice at the clinical slice's centre"),
+        ("paired_slab", True, "the mean of the micro-CT slices over the clinical slice distance"),
+    ):
+        yield Protocol(name, truth, _same(name, partial(paired_samples, test.pairs, first.window, cut, slab), clinical))
 
 
-def enlarged(GS: nn.Module, lr: Image, grey_map: GreyMap) -> dict[str, Image]:
-    """A low-resolution image (H, W) in [-1, 1], enlarged to (8H, 8W) by each method."""
-    plain, mapped = (torch.from_numpy(image)[None, None] for image in (lr, grey_map.apply(lr)))
-    with evaluating(GS) as device:
-        ours = GS(plain.to(device)).float().cpu()
-    images = {"nearest": nearest(plain), "bicubic": bicubic(plain), "bicubic_mapped": bicubic(mapped), OURS: ours}
-    return {method: image[0, 0].numpy() for method, image in images.items()}
+def _on_micro(test: TestSet, contestants: Sequence[Contestant], cut: Cut) -> Iterator[Protocol]:
+    if not test.micro:
+        return
+    first = reference(contestants)
+    makers = [one for one in contestants if one.synthesise is not None]
+
+    def made_by(maker: Contestant) -> Inputs:
+        assert maker.synthesise is not None
+        samples = partial(synthetic_samples, test.micro, maker.synthesise, cut)
+        return Inputs(f"by {maker.label}", samples, maker.grey_maps["synthetic"])
+
+    def own(one: Contestant | None) -> Inputs | None:
+        return None if one is None or one.synthesise is None else made_by(one)
+
+    def others(one: Contestant | None) -> Inputs | None:
+        """Of the first G1 of our method that another seed's training made."""
+        seed = first.seed if one is None else one.seed
+        strange = [maker for maker in makers if maker.name == first.name and maker.seed != seed]
+        return made_by(strange[0]) if strange else None
+
+    if first.synthesise is not None:
+        yield Protocol("synthetic", "x; inputs by the G1 of " + first.label, lambda _: made_by(first))
+        yield Protocol("synthetic_own", "x; inputs by each method's own generator", own)
+    plain = partial(synthetic_samples, test.micro, Synthesis(nn.Identity()), cut)
+    yield Protocol("plain", "x; inputs f(x)", _same("plain", plain, GreyMap.identity()))
+    clinical = first.grey_maps["clinical"]
+    for name, scanner in UNSEEN.items():
+        scans = partial(scanned_samples, test.micro, scanner, first.window, clinical.inverse(), cut)
+        yield Protocol(f"unseen_{name}", f"x; inputs by {scanner}", _same(name, scans, clinical))
+    if any(others(one) for one in contestants):
+        yield Protocol("unseen_g1", "x; inputs by the G1 of another seed's training", others)
 
 
-def synthesized(G1: nn.Module, f: Downsample, case: PreparedCase, z: int, place: Tile) -> Image:
-    """The clinical image G1(f(slab)) of one tile, clipped to [-1, 1] as real ones are."""
-    slab = torch.from_numpy(case.slab[z][place].astype(np.float32))[None, None]
-    with evaluating(G1) as device:
-        made: Image = G1(f(slab).to(device)).float().clamp(-1.0, 1.0).cpu()[0, 0].numpy()
-    return made
-
-
-def case_tiles(case: PreparedCase, tile: int, cover: float, slices: int) -> Iterator[tuple[int, Tile]]:
-    """Slice and place of each tile of a prepared case."""
-    for z in spread(case.slices, slices):
-        for place in tiles_inside(case.mask[z], tile, cover):
-            yield z, place
-
-
-def chosen_slices(pair: Pair, count: int) -> list[tuple[int, int]]:
-    """Evenly spread slices of a pair, without the outermost where the clinical slice profile leaves the volume."""
-    inner = pair.slices[1:-1] or pair.slices
-    return [inner[k] for k in spread(range(len(inner)), count)]
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[torch.device]:
-    """Run a network in eval mode without gradients; yields its device and restores its mode."""
-    training = network.training
-    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
-    network.eval()
-    try:
-        with torch.inference_mode():
-            yield device
-    finally:
-        network.train(training)
-
-
-class _Scores:
-    """Gathers a case's tiles and averages them."""
-
-    def __init__(self, protocol: str, case: str, pixel_mm: float) -> None:
-        self.protocol, self.case, self.pixel_mm = protocol, case, pixel_mm
-        self.values: dict[tuple[str, str], list[float]] = {}
-        self.ours: list[Image] = []
-
-    def add(self, images: Mapping[str, Image], truth: Image) -> None:
-        """Score one tile, (H, W) in [-1, 1], by each method."""
-        for method, image in images.items():
-            for metric, value in score(to_unit(image), to_unit(truth), self.pixel_mm).items():
-                self.values.setdefault((method, metric), []).append(value)
-        self.ours.append(to_unit(images[OURS]))
-
-    def rows(self, tile: int) -> list[Row]:
-        """Means over tiles."""
-        if not self.ours:
-            raise UserError(f"{self.case}: no {tile}-pixel tile lies inside the specimen; choose a smaller tile")
-        rows = [Row(self.protocol, *key, fmean(values), self.case) for key, values in self.values.items()]
-        return [*rows, Row(self.protocol, OURS, "grid_peak", grid_peak(self.ours, len(self.ours[0])), self.case)]
-
-
-def to_unit(image: npt.ArrayLike) -> Image:
-    """[-1, 1] to [0, 1], clipped."""
-    unit: Image = np.clip((np.asarray(image, dtype=np.float32) + 1.0) / 2.0, 0.0, 1.0)
-    return unit
+def _same(
+    key: str, samples: Callable[[], Iterator[Sample]], grey_map: GreyMap
+) -> Callable[[Contestant | None], Inputs | None]:
+    inputs = Inputs(key, samples, grey_map)
+    return lambda _: inputs

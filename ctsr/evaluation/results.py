@@ -17,11 +17,12 @@ class Row:
     """One number.
 
     Attributes:
-        protocol: What was compared with what: "paired" or "synthetic".
-        method: What made the image: "nearest", "bicubic", "bicubic_mapped" or "ours".
+        protocol: What was compared with what, see `ctsr.evaluation.protocols`.
+        method: What made the image: an interpolation, or the name of a trained method.
         metric: As named in `ctsr.evaluation.metrics`.
         value: The number.
         case: The case it belongs to; None for the mean over cases.
+        seed: Of the method's training; None for interpolation, and where there is one training only.
     """
 
     protocol: str
@@ -29,6 +30,7 @@ class Row:
     metric: str
     value: float
     case: str | None = None
+    seed: int | None = None
 
     def to_dict(self) -> dict[str, str | float]:
         """Plain values for JSON; `case` only where there is one."""
@@ -68,8 +70,11 @@ def write_csv(rows: Iterable[Row], path: Path) -> None:
     """Write every row, per case, to a CSV file; it appears whole or not at all."""
     with replacing(path) as partial, partial.open("w", newline="") as stream:
         table = csv.writer(stream)
-        table.writerow(["protocol", "case", "method", "metric", "value"])
-        table.writerows([row.protocol, row.case or "", row.method, row.metric, row.value] for row in rows)
+        table.writerow(["protocol", "case", "method", "seed", "metric", "value"])
+        table.writerows(
+            [row.protocol, row.case or "", row.method, "" if row.seed is None else row.seed, row.metric, row.value]
+            for row in rows
+        )
 
 
 COMPARED = ("bicubic_mapped", "bicubic", "fx", "real")

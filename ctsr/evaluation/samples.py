@@ -1,13 +1,4 @@
-"""What methods are given, and the truth they are compared with: the samples of each protocol.
-
-Their numbers are never mixed in one table (READING 15).
-
-paired      A lung through two scanners: the clinical scan is enlarged, the micro-CT is the truth.
-synthetic   The paper's Table 1: held-out micro-CT x, a clinical-like image that a trained generator made of it, truth
-            x. It tests a network on images that its own generator made, so it flatters.
-plain       f(x) itself, truth x.
-unseen      Images made of x by a scanner that no training saw, truth x.
-"""
+"""What methods are given, and the truth they are compared with."""
 
 from __future__ import annotations
 
@@ -70,13 +61,14 @@ class Sample:
     labels: npt.NDArray[np.uint8] | None = None
 
 
-def paired_samples(pairs: Sequence[Pair], window: Window, cut: Cut) -> Iterator[Sample]:
+def paired_samples(pairs: Sequence[Pair], window: Window, cut: Cut, slab: bool = False) -> Iterator[Sample]:
     """Whole clinical slices and the micro-CT slices at their place.
 
     Args:
         pairs: Lungs seen by both scanners, none of them a training case.
         window: Clinical window of the networks.
         cut: Tiles and slices.
+        slab: The truth is the mean over the clinical slice distance, not the one slice at its centre.
 
     Raises:
         UserError: A case has no tile.
@@ -84,16 +76,16 @@ def paired_samples(pairs: Sequence[Pair], window: Window, cut: Cut) -> Iterator[
     for pair in pairs:
         found = False
         for z, micro_z in chosen_slices(pair, cut.slices):
-            tiles = list(tiles_inside(pair.specimen(micro_z), cut.tile, cut.cover))
+            tiles = list(tiles_inside(pair.inside[micro_z], cut.tile, cut.cover))
             found |= bool(tiles)
             yield Sample(
                 pair.name,
                 z,
                 window.normalise(pair.clinical.array[z]),
-                pair.window.normalise(pair.micro.array[micro_z]),
+                pair.truth(micro_z, slab),
                 tiles,
                 pair.pixel_mm,
-                pair.labels[micro_z],
+                None if pair.labels is None else pair.labels[micro_z],
             )
         if not found:
             raise _no_tile(pair.name, cut)
@@ -139,10 +131,16 @@ class UnseenScanner:
     noise: float
     cutoff: float
 
+    def __str__(self) -> str:
+        return (
+            f"a scanner of {self.spread:g} x {self.slice_width:g} pixels (in the plane, across) "
+            f"and {self.noise:g} HU of noise, cut off at {self.cutoff:g} per pixel"
+        )
+
 
 UNSEEN = {
-    "soft kernel": UnseenScanner(spread=2.2, slice_width=1.4, noise=6.0, cutoff=0.13),
-    "sharp kernel": UnseenScanner(spread=1.5, slice_width=0.9, noise=22.0, cutoff=0.32),
+    "soft": UnseenScanner(spread=2.2, slice_width=1.4, noise=6.0, cutoff=0.13),
+    "sharp": UnseenScanner(spread=1.5, slice_width=0.9, noise=22.0, cutoff=0.32),
 }
 """Beyond the phantom's range: point spreads of 1.7 to 2.0 pixels, noise of 8 to 14 HU, cutoffs of 0.17 to 0.23."""
 

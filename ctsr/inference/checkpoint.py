@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from ctsr.errors import UserError
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
+from ctsr.networks.sr_cyclegan import EnlargingGenerator, ReducingGenerator
 from ctsr.networks.srresnet import SRResNet
 from ctsr.networks.synthesis import build_g1
 
-FORMAT = 2
-"""The layout of the "ctsr" entry that this program writes and reads. 2: with grey maps."""
+FORMAT = 3
+"""The layout of the "ctsr" entry that this program writes and reads. 2: grey maps. 3: hashes of what was trained on."""
 
 AVERAGE = "average.module."
 """Where the running average of GS's weights is, if training kept one: it is what to use."""
@@ -32,13 +33,13 @@ class SRModel:
     """A trained super-resolution network and what it must be given.
 
     Attributes:
-        GS: The network, in eval mode on the CPU.
+        GS: The network, in eval mode on the CPU: GS, or SR-CycleGAN's GA.
         meta: The checkpoint's "ctsr" entry: stage, networks, windows, spacings, cases, versions, configuration.
         path: The file it came from.
         sha256: That file's hash.
     """
 
-    GS: SRResNet
+    GS: SRResNet | EnlargingGenerator
     meta: Mapping[str, Any]
     path: Path
     sha256: str
@@ -61,7 +62,7 @@ class SRModel:
 
 
 def load_sr(path: Path | str) -> SRModel:
-    """Load the super-resolution network of a stage `sr` checkpoint; no other file is needed.
+    """Load the enlarging network of a checkpoint of stage `sr` or `sr_cyclegan`; no other file is needed.
 
     Raises:
         UserError: If the file is missing, is no checkpoint of this program, has another format or comes from stage
@@ -72,11 +73,37 @@ def load_sr(path: Path | str) -> SRModel:
     meta = checkpoint["ctsr"]
     if meta.get("stage") == "synth":
         raise UserError(f"{path} is a synth checkpoint: train stage=sr with synth_ckpt={path} first")
-    averaged = any(name.startswith(AVERAGE) for name in checkpoint["state_dict"])
-    GS = _build(path, checkpoint, "GS", SRResNet, AVERAGE if averaged else "GS.")
+    GS: SRResNet | EnlargingGenerator
+    if meta.get("stage") == "sr_cyclegan":
+        GS = _build(path, checkpoint, "GA", EnlargingGenerator, "GA.")
+    else:
+        averaged = any(name.startswith(AVERAGE) for name in checkpoint["state_dict"])
+        GS = _build(path, checkpoint, "GS", SRResNet, AVERAGE if averaged else "GS.")
     with path.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     return SRModel(GS, meta, path, sha256)
+
+
+def check_comparable(models: Sequence[SRModel]) -> None:
+    """Make sure that the same prepared cases can be asked of all models.
+
+    Raises:
+        UserError: Two were trained on images prepared in different ways, or share name and seed.
+    """
+    first = models[0]
+    for model in models[1:]:
+        for key, value in first.meta["preparation"].items():
+            if model.meta["preparation"][key] != value:
+                raise UserError(
+                    f"{model.path} was trained with {key}={model.meta['preparation'][key]}, {first.path} with {value}: "
+                    "they cannot be compared"
+                )
+    known: dict[tuple[str, int], Path] = {}
+    for model in models:
+        who = model.meta["name"], model.meta["seed"]
+        if who in known:
+            raise UserError(f"{model.path} and {known[who]} are both {who[0]}, seed {who[1]}: give name= in training")
+        known[who] = model.path
 
 
 def load_g1(path: Path | str) -> tuple[nn.Module, Mapping[str, Any]]:
@@ -94,6 +121,15 @@ def load_g1(path: Path | str) -> tuple[nn.Module, Mapping[str, Any]]:
     frozen = any(name.startswith("G1.net.") for name in checkpoint["state_dict"])
     G1 = _build(path, checkpoint, "G1", build_g1, "G1.net." if frozen else "G1.")
     return G1, checkpoint["ctsr"]
+
+
+def load_gb(path: Path | str) -> nn.Module:
+    """Load the reducing generator GB of a checkpoint of stage `sr_cyclegan`, in eval mode on the CPU.
+
+    Raises:
+        UserError: As `load_g1`.
+    """
+    return _build(Path(path), _read(Path(path)), "GB", ReducingGenerator, "GB.")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -9,13 +9,14 @@ import numpy.typing as npt
 import torch
 
 from ctsr.errors import UserError
+from ctsr.networks.sr_cyclegan import EnlargingGenerator
 from ctsr.networks.srresnet import SRResNet
 
 Precision = Literal["32", "bf16"]
 
 
 def super_resolve_slice(
-    GS: SRResNet,
+    GS: SRResNet | EnlargingGenerator,
     lr: npt.NDArray[np.float32],
     tile: int | None = None,
     device: torch.device | str = "cpu",
@@ -68,7 +69,7 @@ def super_resolve_slice(
     return result
 
 
-def check_tile(GS: SRResNet, tile: int | None) -> None:
+def check_tile(GS: SRResNet | EnlargingGenerator, tile: int | None) -> None:
     """Refuse tiles that are empty, or that would change the result.
 
     Raises:

@@ -20,6 +20,7 @@ from scipy import ndimage
 
 from ctsr.errors import UserError
 from ctsr.files import content_hash
+from ctsr.imaging.consistency import Consistency
 from ctsr.imaging.formats import is_nifti, stem, suffix
 from ctsr.imaging.interpolation import bicubic
 from ctsr.imaging.lung import lung_mask
@@ -28,7 +29,6 @@ from ctsr.imaging.padding import PADDING_BELOW_HU
 from ctsr.imaging.readers import read_volume
 from ctsr.imaging.volume import Volume
 from ctsr.inference.checkpoint import SRModel
-from ctsr.inference.consistency import Consistency
 from ctsr.inference.engine import check_tile, super_resolve_slice
 from ctsr.inference.grid import Plan, crop, crop_mask, plan
 from ctsr.inference.nifti_stream import nifti_stream

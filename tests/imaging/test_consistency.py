@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ctsr.imaging.consistency import Consistency
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
-from ctsr.inference.consistency import Consistency
 
 WINDOW = Window(-1000, 100)
 CURVE = GreyMap(np.array([-1.0, 0.0, 1.0]), np.array([-0.8, 0.4, 1.0]))

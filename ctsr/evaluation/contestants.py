@@ -1,0 +1,91 @@
+"""What is compared: trained networks, each with what it needs to be asked fairly, and the cases they are asked on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import nn
+
+from ctsr.data.prepared import PreparedCase
+from ctsr.errors import UserError
+from ctsr.evaluation.pairs import Pair
+from ctsr.imaging.grey_map import GreyMap
+from ctsr.imaging.intensity import Window
+
+CEILING = "ceiling"
+"""Name of the method that learned on true pairs."""
+
+
+@dataclass(frozen=True, eq=False)
+class Contestant:
+    """A trained network.
+
+    Attributes:
+        name: Of its method; networks of one name and several seeds are pooled.
+        seed: Of its training.
+        enlarge: The network that enlarges, (N, 1, H, W) to (N, 1, 8H, 8W), both in [-1, 1].
+        synthesise: What made its training images: x and its slab, (N, 1, 8H, 8W), to (N, 1, H, W); None: nothing did.
+        window: HU that become [-1, 1].
+        grey_maps: "clinical" and "synthetic" greys to those of f(x), fitted on its training cases.
+        trained_on: Hash of each scan that it was trained or validated on, to its name.
+        path: Its checkpoint.
+    """
+
+    name: str
+    seed: int
+    enlarge: nn.Module
+    synthesise: nn.Module | None
+    window: Window
+    grey_maps: Mapping[str, GreyMap]
+    trained_on: Mapping[str, str] = field(default_factory=dict)
+    path: Path | None = None
+
+    @property
+    def label(self) -> str:
+        """Name and seed."""
+        return f"{self.name}, seed {self.seed}"
+
+
+@dataclass(frozen=True, eq=False)
+class TestSet:
+    """Cases that nothing was trained on.
+
+    Attributes:
+        micro: Micro-CT.
+        pairs: Lungs seen by both scanners.
+        empty: Such lungs without vessels and airways.
+        clinical: Clinical scans.
+        hashes: Hash of each scan, to its name.
+    """
+
+    __test__ = False  # no test, whatever pytest makes of its name
+
+    micro: Sequence[PreparedCase] = ()
+    pairs: Sequence[Pair] = ()
+    empty: Sequence[Pair] = ()
+    clinical: Sequence[PreparedCase] = ()
+    hashes: Mapping[str, str] = field(default_factory=dict)
+
+
+def reference(contestants: Sequence[Contestant]) -> Contestant:
+    """The one whose G1 and grey maps serve all: the first two-stage method named `ours`, or else the first there is."""
+    ours = [one for one in contestants if one.name == "ours"]
+    able = [one for one in contestants if one.synthesise is not None]
+    return (ours or able or list(contestants))[0]
+
+
+def check_held_out(contestants: Iterable[Contestant], test: TestSet) -> None:
+    """Refuse a network that has seen a test case.
+
+    Raises:
+        UserError: One has; checkpoint and case are named.
+    """
+    for one in contestants:
+        for scan, name in test.hashes.items():
+            if scan in one.trained_on:
+                raise UserError(
+                    f"{one.path} was trained on {one.trained_on[scan]}, which is test case {name}: "
+                    "take other test cases, or train without it"
+                )

@@ -1,0 +1,168 @@
+"""The whole evaluation: every protocol, table and figure, and one report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from ctsr.evaluation.compare import Answers, Competitor, ask, compare, to_unit
+from ctsr.evaluation.contestants import Contestant, TestSet, check_held_out, reference
+from ctsr.evaluation.controls import controls
+from ctsr.evaluation.features import EXTRACTOR
+from ctsr.evaluation.figures import curves_figure, paired_figure, scans_figure, synthesis_figure
+from ctsr.evaluation.inventions import EQUAL_DETECTION, VESSELS, Tally, total
+from ctsr.evaluation.methods import Enlarge, interpolations, network
+from ctsr.evaluation.protocols import Inputs, protocols
+from ctsr.evaluation.report import write_report
+from ctsr.evaluation.results import Row, write_csv
+from ctsr.evaluation.samples import Cut, paired_samples
+from ctsr.evaluation.scans import KERNELS, scan_scores, slice_steps
+from ctsr.evaluation.statistics import per_case
+from ctsr.evaluation.synthesis_scores import PROTOCOL as SYNTHESIS
+from ctsr.evaluation.synthesis_scores import synthesis_scores
+from ctsr.evaluation.tables import Table, difference_table, gap_table, protocol_tables, ratio_table
+
+EMPTY_LEVEL = EQUAL_DETECTION[-1]
+DIFFERENCES = ("paired", "paired_slab", "unseen_soft", "unseen_sharp", "unseen_g1", "synthetic", "plain")
+ABOUT = {
+    "controls": "the micro-CT slice at the clinical slice's centre; the first network's images, spoilt",
+    SYNTHESIS: "no pairs: distances of whole sets to real clinical images",
+    "empty": f"lungs without vessels, cut where {EMPTY_LEVEL:.0%} of vessels were found under `paired`",
+    **dict.fromkeys(KERNELS, "none: real scans, for one kernel each"),
+}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came out.
+
+    Attributes:
+        rows: Every number.
+        tables: As in the report.
+        figures: PNG files.
+        report: The HTML page.
+    """
+
+    rows: Sequence[Row]
+    tables: Sequence[Table]
+    figures: Sequence[Path]
+    report: Path
+
+
+def evaluate(contestants: Sequence[Contestant], test: TestSet, folder: Path, cut: Cut) -> Evaluation:
+    """Ask every question that there are cases for, and write rows, tables, figures and a report.
+
+    Args:
+        contestants: Trained networks, at least one; of one window, preparation and scale.
+        test: Cases that none of them was trained on.
+        folder: Where to; made if missing.
+        cut: Tiles and slices.
+
+    Returns:
+        What was written: `evaluation.csv`, `report.md`, `report.html` and PNG files.
+
+    Raises:
+        UserError: A network has seen a test case, or a case has no tile.
+    """
+    check_held_out(contestants, test)
+    folder.mkdir(parents=True, exist_ok=True)
+    first = reference(contestants)
+    rows: list[Row] = []
+    references: dict[str, str] = {}
+    tallies: dict[tuple[str, int | None, str, str], Tally] = {}
+    for protocol in track(protocols(test, contestants, cut), "protocols"):
+        answers = compare(protocol, contestants, first.window)
+        rows += answers.rows
+        references[protocol.name] = protocol.reference
+        if protocol.name == "paired":
+            tallies = answers.tallies
+    methods = _methods(contestants, first)
+    rows += slice_steps(test.pairs, methods, first.window)
+    rows += _controls(test, first, cut)
+    rows += synthesis_scores(contestants, test, first.window, cut)
+    rows += _empty(test, methods, tallies, first, cut)
+    scanned, views = scan_scores(test.clinical, methods, first.grey_maps["clinical"], first.window)
+    rows += scanned
+    asked = {row.protocol for row in rows}
+    references |= {name: about for name, about in ABOUT.items() if name in asked}
+
+    write_csv(rows, folder / "evaluation.csv")
+    paired_figure(contestants, test.pairs, folder / "paired.png")
+    synthesis_figure(contestants, test.micro, test.clinical, folder / "synthesis.png")
+    curves_figure(tallies, folder / "found_and_made_up.png")
+    scans_figure(views, folder / "scans.png")
+    values = per_case(rows)
+    tables = [*_headlines(values), *protocol_tables(values, references)]
+    figures = [path for name in FIGURES if (path := folder / name).exists()]
+    report = write_report(contestants, test, tables, figures, folder, f"Kernel distances: {EXTRACTOR}.")
+    return Evaluation(rows, tables, figures, report)
+
+
+FIGURES = ("paired.png", "synthesis.png", "scans.png", "found_and_made_up.png")
+
+
+def _methods(contestants: Sequence[Contestant], first: Contestant) -> dict[Competitor, Enlarge]:
+    ways = interpolations(first.grey_maps["clinical"])
+    return {(name, None): way for name, way in ways.items()} | {
+        (one.name, one.seed): network(one.enlarge) for one in contestants
+    }
+
+
+def _headlines(values: Mapping[tuple[str, str, str], Mapping[str, float]]) -> Iterator[Table]:
+    """What is asked first: gaps, differences, the paper's ratio."""
+    for protocol in DIFFERENCES:
+        for table in (gap_table(values, protocol), difference_table(values, protocol)):
+            if table is not None:
+                yield table
+    ratio = ratio_table(values)
+    if ratio is not None:
+        yield ratio
+
+
+def _controls(test: TestSet, first: Contestant, cut: Cut) -> list[Row]:
+    """What each measure says of the first network's images, spoilt in known ways."""
+    answers = Answers()
+    for number, pair in enumerate(test.pairs):
+        other = test.pairs[number - 1]
+        truth = other.truth(other.slices[len(other.slices) // 2][1])
+        if other is pair or any(a < b for a, b in zip(truth.shape, pair.micro.array.shape[1:], strict=True)):
+            continue
+        methods: dict[Competitor, Enlarge] = {
+            (name, None): way for name, way in controls(network(first.enlarge), truth).items()
+        }
+        inputs = Inputs(pair.name, partial(paired_samples, [pair], first.window, cut), first.grey_maps["clinical"])
+        ask("controls", inputs, methods, first.window, True, answers)
+    return answers.rows
+
+
+def _empty(
+    test: TestSet,
+    methods: Mapping[Competitor, Enlarge],
+    tallies: Mapping[tuple[str, int | None, str, str], Tally],
+    first: Contestant,
+    cut: Cut,
+) -> list[Row]:
+    """Made-up vessels per cm² of empty lung, each method cut where it finds its share of the paired lungs' vessels."""
+    rows = []
+    for (name, seed), enlarge in methods.items():
+        of = [tally for key, tally in tallies.items() if key[:3] == (name, seed, VESSELS.name)]
+        if not of:
+            continue
+        reached = np.flatnonzero(total(of).detection() >= EMPTY_LEVEL)
+        if not reached.size:
+            continue
+        seen: dict[str, list[Tally]] = {}
+        for sample in paired_samples(test.empty, first.window, cut):
+            assert sample.labels is not None
+            image = to_unit(enlarge(sample.lr))
+            seen.setdefault(sample.case, []).append(Tally.of(VESSELS, image, sample.labels, sample.pixel_mm))
+        rows += [
+            Row("empty", name, "made_up_empty", float(total(of_case).inventions()[reached[0]]), case, seed)
+            for case, of_case in seen.items()
+        ]
+    return rows

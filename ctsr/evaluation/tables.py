@@ -1,0 +1,196 @@
+"""The tables of an evaluation: every number beside its interval, every protocol on its own."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from ctsr.evaluation.contestants import CEILING
+from ctsr.evaluation.methods import MAPPED, OURS
+from ctsr.evaluation.statistics import Interval, Key, difference, gap_closed, interval
+
+MAIN = ("ssim", "ssim_312um", "grad_corr", "dice", "psnr", "grid_peak")
+FURTHER = (
+    "ms_ssim",
+    "ssim_paper",
+    "ssim_156um",
+    "ssim_625um",
+    "ssim_1250um",
+    "spectrum_db",
+    "kernel_distance",
+    "edge_um",
+    "consistency_hu",
+    "slice_step",
+)
+TISSUES = ("parenchyma", "airway", "vessel", "nodule", "pleura")
+BY_TISSUE = tuple(f"{metric}_{tissue}" for metric in ("ssim", "psnr") for tissue in TISSUES)
+INVENTIONS = (
+    "centreline_dice",
+    "made_up_vessels_50",
+    "made_up_vessels_70",
+    "made_up_lumens_50",
+    "made_up_lumens_70",
+    "made_up_empty",
+)
+SYNTHESIS = ("swd", "greys")
+SCANS = ("consistency_hu", "edge_gain", "slice_step", "empty_texture", "grid_peak")
+LESS_IS_BETTER = {
+    "grid_peak", "spectrum_db", "kernel_distance", "edge_um", "consistency_hu", "swd", "greys", *INVENTIONS[1:],
+}  # fmt: skip
+GROUPS = {
+    "": MAIN,
+    "further measures": (*FURTHER, *SYNTHESIS),
+    "by tissue": BY_TISSUE,
+    "found and made up": INVENTIONS,
+}
+PAPERS_RATIO = 1.275  # SSIM 0.51 over SR-CycleGAN's 0.40, the paper's Table 1
+
+Values = Mapping[Key, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text.
+
+    Attributes:
+        title: Its heading.
+        note: What is to be known of it; one paragraph.
+        head: Headings of the columns.
+        lines: Cells.
+    """
+
+    title: str
+    note: str
+    head: Sequence[str]
+    lines: Sequence[Sequence[str]]
+
+    def markdown(self) -> str:
+        """For a .md file."""
+        lines = [self.head, ["---"] * len(self.head), *self.lines]
+        body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        return f"### {self.title}\n\n{self.note}\n\n{body}\n"
+
+    def html(self) -> str:
+        """For a page."""
+        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in self.head)
+        body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in line)}</tr>" for line in self.lines)
+        note = f"<p>{html.escape(self.note)}</p>"
+        return f"<h3>{html.escape(self.title)}</h3>{note}<table><tr>{head}</tr>{body}</table>"
+
+
+def protocol_tables(values: Values, references: Mapping[str, str]) -> list[Table]:
+    """For each protocol, and each group of measures, methods down and measures across: mean and 95 % interval.
+
+    Args:
+        values: Per case, see `ctsr.evaluation.statistics.per_case`.
+        references: What the truth of each protocol is.
+    """
+    tables = []
+    for protocol, about in references.items():
+        keys = [key for key in values if key[0] == protocol]
+        for group, measures in GROUPS.items():
+            metrics = [metric for metric in measures if any(key[2] == metric for key in keys)]
+            methods = [
+                name for name in _unique(key[1] for key in keys) if any((protocol, name, m) in values for m in metrics)
+            ]
+            if not metrics:
+                continue
+            lines = [[name, *(_cell(values.get((protocol, name, metric))) for metric in metrics)] for name in methods]
+            cases = max(len(values[key]) for key in keys)
+            note = (
+                f"Reference: {about}. Mean over {cases} cases (seeds averaged first) and its 95 % bootstrap interval."
+            )
+            tables.append(
+                Table(f"{protocol}{': ' * bool(group)}{group}", note, ["method", *map(_heading, metrics)], lines)
+            )
+    return tables
+
+
+def difference_table(values: Values, protocol: str, ours: str = OURS) -> Table | None:
+    """Ours less every other method, with the interval of the paired per-case difference; None without ours."""
+    metrics = [metric for metric in MAIN if (protocol, ours, metric) in values]
+    others = [name for name in _unique(key[1] for key in values if key[0] == protocol) if name != ours]
+    if not metrics or not others:
+        return None
+    lines = []
+    for other in others:
+        cells = []
+        for metric in metrics:
+            apart = difference(values[protocol, ours, metric], values.get((protocol, other, metric), {}))
+            cells.append("" if apart is None else _difference(apart, metric))
+        lines.append([f"{ours} - {other}", *cells])
+    note = (
+        "Mean of the paired per-case difference and its 95 % bootstrap interval; better or worse where the whole "
+        "interval lies on one side of zero."
+    )
+    return Table(f"{protocol}: {ours} less others", note, ["", *map(_heading, metrics)], lines)
+
+
+def gap_table(values: Values, protocol: str) -> Table | None:
+    """Share of the way from mapped bicubic to the ceiling that each learned method closes; None without a ceiling."""
+    metrics = [
+        metric
+        for metric in (*MAIN, *FURTHER)
+        if metric not in LESS_IS_BETTER and all((protocol, name, metric) in values for name in (MAPPED, CEILING))
+    ]
+    if not metrics:
+        return None
+    methods = [
+        name for name in _unique(key[1] for key in values if key[0] == protocol) if name not in (MAPPED, CEILING)
+    ]
+    lines = []
+    for name in methods:
+        cells = []
+        for metric in metrics:
+            of = values.get((protocol, name, metric))
+            ends = (fmean(values[protocol, end, metric].values()) for end in (MAPPED, CEILING))
+            cells.append("" if of is None else f"{gap_closed(fmean(of.values()), *ends):.0%}")
+        lines.append([name, *cells])
+    note = f"(method - {MAPPED}) / ({CEILING} - {MAPPED}), of means over cases. The ceiling learned on true pairs."
+    return Table(f"{protocol}: gap closed", note, ["method", *metrics], lines)
+
+
+def ratio_table(values: Values, baseline: str = "sr_cyclegan") -> Table | None:
+    """SSIM of ours over SR-CycleGAN's under the paper's own protocol, beside the paper's."""
+    lines = []
+    for protocol in ("synthetic", "synthetic_own"):
+        pair = [values.get((protocol, name, "ssim")) for name in (OURS, baseline)]
+        if all(pair):
+            ours, other = (fmean(of.values()) for of in pair if of)
+            lines.append([protocol, f"{ours:.3f}", f"{other:.3f}", f"{ours / other:.3f}"])
+    if not lines:
+        return None
+    lines.append(["the paper's Table 1", "0.51", "0.40", f"{PAPERS_RATIO}"])
+    note = "Other images, networks and SSIM windows than the paper's: the ratio is what can be compared."
+    return Table("SSIM beside SR-CycleGAN's", note, ["protocol", OURS, baseline, "ratio"], lines)
+
+
+def _heading(metric: str) -> str:
+    return f"{metric} ↓" if metric in LESS_IS_BETTER else metric
+
+
+def _cell(of: Mapping[str, float] | None) -> str:
+    if not of:
+        return ""
+    mean = interval(of.values())
+    digits = _digits(mean.mean)
+    return f"{mean.mean:.{digits}f} [{mean.low:.{digits}f}, {mean.high:.{digits}f}]"
+
+
+def _difference(apart: Interval, metric: str) -> str:
+    digits = _digits(apart.mean)
+    better, worse = (
+        (apart.below_zero, apart.above_zero) if metric in LESS_IS_BETTER else (apart.above_zero, apart.below_zero)
+    )
+    verdict = " better" if better else " worse" if worse else ""
+    return f"{apart.mean:+.{digits}f} [{apart.low:+.{digits}f}, {apart.high:+.{digits}f}]{verdict}"
+
+
+def _digits(value: float) -> int:
+    return 1 if abs(value) >= 10 else 2 if abs(value) >= 3 else 3
+
+
+def _unique(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))

@@ -1,0 +1,66 @@
+"""Cases on disk to test on: a folder with any of `micro`, `paired`, `empty` and `clinical` below it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ctsr.data.cases import find_cases
+from ctsr.data.hashes import remembered_hash
+from ctsr.data.prepared import PreparedCase, prepare_all
+from ctsr.data.settings import ClinicalSettings, MicroSettings, Settings
+from ctsr.errors import UserError
+from ctsr.evaluation.contestants import TestSet
+from ctsr.evaluation.pairs import Pair, find_pairs, load_pair
+
+PAIR_FILES = ("clinical.nii.gz", "micro.nii.gz")
+
+
+def load_test_set(root: Path, clinical: Path | None, meta: Mapping[str, Any], cache: Path) -> TestSet:
+    """Read, and prepare as for training, what there is.
+
+    Args:
+        root: Folder with `micro` and `clinical` (scans, as for training), `paired` and `empty` (cases, each a folder
+            with clinical, micro and labels .nii.gz); each may be missing.
+        clinical: Folder of clinical scans, or one scan, instead of `root/clinical`.
+        meta: What a checkpoint says of how its cases were prepared.
+        cache: Folder of prepared cases.
+
+    Raises:
+        UserError: There is nothing to test on, or a scan cannot be read.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    how = meta["preparation"]
+    percentiles = tuple(how["data.micro.percentiles"])
+    micro_spacing = how["data.micro.spacing"]
+    settings: dict[str, Settings] = {
+        "micro": MicroSettings(
+            spacing=None if micro_spacing == "native" else float(micro_spacing),
+            slab_mm=float(how["data.micro.slab_mm"]),
+            percentiles=percentiles,
+        ),
+        "clinical": ClinicalSettings(
+            spacing=float(meta["spacing"]["clinical"][0]), window=tuple(how["data.clinical.window"])
+        ),
+    }
+    roots = {"micro": root / "micro", "clinical": clinical or root / "clinical"}
+    hashes: dict[str, str] = {}
+    prepared: dict[str, list[PreparedCase]] = {}
+    for domain, folder in roots.items():
+        found = find_cases(folder, domain) if folder.exists() else []
+        prepared[domain] = prepare_all(found, settings[domain], cache, show_progress=True)
+        hashes |= {remembered_hash(case.path, cache): f"{domain} {case.name}" for case in found}
+    pairs: dict[str, list[Pair]] = {}
+    for kind in ("paired", "empty"):
+        folders = find_pairs(root / kind) if (root / kind).exists() else []
+        pairs[kind] = [load_pair(folder, percentiles) for folder in folders]
+        hashes |= {scan: f"{kind} {folder.name}" for folder in folders for scan in pair_hashes(folder, cache)}
+    if not hashes:
+        raise UserError(f"data={root} holds no case: give a folder with micro/, paired/, empty/ or clinical/ in it")
+    return TestSet(prepared["micro"], pairs["paired"], pairs["empty"], prepared["clinical"], hashes)
+
+
+def pair_hashes(folder: Path, cache: Path) -> list[str]:
+    """Hashes of a paired case's two scans."""
+    return [remembered_hash(folder / name, cache) for name in PAIR_FILES]
