@@ -266,7 +266,12 @@ def build_module(cfg: DictConfig, data: ScansDataModule) -> GAN:
     if cfg.stage == "synth":
         networks = {name: networks[name] for name in ("G1", "G2", "D1", "D2")}
         settings = plain(cfg.synth)
-        module: GAN = CycleGANSSIM(networks, plain(cfg.loss), settings["optimizer"], settings["pool_size"], cfg.seed)
+        anchor = grey_maps["clinical"].inverse().to_dict() if settings["anchor"] else None
+        module: GAN = CycleGANSSIM(
+            networks, plain(cfg.loss), settings["optimizer"], settings["pool_size"], cfg.seed, anchor
+        )
+        if anchor:
+            networks["G1"] = {**networks["G1"], "anchor": anchor}
     elif cfg.stage == "sr_cyclegan":
         settings = plain(cfg.sr_cyclegan)
         networks = {name: networks[name] for name in ("GA", "GB", "DA", "DB")}

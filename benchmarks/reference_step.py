@@ -93,7 +93,7 @@ class CycleGANStep:
         """One step of all networks."""
         with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
             fx, y = self.f(batch["slab"]), batch["clinical"]
-            fake_y, fake_x = self.G1(fx), self.G2(y)
+            fake_y, fake_x = self.G1(fx, batch["noise"]), self.G2(y)
             back_x, back_y = self.G2(fake_y), self.G1(fake_x)
             requires_grad((self.D1, self.D2), False)
             loss = (
@@ -151,7 +151,7 @@ class SRGANStep:
         x = batch["micro"]
         with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
             with torch.no_grad():
-                y = self.G1(self.f(batch["slab"])).clamp(-1, 1)
+                y = self.G1(self.f(batch["slab"]), batch["noise"]).clamp(-1, 1)
             made = self.GS(y)
             requires_grad((self.DS,), False)
             logits = self.DS(made).float()

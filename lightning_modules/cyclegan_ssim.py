@@ -2,7 +2,7 @@
 
 | paper | here |
 | --- | --- |
-| x, f(x) | `batch["slab"]`, `fx` |
+| x, f(x) | `batch["slab"]`, `fx`, which has clinical greys if it is anchored |
 | y | `batch["clinical"]`, `y` |
 | G1(f(x)), G2(y) | `fake_y`, `fake_x` |
 | D1, D2 | judge clinical images, downsampled µCT images |
@@ -22,8 +22,10 @@ from ctsr.callbacks.panels import Column
 from ctsr.evaluation.realism import Realism
 from ctsr.imaging.pyramid import GaussianPyramid
 from ctsr.losses.adversarial import least_squares
+from ctsr.losses.spectrum import spectrum_loss
 from ctsr.losses.ssim import SSIMLoss
 from ctsr.networks.patchgan import PatchGAN
+from ctsr.networks.quantile_matching import QuantileMatching
 from ctsr.networks.resnet import ResNetGenerator
 from lightning_modules.gan import GAN, spread, to_unit
 from lightning_modules.image_pool import ImagePool
@@ -33,14 +35,19 @@ class CycleGANSSIM(GAN):
     """L(G1, G2, D1, D2) = L_O(G1, G2, D1, D2) + lambda1 L_S(f(x), G1(f(x))) + lambda2 L_S(y, G2(y)), eq. (2).
 
     L_O is the original CycleGAN's: least-squares adversarial terms, cycles in both directions, an optional identity
-    term, pools of past fakes (READING 4).
+    term, pools of past fakes (READING 4). Ours beyond the paper: f(x) may be given clinical greys first (`anchor`), so
+    that G1 starts there and has blur and noise left to learn; G1 may make noise, of white noise that comes with each
+    patch (the cycle of y is that of the image without noise, since nobody can tell the noise of y); and a term for the
+    power spectra, lambda_spectrum L_P(G1(f(X)), Y).
 
     Args:
         networks: Arguments of `G1`, `G2` (`ResNetGenerator`) and `D1`, `D2` (`PatchGAN`).
-        loss: `lambda_cycle`, `lambda_identity`, `lambda1`, `lambda2`, and `ssim` (arguments of `SSIMLoss`).
+        loss: `lambda_cycle`, `lambda_identity`, `lambda1`, `lambda2`, `lambda_spectrum`, and `ssim` (arguments of
+            `SSIMLoss`).
         optimizer: See `GAN`.
         pool_size: Past fakes that each discriminator may see.
         seed: Seed of the pools' draws.
+        anchor: Greys of f(x) to clinical ones, arguments of `QuantileMatching`; None: f(x) as it is.
     """
 
     def __init__(
@@ -50,10 +57,11 @@ class CycleGANSSIM(GAN):
         optimizer: Mapping[str, Any],
         pool_size: int,
         seed: int,
+        anchor: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(optimizer)
         self.save_hyperparameters(logger=False)
-        self.f = GaussianPyramid()
+        self.f = nn.Sequential(GaussianPyramid(), QuantileMatching(**anchor) if anchor else nn.Identity())
         self.G1, self.G2 = ResNetGenerator(**networks["G1"]), ResNetGenerator(**networks["G2"])
         self.D1, self.D2 = PatchGAN(**networks["D1"]), PatchGAN(**networks["D2"])
         self.loss = dict(loss)
@@ -70,13 +78,12 @@ class CycleGANSSIM(GAN):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """One step of both generators, then one of both discriminators."""
         generators, discriminators = self.both_optimizers()
-        images = [(self.f(part["slab"]), part["clinical"]) for part in self.parts(batch)]
+        images = [(self.f(part["slab"]), part["noise"], part["clinical"]) for part in self.parts(batch)]
         fakes_y, fakes_x = [], []
 
         with self.descent(generators) as down:
-            for fx, y in images:
-                fake_y, same_y = self._translate(self.G1, fx, y)
-                fake_x, same_x = self._translate(self.G2, y, fx)
+            for fx, noise, y in images:
+                fake_y, fake_x = self.G1(fx, noise), self.G2(y)
                 losses = {
                     "G1_adversarial": least_squares(self.D1(fake_y), real=True),
                     "G2_adversarial": least_squares(self.D2(fake_x), real=True),
@@ -85,15 +92,19 @@ class CycleGANSSIM(GAN):
                     "ssim_x": self.loss["lambda1"] * self.L_S(fx, fake_y),
                     "ssim_y": self.loss["lambda2"] * self.L_S(y, fake_x),
                 }
-                if same_x is not None and same_y is not None:
-                    losses["identity_x"] = self.loss["lambda_identity"] * l1_loss(same_x.float(), fx)
-                    losses["identity_y"] = self.loss["lambda_identity"] * l1_loss(same_y.float(), y)
+                if self.loss["lambda_spectrum"]:
+                    losses["spectrum"] = self.loss["lambda_spectrum"] * spectrum_loss(fake_y, y)
+                if self.loss["lambda_identity"]:
+                    losses["identity_x"] = self.loss["lambda_identity"] * l1_loss(self.G2(fx).float(), fx)
+                    losses["identity_y"] = self.loss["lambda_identity"] * l1_loss(self.G1(y).float(), y)
                 down.add(losses)
                 fakes_y.append(fake_y.detach())
                 fakes_x.append(fake_x.detach())
 
         with self.descent(discriminators) as judged:
-            for (fx, y), past_y, past_x in zip(images, self.past("D1", fakes_y), self.past("D2", fakes_x), strict=True):
+            for (fx, _, y), past_y, past_x in zip(
+                images, self.past("D1", fakes_y), self.past("D2", fakes_x), strict=True
+            ):
                 judged.add(
                     {
                         "D1": (least_squares(self.D1(y), real=True) + least_squares(self.D1(past_y), real=False)) / 2,
@@ -102,27 +113,20 @@ class CycleGANSSIM(GAN):
                 )
 
         self.spread = {
-            "G1": spread(fakes_y, [y for _, y in images]),
-            "G2": spread(fakes_x, [fx for fx, _ in images]),
+            "G1": spread(fakes_y, [y for _, _, y in images]),
+            "G2": spread(fakes_x, [fx for fx, _, _ in images]),
         }
         self.report(down.losses | judged.losses)
-
-    def _translate(self, G: nn.Module, image: Tensor, target: Tensor) -> tuple[Tensor, Tensor | None]:
-        """G(image), and G(target), which should change nothing, if that is in the loss; one call does both."""
-        if not self.loss["lambda_identity"]:
-            return G(image), None
-        fake, same = G(torch.cat((image, target))).chunk(2)
-        return fake, same
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """How much of f(x) G1 keeps, how well G2 finds back, and how near G1(f(X)) comes to Y."""
         fx, y = self.f(batch["slab"]), batch["clinical"]
-        fake_y = self.G1(fx)
+        fake_y = self.G1(fx, batch["noise"])
         self.ssim(to_unit(fake_y), to_unit(fx))
         self.cycle_ssim(to_unit(self.G2(fake_y)), to_unit(fx))
         self.log("val/ssim_G1", self.ssim, on_epoch=True)
         self.log("val/ssim_cycle", self.cycle_ssim, on_epoch=True, prog_bar=True)
-        self.realism.update(fake_y.clamp(-1, 1), fx, y)  # clipped as y is
+        self.realism.update(fake_y.clamp(-1, 1), self.f[0](batch["slab"]), y)  # clipped as y is
 
     def on_validation_epoch_end(self) -> None:
         """Distances of whole sets: of G1(f(X)) to Y, of f(X) to Y, and of one half of Y to the other."""
@@ -133,7 +137,7 @@ class CycleGANSSIM(GAN):
     def panels(self, batch: dict[str, Tensor]) -> dict[str, list[Column]]:
         """The paper's Fig. 3, and the way back, each with what was changed and what the cycle loses."""
         x, fx, y = batch["micro"], self.f(batch["slab"]), batch["clinical"]
-        fake_y, fake_x = self.G1(fx), self.G2(y)
+        fake_y, fake_x = self.G1(fx, batch["noise"]), self.G2(y)
         cycle_x, cycle_y = self.G2(fake_y), self.G1(fake_x)
         return {
             "synthesis": [

@@ -94,7 +94,7 @@ class SRGAN(GAN):
 
         With true pairs, the ceiling of a phantom, ŷ is the clinical image of the same place.
         """
-        y = batch["aligned"] if "aligned" in batch else self.G1(self.f(batch["slab"])).clamp(-1, 1)
+        y = batch["aligned"] if "aligned" in batch else self.G1(self.f(batch["slab"]), batch.get("noise")).clamp(-1, 1)
         return inner(y, self.margin), inner(batch["micro"], self.f.scale * self.margin)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:

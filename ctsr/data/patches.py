@@ -20,6 +20,7 @@ from torch.utils.data import Sampler
 
 from ctsr.data.prepared import PreparedCase
 from ctsr.errors import UserError
+from ctsr.imaging.pyramid import SCALE
 
 warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # mapped cases are meant not to be
 
@@ -102,13 +103,18 @@ class PatchDataset(Dataset):
         return {name: patches[0] for name, patches in self.__getitems__([index]).items()}
 
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        """A batch: name -> (N, 1, size, size) float32 in [-1, 1]."""
+        """A batch: name -> (N, 1, size, size) float32 in [-1, 1].
+
+        With µCT comes "noise" (N, 1, size / 8, size / 8), white: what a scanner's noise can be made of.
+        """
         batch: dict[str, Tensor] = {}
         for domain, source in enumerate(self.data):
             patches = {name: torch.empty(len(indices), 1, source.size, source.size) for name in source.names}
             for place, index in enumerate(indices):
                 self._cut(domain, *divmod(index, self.length), {name: patches[name][place, 0] for name in patches})
             batch |= patches
+            if "micro" in patches:
+                batch["noise"] = torch.stack([_noise(self.seed, index, source.size // SCALE) for index in indices])
         if _mapped_bytes() > MOST_MAPPED:
             self._let_go()
         return batch
@@ -157,6 +163,11 @@ class PatchDataset(Dataset):
         for name, patch in patches.items():
             square = getattr(case, source.names[name])[z, y : y + size, x : x + size]
             _turn(square, int(8 * way) if self.augment else 0, patch)
+
+
+def _noise(seed: int, index: int, size: int) -> Tensor:
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + index) % 2**63)
+    return torch.randn(1, size, size, generator=generator)
 
 
 def _mapped_bytes() -> int:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ctsr.data.prepared import PreparedCase
 from ctsr.evaluation.methods import Image
+from ctsr.evaluation.synthesis import white_noise
 from ctsr.evaluation.tiles import spread
 from ctsr.imaging.grey_map import GreyMap
 
@@ -45,7 +46,7 @@ def fit_synthetic_map(G1: nn.Module, slabs: Tensor, f: Downsample, margin: int =
         margin: Pixels of f(x) left out on each side, where f() and G1 see reflected data.
     """
     fx = f(slabs)
-    made = G1(fx).clamp(-1.0, 1.0)
+    made = G1(fx, white_noise(fx)).clamp(-1.0, 1.0)
     inner = (..., slice(margin, fx.shape[-2] - margin), slice(margin, fx.shape[-1] - margin))
     return GreyMap.fit(made[inner].numpy(), fx[inner].numpy())
 

@@ -17,12 +17,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from torch import nn
-
 from ctsr.evaluation.contestants import Contestant, TestSet, reference
 from ctsr.evaluation.samples import UNSEEN, Cut, Sample, paired_samples, scanned_samples, synthetic_samples
 from ctsr.evaluation.synthesis import Synthesis
 from ctsr.imaging.grey_map import GreyMap
+from ctsr.networks.synthesis import Unchanged
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +99,7 @@ def _on_micro(test: TestSet, contestants: Sequence[Contestant], cut: Cut) -> Ite
     if first.synthesise is not None:
         yield Protocol("synthetic", "x; inputs by the G1 of " + first.label, lambda _: made_by(first))
         yield Protocol("synthetic_own", "x; inputs by each method's own generator", own)
-    plain = partial(synthetic_samples, test.micro, Synthesis(nn.Identity()), cut)
+    plain = partial(synthetic_samples, test.micro, Synthesis(Unchanged()), cut)
     yield Protocol("plain", "x; inputs f(x)", _same("plain", plain, GreyMap.identity()))
     clinical = first.grey_maps["clinical"]
     for name, scanner in UNSEEN.items():

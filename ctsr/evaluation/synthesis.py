@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from ctsr.imaging.pyramid import GaussianPyramid
+
+
+def white_noise(like: Tensor) -> Tensor:
+    """Always the same noise for the same shape."""
+    return torch.randn(like.shape, generator=torch.Generator().manual_seed(0)).to(like.device)
 
 
 class Synthesis(nn.Module):
@@ -21,6 +27,10 @@ class Synthesis(nn.Module):
         self.f = GaussianPyramid()
 
     def forward(self, x: Tensor, slab: Tensor) -> Tensor:
-        """Two images (N, 1, 8H, 8W) in [-1, 1] to (N, 1, H, W)."""
-        made: Tensor = self.network(x if self.of_x else self.f(slab))
+        """Two images (N, 1, 8H, 8W) in [-1, 1] to (N, 1, H, W); the noise of equal calls is the same."""
+        if self.of_x:
+            made: Tensor = self.network(x)
+        else:
+            fx = self.f(slab)
+            made = self.network(fx, white_noise(fx))
         return made.float().clamp(-1.0, 1.0)

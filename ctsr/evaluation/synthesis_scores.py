@@ -18,6 +18,7 @@ from ctsr.evaluation.synthesis import Synthesis
 from ctsr.evaluation.tiles import spread, tiles_inside
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.pyramid import SCALE
+from ctsr.networks.synthesis import Unchanged
 
 PROTOCOL = "synthesis"
 
@@ -31,7 +32,7 @@ def synthesis_scores(contestants: Sequence[Contestant], test: TestSet, window: W
     real = dict(_real(test, window, cut))
     if not real or not test.micro:
         return []
-    makers: dict[tuple[str, int | None], nn.Module] = {("fx", None): Synthesis(nn.Identity())}
+    makers: dict[tuple[str, int | None], nn.Module] = {("fx", None): Synthesis(Unchanged())}
     makers |= {(one.name, one.seed): one.synthesise for one in contestants if one.synthesise is not None}
     everything = torch.cat(list(real.values()))
     rows = []

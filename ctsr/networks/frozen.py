@@ -22,7 +22,7 @@ class Frozen(nn.Module):
         return super().train(False)
 
     @torch.no_grad()
-    def forward(self, x: Tensor) -> Tensor:
-        """What the network makes of x, without a graph."""
-        made: Tensor = self.net(x)
+    def forward(self, *inputs: Tensor | None) -> Tensor:
+        """What the network makes of its inputs, without a graph."""
+        made: Tensor = self.net(*inputs)
         return made

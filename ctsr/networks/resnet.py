@@ -43,6 +43,7 @@ class ResNetGenerator(nn.Module):
         padding: Border of the convolutions; "reflect" in the original, "zeros" is faster.
         residual: The network adds to its input and starts as the identity, instead of making the image anew.
         output: "tanh" bounds the result in [-1, 1]; "linear" does not.
+        noise: A second input of white noise, of which the network can make what a scanner's noise looks like.
     """
 
     def __init__(
@@ -54,13 +55,14 @@ class ResNetGenerator(nn.Module):
         padding: Padding = "reflect",
         residual: bool = False,
         output: Literal["tanh", "linear"] = "tanh",
+        noise: bool = False,
     ) -> None:
         super().__init__()
-        self.residual = residual
+        self.residual, self.noise = residual, noise
         self.multiple = 2**downsamplings
         bias = norm == "none"
         layers: list[nn.Module] = [
-            nn.Conv2d(1, filters, 7, padding=3, padding_mode=padding, bias=bias),
+            nn.Conv2d(2 if noise else 1, filters, 7, padding=3, padding_mode=padding, bias=bias),
             normalisation(norm, filters),
             nn.ReLU(inplace=True),
         ]
@@ -87,9 +89,18 @@ class ResNetGenerator(nn.Module):
         if residual:
             nn.init.zeros_(head.weight)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """(N, 1, H, W) in [-1, 1] to the same shape; H and W multiples of 2**downsamplings."""
-        made: Tensor = self.body(image)
+    def forward(self, image: Tensor, noise: Tensor | None = None) -> Tensor:
+        """(N, 1, H, W) in [-1, 1] to the same shape; H and W multiples of 2**downsamplings.
+
+        Args:
+            image: What is translated.
+            noise: White, of standard deviation 1 and the image's shape, for a network that takes it; None: none, which
+                gives the image without noise.
+        """
+        inputs = image
+        if self.noise:
+            inputs = torch.cat((image, torch.zeros_like(image) if noise is None else noise.to(image.dtype)), dim=1)
+        made: Tensor = self.body(inputs)
         if self.residual:
             made = image + made
         return torch.as_tensor(self.output(made))

@@ -1,47 +1,50 @@
-"""What can stand in place of G1 in a comparison: f(x) with clinical greys, or f(x) as it is."""
+"""What makes ŷ of f(x) in stage sr: a trained G1, or what can stand in its place in a comparison."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from ctsr.networks.quantile_matching import QuantileMatching
 from ctsr.networks.resnet import ResNetGenerator
 
 
-class QuantileMatching(nn.Module):
-    """Gives f(x) the greys of clinical images by one monotone map, and changes nothing else.
+class Unchanged(nn.Module):
+    """f(x) as it is."""
+
+    def forward(self, image: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Any shape to the same shape."""
+        return image
+
+
+class Anchored(ResNetGenerator):
+    """G1 that was trained on f(x) with clinical greys.
 
     Args:
-        knots: Greys of f(x), strictly increasing.
-        values: What they become, not decreasing. Constant beyond the outer knots.
+        anchor: Arguments of `QuantileMatching`, which is applied first.
+        arguments: Of `ResNetGenerator`.
     """
 
-    knots: Tensor
-    values: Tensor
+    def __init__(self, anchor: Mapping[str, Any], **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.anchor = QuantileMatching(**anchor)
 
-    def __init__(self, knots: Sequence[float], values: Sequence[float]) -> None:
-        super().__init__()
-        self.register_buffer("knots", torch.tensor(knots, dtype=torch.float32), persistent=False)
-        self.register_buffer("values", torch.tensor(values, dtype=torch.float32), persistent=False)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Any shape to the same shape, linear between knots."""
-        greys = image.float().clamp(float(self.knots[0]), float(self.knots[-1]))
-        above = torch.bucketize(greys, self.knots).clamp(1, len(self.knots) - 1)
-        share = (greys - self.knots[above - 1]) / (self.knots[above] - self.knots[above - 1])
-        return torch.lerp(self.values[above - 1], self.values[above], share)
+    def forward(self, image: Tensor, noise: Tensor | None = None) -> Tensor:
+        """As `ResNetGenerator`."""
+        return super().forward(self.anchor(image), noise)
 
 
 def build_g1(**arguments: Any) -> nn.Module:
     """What makes ŷ of f(x).
 
     Args:
-        arguments: Those of `ResNetGenerator`; or `quantiles`: those of `QuantileMatching`; or `unchanged=True`.
+        arguments: Those of `ResNetGenerator`, or `Anchored`; or `quantiles`: those of `QuantileMatching`; or
+            `unchanged=True`.
     """
     if arguments.get("unchanged"):
-        return nn.Identity()
-    quantiles: Mapping[str, Any] | None = arguments.get("quantiles")
-    return ResNetGenerator(**arguments) if quantiles is None else QuantileMatching(**quantiles)
+        return Unchanged()
+    if "quantiles" in arguments:
+        return QuantileMatching(**arguments["quantiles"])
+    return Anchored(**arguments) if "anchor" in arguments else ResNetGenerator(**arguments)

@@ -42,7 +42,7 @@ def blurred(image: npt.ArrayLike, sigma_mm: float) -> FloatImage:
 
 
 @pytest.mark.parametrize("degrees", [0, 17, 45])
-@pytest.mark.parametrize("sigma", [0.06, 0.15, 0.3, 0.5])
+@pytest.mark.parametrize("sigma", [0.1, 0.2, 0.5])
 def test_a_blurred_step_has_the_width_of_its_gaussian(sigma: float, degrees: float) -> None:
     distance = half_plane(degrees)
     image = 0.2 + 0.6 * norm.cdf(distance / sigma)

@@ -80,7 +80,8 @@ def test_a_network_works_in_eval_mode_and_gets_its_mode_back() -> None:
             self.drop = nn.Dropout(0.5)
 
         def forward(self, image: Tensor) -> Tensor:
-            return self.drop(2 * torch.repeat_interleave(torch.repeat_interleave(image, 8, 2), 8, 3))
+            dropped: Tensor = self.drop(2 * torch.repeat_interleave(torch.repeat_interleave(image, 8, 2), 8, 3))
+            return dropped
 
     net = Doubling().train()
     image = scan()[:, ::-1]  # not contiguous

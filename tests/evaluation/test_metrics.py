@@ -11,7 +11,19 @@ from scipy import ndimage
 from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 
-from ctsr.evaluation.metrics import grad_corr, grid_peak, psnr, score, ssim, ssim_312um
+from ctsr.evaluation.metrics import (
+    dice,
+    grad_corr,
+    grid_peak,
+    ms_ssim,
+    psnr,
+    score,
+    smoothed,
+    ssim,
+    ssim_312um,
+    ssim_map,
+    ssim_paper,
+)
 
 Image = npt.NDArray[np.float32]
 PIXEL_MM = 0.078125
@@ -41,6 +53,90 @@ def test_ssim_equals_scikit_image() -> None:
     assert ssim(other, TRUTH) == pytest.approx(expected, abs=1e-5)
 
 
+def test_local_ssim_equals_scikit_image() -> None:
+    other = np.clip(gaussian_filter(TRUTH, 2) + 0.05, 0, 1)
+    _, expected = structural_similarity(
+        *(np.pad(image, 5, mode="reflect") for image in (TRUTH, other)),
+        data_range=1.0,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        full=True,
+    )
+    np.testing.assert_allclose(ssim_map(other, TRUTH), expected[5:-5, 5:-5], rtol=0, atol=1e-3)
+
+
+def test_ssim_paper_has_the_losses_constants_on_signed_images() -> None:
+    other = np.clip(gaussian_filter(TRUTH, 2) + 0.05, 0, 1)
+    expected = structural_similarity(
+        2.0 * TRUTH - 1,
+        2.0 * other - 1,
+        data_range=1.0,
+        K1=math.sqrt(0.02),
+        K2=math.sqrt(0.06),
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+    )
+    assert ssim_paper(other, TRUTH) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(("size", "scales"), [(256, 5), (128, 4), (64, 3)])
+def test_ms_ssim_is_the_weighted_product_over_the_scales_that_fit(size: int, scales: int) -> None:
+    made, truth = np.clip(gaussian_filter(TRUTH, 2) + 0.05, 0, 1)[:size, :size], TRUTH[:size, :size]
+    a, b = made.astype(np.float64), truth.astype(np.float64)
+    weights = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333])[:scales]
+    expected = 1.0
+    for k, weight in enumerate(weights / weights.sum()):
+        mean_a, mean_b, aa, bb, ab = (
+            gaussian_filter(values, 1.5, truncate=3.5, mode="mirror") for values in (a, b, a * a, b * b, a * b)
+        )
+        structure = (2 * (ab - mean_a * mean_b) + 0.03**2) / (aa - mean_a**2 + bb - mean_b**2 + 0.03**2)
+        luminance = (2 * mean_a * mean_b + 0.01**2) / (mean_a**2 + mean_b**2 + 0.01**2)
+        # Structure where the window lies inside; at the coarsest scale luminance too, with mirrored borders.
+        factor = structure[5:-5, 5:-5] if k < scales - 1 else structure * luminance
+        expected *= factor.mean() ** weight
+        a, b = (image.reshape(len(image) // 2, 2, -1, 2).mean(axis=(1, 3)) for image in (a, b))
+    assert ms_ssim(made, truth) == pytest.approx(expected, abs=1e-4)
+
+
+def test_smoothing_halves_a_line_at_half_its_width() -> None:
+    line = np.zeros((16, 401), np.float32)
+    line[:, 200] = 1
+    profile = smoothed(line, 0.4, 0.01)[8]
+    assert profile[[180, 220]] == pytest.approx(profile[200] / 2, rel=1e-3)
+    assert profile.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_dice_is_twice_the_overlap_over_the_sum() -> None:
+    columns = np.arange(200)[None].repeat(64, axis=0)
+    assert dice(columns >= 120, columns >= 100, PIXEL_MM) == pytest.approx(2 * 80 / (80 + 100))
+    assert dice(columns < 100, columns >= 100, PIXEL_MM) == 0
+    grey = 0.3 + 0.4 * (columns >= 100)
+    assert dice(grey, columns >= 100, PIXEL_MM) == 1  # only the side of 1/2 counts
+
+
+def test_dice_of_nothing_dense_is_one_and_hairs_are_texture() -> None:
+    nothing, hairs = np.zeros((64, 64)), np.zeros((64, 64))
+    hairs[:, 4::8] = 1
+    thick = np.repeat(hairs, 4, axis=1)
+    assert dice(nothing, nothing, PIXEL_MM) == 1
+    assert dice(hairs, nothing, PIXEL_MM) == 1
+    assert dice(thick, np.zeros((64, 256)), PIXEL_MM) == 0
+
+
+def test_full_score_smooths_to_each_scale() -> None:
+    full = score(tissue(1), TRUTH, PIXEL_MM, full=True)
+    for um in (156, 312, 625, 1250):
+        sigma = um / 1000 / (2 * math.sqrt(2 * math.log(2))) / PIXEL_MM
+        smooth = [gaussian_filter(image, sigma) for image in (tissue(1), TRUTH)]
+        assert full[f"ssim_{um}um"] == pytest.approx(ssim(*smooth), abs=1e-6)
+    assert set(full) == {
+        *("ssim", "psnr", "grad_corr", "dice", "ms_ssim", "ssim_paper"),
+        *(f"ssim_{um}um" for um in (156, 312, 625, 1250)),
+    }
+
+
 def test_psnr_is_minus_ten_log_mean_square() -> None:
     assert psnr(TRUTH + np.float32(0.1), TRUTH) == pytest.approx(20.0, abs=1e-4)
     assert psnr(TRUTH, TRUTH) == math.inf
@@ -61,7 +157,7 @@ def test_smoothing_has_a_full_width_of_312_um() -> None:
 
 def test_equal_images_have_the_best_score() -> None:
     assert score(TRUTH, TRUTH, PIXEL_MM) == pytest.approx(
-        {"ssim": 1.0, "psnr": math.inf, "ssim_312um": 1.0, "grad_corr": 1.0}, abs=1e-5
+        {"ssim": 1.0, "psnr": math.inf, "ssim_312um": 1.0, "grad_corr": 1.0, "dice": 1.0}, abs=1e-5
     )
 
 

@@ -17,15 +17,21 @@ from torch.nn import functional
 
 from ctsr.data.prepared import PreparedCase
 from ctsr.errors import UserError
+from ctsr.evaluation.compare import compare
+from ctsr.evaluation.contestants import Contestant, TestSet, check_held_out
 from ctsr.evaluation.figures import paired_figure
 from ctsr.evaluation.grey_maps import fit_clinical_map, fit_synthetic_map
-from ctsr.evaluation.pairs import find_pairs, load_pair
-from ctsr.evaluation.protocols import chosen_slices, enlarged, evaluating, paired, synthetic
+from ctsr.evaluation.methods import evaluating
+from ctsr.evaluation.pairs import Pair, find_pairs, load_pair
+from ctsr.evaluation.protocols import protocols
 from ctsr.evaluation.results import Row
+from ctsr.evaluation.samples import Cut, chosen_slices
+from ctsr.evaluation.synthesis import Synthesis
 from ctsr.evaluation.tiles import spread, tiles_inside
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.pyramid import GaussianPyramid
+from ctsr.networks.synthesis import Unchanged
 
 SAME = GreyMap(np.array([-1.0, 1.0]), np.array([-1.0, 1.0]))
 HU = Window(-1000, 100)
@@ -93,6 +99,21 @@ def micro_case(folder: Path, seed: int = 0) -> PreparedCase:
     return PreparedCase(folder, folder.name, "micro", Window(0, 1), affine, image.shape[1:], range(6))
 
 
+def contestant(GS: nn.Module, seed: int = 0, G1: nn.Module | None = None) -> Contestant:
+    maps = {"clinical": SAME, "synthetic": SAME}
+    return Contestant("ours", seed, GS, Synthesis(G1 or Unchanged()), HU, maps)
+
+
+def asked(name: str, GS: nn.Module, test: TestSet, cut: Cut, full: bool = False) -> list[Row]:
+    one = contestant(GS)
+    (protocol,) = (protocol for protocol in protocols(test, [one], cut) if protocol.name == name)
+    return compare(protocol, [one], HU, full).rows
+
+
+def paired(GS: nn.Module, pairs: Sequence[Pair], tile: int = 64) -> list[Row]:
+    return asked("paired", GS, TestSet(pairs=pairs), Cut(tile, slices=4))
+
+
 def value(rows: Sequence[Row], method: str, metric: str) -> float:
     (found,) = (row.value for row in rows if (row.method, row.metric) == (method, metric))
     return found
@@ -109,13 +130,12 @@ def test_slices_are_matched_by_their_place_in_the_world(tmp_path: Path) -> None:
 
 def test_a_network_equal_to_a_baseline_has_its_score(tmp_path: Path) -> None:
     GS = Interpolate().train()
-    rows = paired(GS, [load_pair(write_pair(tmp_path / "a"))], HU, SAME, tile=64)
+    rows = paired(GS, [load_pair(write_pair(tmp_path / "a"))])
     for metric in ("ssim", "psnr", "ssim_312um", "grad_corr"):
         assert value(rows, "ours", metric) == value(rows, "bicubic", metric) == value(rows, "bicubic_mapped", metric)
     assert value(rows, "nearest", "ssim") < value(rows, "bicubic", "ssim") < 1
     assert {row.protocol for row in rows} == {"paired"}
     assert {row.case for row in rows} == {"a"}
-    assert [row.method for row in rows if row.metric == "grid_peak"] == ["ours"]
     assert GS.training
     assert not any(GS.modes)
 
@@ -123,7 +143,7 @@ def test_a_network_equal_to_a_baseline_has_its_score(tmp_path: Path) -> None:
 def test_the_truth_has_the_best_score(tmp_path: Path) -> None:
     pair = load_pair(write_pair(tmp_path / "a"))
     known = [(HU.normalise(pair.clinical.array[k]), pair.window.normalise(pair.micro.array[z])) for k, z in pair.slices]
-    rows = paired(Oracle(known), [pair], HU, SAME, tile=64)
+    rows = paired(Oracle(known), [pair])
     assert value(rows, "ours", "ssim") == pytest.approx(1, abs=1e-5)
     assert value(rows, "ours", "grad_corr") == pytest.approx(1, abs=1e-5)
     assert value(rows, "ours", "psnr") == math.inf
@@ -131,7 +151,7 @@ def test_the_truth_has_the_best_score(tmp_path: Path) -> None:
 
 def test_orientation_on_disk_does_not_matter(tmp_path: Path) -> None:
     plain, turned = (load_pair(write_pair(tmp_path / name / "a", flip)) for name, flip in (("x", False), ("y", True)))
-    assert paired(Interpolate(), [turned], HU, SAME, tile=64) == paired(Interpolate(), [plain], HU, SAME, tile=64)
+    assert paired(Interpolate(), [turned]) == paired(Interpolate(), [plain])
 
 
 def test_grids_that_do_not_match_are_refused(tmp_path: Path) -> None:
@@ -156,24 +176,83 @@ def test_a_tile_that_does_not_fit_is_refused(tmp_path: Path) -> None:
 
 def test_synthetic_downsamples_what_it_is_scored_on(tmp_path: Path) -> None:
     case, f = micro_case(tmp_path / "m"), GaussianPyramid()
-    rows = synthetic(Interpolate(), nn.Identity(), [case], f, SAME, tile=128, slices=2)
-    lr = f(torch.from_numpy(case.image[1].astype(np.float32))[None, None]).clamp(-1, 1)
-    again = enlarged(Interpolate(), lr[0, 0].numpy(), SAME)
-    assert np.array_equal(again["ours"], again["bicubic"])
+    test, cut = TestSet(micro=[case]), Cut(128, slices=2)
+    rows = asked("synthetic", Interpolate(), test, cut)
     assert value(rows, "ours", "ssim") == value(rows, "bicubic", "ssim")
     assert 0.5 < value(rows, "ours", "ssim") < 1
     known = []
     for z in (1, 4):
         truth = case.image[z].astype(np.float32)
         known.append((f(torch.from_numpy(truth)[None, None])[0, 0].clamp(-1, 1).numpy(), truth))
-    rows = synthetic(Oracle(known), nn.Identity(), [case], f, SAME, tile=128, slices=2)
-    assert value(rows, "ours", "psnr") == math.inf
+    assert value(asked("synthetic", Oracle(known), test, cut), "ours", "psnr") == math.inf
+    assert value(asked("plain", Oracle(known), test, cut), "ours", "psnr") == math.inf
+
+
+def test_each_network_is_asked_on_the_right_images(tmp_path: Path) -> None:
+    """Own images, those of the first, and those of another seed: three generators that shift greys differently."""
+
+    class Shift(nn.Module):
+        def __init__(self, by: float) -> None:
+            super().__init__()
+            self.by = by
+
+        def forward(self, image: Tensor, noise: Tensor) -> Tensor:
+            return image + self.by
+
+    class Sees(nn.Module):
+        """Notes the mean of what it is given."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.means: list[float] = []
+
+        def forward(self, lr: Tensor) -> Tensor:
+            self.means.append(float(lr.mean()))
+            return functional.interpolate(lr, scale_factor=8)
+
+    case = micro_case(tmp_path / "m")
+    truth = float(GaussianPyramid()(torch.from_numpy(case.slab[3].astype(np.float32))[None, None]).mean())
+    networks = [Sees() for _ in range(3)]
+    three = [contestant(sees, seed, Shift(0.1 * seed)) for seed, sees in enumerate(networks)]
+    expected = {"synthetic": (0, 0, 0), "synthetic_own": (0, 1, 2), "unseen_g1": (1, 0, 0)}
+    for protocol in protocols(TestSet(micro=[case]), three, Cut(128, slices=1)):
+        if protocol.name in expected:
+            compare(protocol, three, HU, full=False)
+            for seed, sees in zip(expected[protocol.name], networks, strict=True):
+                # A clip at 1 may take a little off.
+                assert sees.means.pop() == pytest.approx(truth + 0.1 * seed, abs=0.02), protocol.name
+
+
+def test_every_measure_of_a_pair_is_there_and_best_for_the_truth(tmp_path: Path) -> None:
+    pair = load_pair(write_pair(tmp_path / "a"))
+    known = [(HU.normalise(pair.clinical.array[k]), pair.truth(z)) for k, z in pair.slices]
+    rows = asked("paired", Oracle(known), TestSet(pairs=[pair]), Cut(64, slices=4), full=True)
+    best = {
+        "ms_ssim": 1.0,
+        "ssim_paper": 1.0,
+        "dice": 1.0,
+        "ssim_vessel": 1.0,
+        "ssim_parenchyma": 1.0,
+        "spectrum_db": 0.0,
+    }
+    for metric, wanted in best.items():
+        assert value(rows, "ours", metric) == pytest.approx(wanted, abs=1e-4), metric
+        assert abs(value(rows, "bicubic", metric) - wanted) > 0.01, metric
+    assert value(rows, "ours", "consistency_hu") < 40  # f() is not the block mean that made the scan
+
+
+def test_a_network_that_saw_a_test_case_is_refused() -> None:
+    one = contestant(Interpolate())
+    seen = Contestant("ours", 1, one.enlarge, None, HU, {}, {"abc": "micro case lung_7"}, Path("seen.ckpt"))
+    check_held_out([one, seen], TestSet(hashes={"def": "micro m"}))
+    with pytest.raises(UserError, match=r"seen\.ckpt was trained on micro case lung_7, which is test case micro m"):
+        check_held_out([one, seen], TestSet(hashes={"abc": "micro m"}))
 
 
 def test_maps_undo_a_change_of_greys(tmp_path: Path) -> None:
     # G1 darkens and flattens; the map fitted on one case brings another's greys back.
     class Darker(nn.Module):
-        def forward(self, image: Tensor) -> Tensor:
+        def forward(self, image: Tensor, noise: Tensor) -> Tensor:
             return 0.5 * image - 0.2
 
     f = GaussianPyramid()
@@ -187,7 +266,7 @@ def test_maps_undo_a_change_of_greys(tmp_path: Path) -> None:
 
 
 def test_the_figure_is_drawn(tmp_path: Path) -> None:
-    paired_figure(Interpolate(), [load_pair(write_pair(tmp_path / "a"))], HU, SAME, tmp_path / "x.png", size=48)
+    paired_figure([contestant(Interpolate())], [load_pair(write_pair(tmp_path / "a"))], tmp_path / "x.png", size=48)
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
     assert not list(tmp_path.glob("*.partial"))
 

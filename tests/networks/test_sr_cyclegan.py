@@ -55,19 +55,18 @@ def test_halo_is_just_what_upsample_sees() -> None:
     assert int((touched - 8).abs().max()) == network.halo
 
 
-@pytest.mark.parametrize("norm", ["none", "batch"])
 @pytest.mark.parametrize("tile", [2, 8, 25])
-def test_tiled_equals_untiled(norm: Norm, tile: int) -> None:
-    network = enlarging(norm)
+def test_tiled_equals_untiled(tile: int) -> None:
+    network = enlarging("none")
     with torch.inference_mode():
         whole = network(torch.from_numpy(SLICE)[None, None])[0, 0].numpy()
-    assert whole.std() > 1e-3 if norm == "none" else True
-    np.testing.assert_allclose(super_resolve_slice(network, SLICE, tile), whole, rtol=0, atol=5e-6)  # type: ignore[arg-type]
+    assert whole.std() > 0.01
+    np.testing.assert_allclose(super_resolve_slice(network, SLICE, tile), whole, rtol=0, atol=5e-6)
 
 
 def test_instance_norm_is_refused_in_tiles() -> None:
     with pytest.raises(UserError, match="tile=null"):
-        super_resolve_slice(enlarging("instance"), SLICE, 8)  # type: ignore[arg-type]
+        super_resolve_slice(enlarging("instance"), SLICE, 8)
 
 
 def test_sizes_that_will_not_do_are_refused() -> None:
