@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+from skimage.segmentation import watershed
 
 from ctsr.imaging.blocks import block_for, block_means, block_spacing, spread
 from ctsr.imaging.volume import Spacing
@@ -14,6 +15,7 @@ NODULES_MM = (14.0, 24.0, 40.0)  # radii of closings that bridge a nodule at the
 NODULE_GRID_MM = 2.5  # in the plane; fine enough for these
 WIDEST_MM = 36.0  # of a nodule, along every axis; what is larger is heart, spine, diaphragm
 DEEPEST_MM = 3.5  # a nodule holds a ball of this radius; along the heart, gaps are shallower or longer
+SECOND_SHARE = 0.15  # of a region that is both lungs, each has this at least
 
 Mask = npt.NDArray[np.bool_]
 
@@ -22,19 +24,24 @@ def without_notches(region: Mask, spacing: Spacing) -> Mask:
     """Fill the notches in a lung's edge that are as wide as vessels, or have the size of a nodule.
 
     Args:
-        region: Air of one lung in the whole scan, axis 0 across the slices.
+        region: Air of one lung in the whole scan, or of two that touch; axis 0 across the slices.
         spacing: Voxel size in mm.
 
     Returns:
         The region and its notches.
     """
-    filled = region.copy()
-    block = (1, *block_for(spacing, NODULE_GRID_MM)[1:])
-    coarse = block_means(region, block) > 0.5
+    lungs = _apart(region)
+    nodules = np.zeros_like(region)
     for radius_mm in NODULES_MM:
-        bridged = spread(_closed(coarse, block_spacing(spacing, block), radius_mm), block, region.shape)
-        filled |= _nodules(bridged & ~region, spacing)
-    return filled | _closed(filled, spacing, VESSEL_MM)
+        found = _nodules(_bridged(region, spacing, radius_mm) & ~region, spacing)
+        slices = found.any(axis=(1, 2))
+        if len(lungs) > 1 and slices.any():  # what lies between two lungs is in neither
+            found[slices] &= np.logical_or.reduce([_bridged(lung[slices], spacing, radius_mm) for lung in lungs])
+        nodules |= found
+    whole = region | nodules
+    for lung in lungs:
+        whole |= _closed(lung | nodules, spacing, VESSEL_MM)
+    return whole
 
 
 def without_holes(plane: Mask, pixel_mm2: float) -> Mask:
@@ -45,6 +52,34 @@ def without_holes(plane: Mask, pixel_mm2: float) -> Mask:
         small[edge] = False  # open, not enclosed
     filled: Mask = plane | small[around]
     return filled
+
+
+def _bridged(region: Mask, spacing: Spacing, radius_mm: float) -> Mask:
+    """The region closed on a coarser grid."""
+    block = (1, *block_for(spacing, NODULE_GRID_MM)[1:])
+    coarse = block_means(region, block) > 0.5
+    return spread(_closed(coarse, block_spacing(spacing, block), radius_mm), block, region.shape)
+
+
+def _apart(region: Mask) -> list[Mask]:
+    """The two lungs of a region, where they touch in front of the heart or the spine; else the region.
+
+    What parts them is a membrane that the grid does not resolve, over a small area: without its outermost voxels the
+    region falls into two large pieces, which one lung does not.
+    """
+    (box,) = ndimage.find_objects(region.view(np.uint8))
+    pieces, _ = ndimage.label(ndimage.binary_erosion(region[box], border_value=1))
+    large = 1 + np.flatnonzero(np.bincount(pieces.ravel())[1:] > SECOND_SHARE * region.sum())
+    if large.size < 2:
+        return [region]
+    cores = np.where(np.isin(pieces, large), pieces, 0)
+    nearest = watershed(np.zeros(cores.shape, np.uint8), cores, mask=region[box])
+    parts = []
+    for piece in large:
+        part = np.zeros_like(region)
+        part[box] = nearest == piece
+        parts.append(part)
+    return parts
 
 
 def _closed(region: Mask, spacing: Spacing, radius_mm: float) -> Mask:

@@ -135,6 +135,8 @@ def test_real_windpipe(shared_data) -> None:
     for z, y, x in ((163, 59, 47), (148, 63, 45), (133, 69, 44), (119, 74, 30), (119, 76, 50)):
         assert volume.array[z, y, x] < -900
         assert mask[z - 1 : z + 2, y - 2 : y + 3, x - 2 : x + 3].mean() < 0.05
+    # Between the two lungs, which are one region of air: they touch in front of the heart.
+    assert not mask[38:45, 64:69, 50:55].any()
     for z, y, x in ((148, 80, 20), (148, 80, 100), (133, 90, 20), (60, 90, 20), (60, 90, 110)):
         assert mask[z, y, x]
 

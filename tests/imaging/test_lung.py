@@ -89,6 +89,17 @@ def test_diaphragm_is_not_filled(chest) -> None:
     assert lung_mask(replace(chest.volume, array=array))[dome].mean() < 0.02
 
 
+def test_lungs_that_touch_are_not_bridged_elsewhere(chest) -> None:
+    """One region of air, by a membrane too thin to be seen; the tissue behind it is narrower than a vessel."""
+    lungs = ellipse((0, -55), (70, 50)) | ellipse((0, 55), (70, 50))
+    between = ellipse((0, 0), (35, 14)) & ~lungs
+    seam = ellipse((-20, 0), (1.5, 20))
+    array = np.where(lungs | seam, -850, np.where(ellipse((0, 0), (105, 160)), 20, -1000)).astype(np.int16)
+    mask = lung_mask(replace(chest.volume, array=array))
+    assert mask[between & ~seam].mean() < 0.1
+    assert dice(mask, lungs | seam) > 0.98
+
+
 def test_no_lung_is_an_error(chest) -> None:
     for array in (np.full(SHAPE, -1000), np.full(SHAPE, 40), chest.volume.array + 1024):
         with pytest.raises(UserError, match="no lung found"):
