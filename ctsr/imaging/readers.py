@@ -6,7 +6,10 @@ array axes (z, y, x), affine to RAS+ millimetres with columns in the array's ord
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -47,31 +50,7 @@ def read_volume(
         UserError: The path is missing, of another format, incomplete or without the geometry it needs.
     """
     path = Path(path)
-    match _format(path):
-        case "dicom":
-            from ctsr.imaging.dicom import read_dicom
-
-            volume = read_dicom(path, series)
-        case "nifti":
-            from ctsr.imaging.nifti import read_nifti
-
-            volume = read_nifti(path)
-        case "metaimage" | "nrrd":
-            from ctsr.imaging.itk import read_itk
-
-            volume = read_itk(path)
-        case "ome-zarr":
-            from ctsr.imaging.ome_zarr import read_ome_zarr
-
-            volume = read_ome_zarr(path, spacing, level_mm)
-        case "images":
-            from ctsr.imaging.pictures import read_pictures
-
-            volume = read_pictures(path, spacing)
-        case _:
-            from ctsr.imaging.tiff import read_tiff
-
-            volume = read_tiff(path, spacing)
+    volume = _reader(path, spacing, series, level_mm).read()
     if volume.array.dtype.kind == "f" and not np.isfinite(volume.array).all():
         raise UserError(f"{path} holds voxels that are not numbers (NaN): write the grey of air there")
     return volume if padding_below is None else mark_padding(volume, volume.array < padding_below)
@@ -81,39 +60,46 @@ def probe(
     path: str | Path, spacing: FileSpacing = None, series: str | None = None, level_mm: float | None = None
 ) -> Header:
     """Shape and geometry of a scan from its headers alone; arguments and errors as for `read_volume`."""
-    path = Path(path)
-    match _format(path):
-        case "dicom":
-            from ctsr.imaging.dicom import probe_dicom
-
-            return probe_dicom(path, series)
-        case "nifti":
-            from ctsr.imaging.nifti import probe_nifti
-
-            return probe_nifti(path)
-        case "metaimage" | "nrrd":
-            from ctsr.imaging.itk import probe_itk
-
-            return probe_itk(path)
-        case "ome-zarr":
-            from ctsr.imaging.ome_zarr import probe_ome_zarr
-
-            return probe_ome_zarr(path, spacing, level_mm)
-        case "images":
-            from ctsr.imaging.pictures import probe_pictures
-
-            return probe_pictures(path, spacing)
-        case _:
-            from ctsr.imaging.tiff import probe_tiff
-
-            return probe_tiff(path, spacing)
+    return _reader(Path(path), spacing, series, level_mm).probe()
 
 
-def _format(path: Path) -> str:
+class _Reader(NamedTuple):
+    """A format's two functions, bound to one scan."""
+
+    probe: Callable[[], Header]
+    read: Callable[[], Volume]
+
+
+def _reader(path: Path, spacing: FileSpacing, series: str | None, level_mm: float | None) -> _Reader:
     if not path.exists():
         raise UserError(f"{path} does not exist")
-    found = format_of(path)
-    if found is None:
-        what = "holds no scan" if path.is_dir() else "is not a scan"
-        raise UserError(f"{path} {what} that can be read: give {FORMATS}")
-    return found
+    match format_of(path):
+        case "dicom":
+            from ctsr.imaging import dicom
+
+            return _Reader(partial(dicom.probe_dicom, path, series), partial(dicom.read_dicom, path, series))
+        case "nifti":
+            from ctsr.imaging import nifti
+
+            return _Reader(partial(nifti.probe_nifti, path), partial(nifti.read_nifti, path))
+        case "metaimage" | "nrrd":
+            from ctsr.imaging import itk
+
+            return _Reader(partial(itk.probe_itk, path), partial(itk.read_itk, path))
+        case "ome-zarr":
+            from ctsr.imaging import ome_zarr
+
+            level = (path, spacing, level_mm)
+            return _Reader(partial(ome_zarr.probe_ome_zarr, *level), partial(ome_zarr.read_ome_zarr, *level))
+        case "images":
+            from ctsr.imaging import pictures
+
+            return _Reader(
+                partial(pictures.probe_pictures, path, spacing), partial(pictures.read_pictures, path, spacing)
+            )
+        case "tiff":
+            from ctsr.imaging import tiff
+
+            return _Reader(partial(tiff.probe_tiff, path, spacing), partial(tiff.read_tiff, path, spacing))
+    what = "holds no scan" if path.is_dir() else "is not a scan"
+    raise UserError(f"{path} {what} that can be read: give {FORMATS}")
