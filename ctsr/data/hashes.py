@@ -1,9 +1,10 @@
-"""Hashes of scans, remembered, so that hundreds of gigabytes are not read anew at every start."""
+"""Hashes of scans and prepared cases, remembered: hundreds of gigabytes are not read anew at every start."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from ctsr.files import content_hash, replacing
@@ -12,9 +13,7 @@ INDEX = "hashes.json"
 
 
 def remembered_hash(path: Path, cache: Path) -> str:
-    """`content_hash` of a scan, worked out again only where a file's name, size or time of change differs.
-
-    Of two processes that write the index at once one may lose its entry; that costs time, nothing else.
+    """`content_hash` of a file or folder, worked out again only where a file's name, size or time of change differs.
 
     Args:
         path: A file, or a folder of files.
@@ -24,10 +23,20 @@ def remembered_hash(path: Path, cache: Path) -> str:
     known = _index(cache).get(key)
     if known is not None and known["state"] == state:
         return str(known["hash"])
-    entry = {"state": state, "hash": content_hash(path)}
+    found = content_hash(path)
+    _note(cache, {key: {"state": state, "hash": found}})
+    return found
+
+
+def remember(hashes: Mapping[Path, str], cache: Path) -> None:
+    """Note what `content_hash` gave for files, as long as they stay as they are."""
+    _note(cache, {str(path.resolve()): {"state": _state(path), "hash": known} for path, known in hashes.items()})
+
+
+def _note(cache: Path, entries: Mapping[str, Mapping[str, str]]) -> None:
+    """Of two processes that write the index at once one may lose its entries; that costs time, nothing else."""
     with replacing(cache / INDEX) as partial:
-        partial.write_text(json.dumps(_index(cache) | {key: entry}))
-    return str(entry["hash"])
+        partial.write_text(json.dumps({**_index(cache), **entries}))
 
 
 def _state(path: Path) -> str:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from ctsr.data.cases import Case
 from ctsr.data.facts import case_facts
-from ctsr.data.hashes import remembered_hash
+from ctsr.data.hashes import remember, remembered_hash
 from ctsr.data.masks import find_mask
 from ctsr.data.preparation import preparation, prepared_plane
 from ctsr.data.settings import Settings
@@ -93,16 +93,6 @@ class PreparedCase:
         facts: Mapping[str, Any] = json.loads((self.folder / "case.json").read_text())
         return facts
 
-    def verify(self) -> None:
-        """Compare every array with its checksum.
-
-        Raises:
-            UserError: One differs.
-        """
-        for name, known in self.facts["files"].items():
-            if content_hash(self.folder / name) != known["sha256"]:
-                raise UserError(f"{self.folder / name} is damaged: delete {self.folder}, to have it prepared anew")
-
     def unmap(self) -> None:
         """Let go of the arrays' maps: pages that were looked at count as this process's memory until then."""
         for name in ARRAYS:
@@ -148,13 +138,14 @@ def prepare(case: Case, settings: Settings, cache: str | Path) -> PreparedCase:
     cache.mkdir(parents=True, exist_ok=True)
     mask = None if settings.masks is None else find_mask(settings.masks, case.name, settings.domain)
     folder = cache / f"{case.name}-{_key(case, mask, settings, cache)}"
-    if not folder.exists() or _damage(folder):
+    if not folder.exists() or _damage(folder, cache):
         with locked(folder.with_name(folder.name + ".lock")):
-            if folder.exists() and (damaged := _damage(folder)):
+            if folder.exists() and (damaged := _damage(folder, cache)):
                 warn(f"{damaged} is damaged: {settings.domain} case {case.name} is prepared anew")
                 shutil.rmtree(folder)
             if not folder.exists():
                 _make(case, mask, settings, folder)
+                remember({folder / name: known["sha256"] for name, known in _files(folder).items()}, cache)
     return _load(folder)
 
 
@@ -167,9 +158,10 @@ def check_size(case: Case, header: Header, settings: Settings, patch: int) -> No
     height, width = prepared_plane(header, settings)
     if min(height, width) < patch:
         spacing = "its own spacing" if settings.spacing is None else f"{settings.spacing:g} mm"
+        ways = "set" if settings.spacing is None else f"set data.{settings.domain}.spacing=native or"
         raise UserError(
             f"case {case.name} has {height} x {width} pixels at {spacing}, too few for a patch of {patch}: "
-            f"set data.{settings.domain}.spacing=native or a smaller patch"
+            f"{ways} a smaller patch"
         )
 
 
@@ -183,15 +175,23 @@ def _key(case: Case, mask: Path | None, settings: Settings, cache: Path) -> str:
     return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
-def _damage(folder: Path) -> Path | None:
-    """The first of a case's files that is not there or not as long as it was."""
+def _files(folder: Path) -> dict[str, dict[str, Any]]:
+    """Size and checksum of each of a case's arrays, as `case.json` has them."""
+    files: dict[str, dict[str, Any]] = json.loads((folder / "case.json").read_text())["files"]
+    return files
+
+
+def _damage(folder: Path, cache: Path) -> Path | None:
+    """The first of a case's files that is not there or not as it was; read only if it was touched since."""
     try:
-        facts = json.loads((folder / "case.json").read_text())
-    except (OSError, ValueError):
+        files = _files(folder)
+    except (OSError, ValueError, KeyError):
         return folder / "case.json"
-    for name, known in facts["files"].items():
-        file: Path = folder / name
+    for name, known in files.items():
+        file = folder / name
         if not file.is_file() or file.stat().st_size != known["bytes"]:
+            return file
+        if remembered_hash(file, cache) != known["sha256"]:
             return file
     return None
 
