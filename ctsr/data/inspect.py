@@ -74,8 +74,8 @@ def print_findings(findings: Sequence[Finding], settings: Settings, console: Con
     """Print a table of the cases, what would be done with them, and the refused ones with the reason."""
     headings = list(dict.fromkeys(heading for finding in findings for heading in finding.seen))
     notes = {"size": f"\n({AXES})", "spacing": "\n(mm)", "as stored": "\n(axes run to)", "greys": "\n(range)"}
-    columns = [heading + notes.get(heading, "") for heading in headings]
-    table = Table(Column("case", overflow="fold"), *columns, "what is done with it")
+    columns = ["case", *(heading + notes.get(heading, "") for heading in headings), "what is done with it"]
+    table = Table(*(Column(heading, overflow="fold") for heading in columns))  # nothing is cut off in a narrow window
     for finding in findings:
         told = "\n".join(finding.plan) if finding.refused is None else "[red]refused, see below[/]"
         table.add_row(finding.case.name, *(finding.seen.get(heading, "") for heading in headings), told)

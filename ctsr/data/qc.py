@@ -88,8 +88,8 @@ def _row(case: PreparedCase, part: str, anchor: str, patches: int, found: Sequen
         f"<span class='{part}'>{part}</span>",
         facts["format"],
         " × ".join(f"{size:.4g}" for size in facts["spacing"]),
-        " / ".join(f"{grey:.4g}" for grey in facts["greys"]),
-        f"{facts['volume_ml']:.3g}",
+        " / ".join(f"{grey:.5g}" for grey in facts["greys"]),
+        f"{facts['volume_ml']:.0f}" if facts["volume_ml"] >= 100 else f"{facts['volume_ml']:.3g}",
         str(patches),
         f"<span class='warn'>{html.escape('; '.join(found))}</span>",
     ]

@@ -61,6 +61,9 @@ def test_one_refused_case_does_not_hide_the_others(scans: Path, capsys, monkeypa
     assert "broken.nii is not a readable NIfTI file" in printed
     assert "7 x 30 x 20" in printed
     assert "1 of 2 clinical cases can be used" in printed
+    monkeypatch.setenv("COLUMNS", "60")
+    inspection.main([str(scans)])
+    assert "…" not in capsys.readouterr().out, "cut off"
     (scans / "broken.nii").unlink()
     assert inspection.main([str(scans), "--headers"]) == 0
 
