@@ -156,7 +156,10 @@ class CaseScores:
         for name, sums in self.regions.items():
             mean = sum(value for value, _ in sums) / sum(count for _, count in sums)
             metric, _, region = name.partition("_")
-            values[name if metric == "ssim" else f"psnr_{region}"] = mean if metric == "ssim" else -10 * np.log10(mean)
+            if metric == "ssim":
+                values[name] = mean
+            elif mean:
+                values[f"psnr_{region}"] = -10 * np.log10(mean)
         for kind, tally in self.tallies().items():
             for share in EQUAL_DETECTION:
                 values[f"made_up_{kind}_{share:.0%}".rstrip("%")] = tally.at_equal_detection(share)

@@ -94,10 +94,12 @@ def test_dense_tissue_and_what_touches_it_is_not_made_up() -> None:
     labels[disc(220, 120, 3.0)] = Label.NODULE
     image = drawn([*PLACES, (220, 120, 3.0)])
     image[218:222, 120:150] = 0.95  # out of the nodule
-    image[disc(90, 48, 0.35)] = 0.95  # beside the vessel of 0.7 mm at column 40
+    image[disc(90, 49, 0.35)] = 0.95  # two dark pixels from the vessel of 0.7 mm at column 40
     assert at(Tally.of(VESSELS, image, labels, PIXEL_MM), 0.45, VESSELS.levels)[1] == [0, 0, 0, 0]
+    image[disc(90, 115, 0.35)] = 0.95  # eight from that at column 100
+    assert at(Tally.of(VESSELS, image, labels, PIXEL_MM), 0.45, VESSELS.levels)[1] == [1, 0, 0, 0]
     labels[disc(220, 120, 3.0)] = Label.PARENCHYMA
-    assert at(Tally.of(VESSELS, image, labels, PIXEL_MM), 0.45, VESSELS.levels)[1] == [0, 0, 0, 1]
+    assert at(Tally.of(VESSELS, image, labels, PIXEL_MM), 0.45, VESSELS.levels)[1] == [1, 0, 0, 1]
 
 
 def test_specks_do_not_count() -> None:

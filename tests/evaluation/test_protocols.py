@@ -171,7 +171,7 @@ def test_a_folder_without_pairs_is_named(tmp_path: Path) -> None:
 
 def test_a_tile_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a: no 128-pixel tile"):
-        paired(Interpolate(), [load_pair(write_pair(tmp_path / "a"))], HU, SAME, tile=128, cover=0.9)
+        paired(Interpolate(), [load_pair(write_pair(tmp_path / "a"))], tile=128)
 
 
 def test_synthetic_downsamples_what_it_is_scored_on(tmp_path: Path) -> None:
@@ -238,7 +238,6 @@ def test_every_measure_of_a_pair_is_there_and_best_for_the_truth(tmp_path: Path)
     for metric, wanted in best.items():
         assert value(rows, "ours", metric) == pytest.approx(wanted, abs=1e-4), metric
         assert abs(value(rows, "bicubic", metric) - wanted) > 0.01, metric
-    assert value(rows, "ours", "consistency_hu") < 40  # f() is not the block mean that made the scan
 
 
 def test_a_network_that_saw_a_test_case_is_refused() -> None:
