@@ -19,8 +19,10 @@ from ctsr.data.patches import PatchDataset, PatchSource, StreamSampler, as_it_is
 from ctsr.data.prepared import PreparedCase, check_size, prepare_all
 from ctsr.data.settings import ClinicalSettings, MicroSettings
 from ctsr.errors import UserError, warn
+from ctsr.imaging.orientation import find_slice_axis
 from ctsr.imaging.pyramid import SCALE
 from ctsr.imaging.readers import probe
+from ctsr.imaging.volume import Header
 from ctsr.phantom.cases import PhantomSettings, generate
 
 SMALLEST_PATCH = 12
@@ -161,7 +163,7 @@ class ScansDataModule(LightningDataModule):
             )
         keys = self.keys["clinical"]
         headers = (probe(case.path, keys["file_spacing"], _text(keys["series"])) for case in self.found["clinical"])
-        return round(median(header.spacing[0] for header in headers), 4)
+        return round(median(_slice_mm(header) for header in headers), 4)
 
     def _parts(self, domain: str, prepared: Sequence[PreparedCase]) -> dict[str, list[PreparedCase]]:
         """Splits a domain's cases, or each case along z."""
@@ -328,6 +330,12 @@ class ScansDataModule(LightningDataModule):
                     f"{domain} case {min(trained & held_out)} is a test case here, but {path} was trained on it: "
                     "use the same seed and data.split"
                 )
+
+
+def _slice_mm(header: Header) -> float:
+    """Distance of the slices as they were acquired, however they lie in the file."""
+    axis = find_slice_axis(header.affine) if header.slice_axis is None else header.slice_axis
+    return header.spacing[axis]
 
 
 def _spacing(domain: str, keys: Mapping[str, Any]) -> float | None:

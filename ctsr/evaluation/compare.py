@@ -43,14 +43,17 @@ class Answers:
     tallies: dict[tuple[str, int | None, str, str], Tally] = field(default_factory=dict)
 
 
-def compare(protocol: Protocol, contestants: Sequence[Contestant], window: Window, full: bool = True) -> Answers:
+def compare(
+    protocol: Protocol, contestants: Sequence[Contestant], window: Window, full: bool = True, few: bool = False
+) -> Answers:
     """Score interpolation and every contestant.
 
     Args:
         protocol: The question.
         contestants: Trained networks.
         window: Clinical window.
-        full: All measures and interpolations, not only those of a training's end.
+        full: All measures, not only the main ones.
+        few: Only the interpolations of a training's end.
 
     Raises:
         UserError: A case has no tile.
@@ -64,7 +67,7 @@ def compare(protocol: Protocol, contestants: Sequence[Contestant], window: Windo
     for inputs, group in groups.values():
         methods: dict[Competitor, Enlarge] = {}
         if None in group:
-            methods |= {(name, None): way for name, way in interpolations(inputs.grey_map, few=not full).items()}
+            methods |= {(name, None): way for name, way in interpolations(inputs.grey_map, few).items()}
         methods |= {(one.name, one.seed): network(one.enlarge) for one in group if one is not None}
         ask(protocol.name, inputs, methods, window, full, answers)
     return answers

@@ -29,6 +29,9 @@ from ctsr.evaluation.tables import Table, difference_table, gap_table, protocol_
 
 EMPTY_LEVEL = EQUAL_DETECTION[-1]
 DIFFERENCES = ("paired", "paired_slab", "unseen_soft", "unseen_sharp", "unseen_g1", "synthetic", "plain")
+FULL = ("paired", "synthetic")
+"""All measures; under the other protocols the main ones."""
+
 ABOUT = {
     "controls": "the micro-CT slice at the clinical slice's centre; the first network's images, spoilt",
     SYNTHESIS: "no pairs: distances of whole sets to real clinical images",
@@ -76,7 +79,7 @@ def evaluate(contestants: Sequence[Contestant], test: TestSet, folder: Path, cut
     references: dict[str, str] = {}
     tallies: dict[tuple[str, int | None, str, str], Tally] = {}
     for protocol in track(protocols(test, contestants, cut), "protocols"):
-        answers = compare(protocol, contestants, first.window)
+        answers = compare(protocol, contestants, first.window, full=protocol.name in FULL)
         rows += answers.rows
         references[protocol.name] = protocol.reference
         if protocol.name == "paired":

@@ -29,7 +29,7 @@ def measure(contestant: Contestant, test: TestSet, folder: Path, cut: Cut) -> li
     rows: list[Row] = []
     for protocol in protocols(test, [contestant], cut):
         if protocol.name in ASKED:
-            rows += compare(protocol, [contestant], contestant.window, full=False).rows
+            rows += compare(protocol, [contestant], contestant.window, full=False, few=True).rows
     if rows:
         write_csv(rows, folder / "evaluation.csv")
     if test.pairs:

@@ -88,7 +88,9 @@ def ms_ssim(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
         truth: As `image`.
     """
     a, b = _tensor(image), _tensor(truth)
-    octaves = sum(min(a.shape[-2:]) // 2**k > 10 for k in range(len(MS_WEIGHTS)))
+    side = min(a.shape[-2:])
+    # torchmetrics asks for more than its window at the coarsest scale.
+    octaves = sum(min(side // 2**k, side // max(1, k) ** 2) > 10 for k in range(len(MS_WEIGHTS)))
     betas = np.array(MS_WEIGHTS[:octaves]) / sum(MS_WEIGHTS[:octaves])
     value = multiscale_structural_similarity_index_measure(
         a, b, sigma=1.5, data_range=1.0, betas=tuple(map(float, betas)), normalize="relu"

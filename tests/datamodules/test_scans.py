@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -62,9 +63,10 @@ def test_batches_of_each_stage(root: Path) -> None:
         "micro": (4, 1, 96, 96),
         "slab": (4, 1, 96, 96),
         "clinical": (4, 1, 12, 12),
+        "noise": (4, 1, 12, 12),
     }
     assert all(type(patches) is torch.Tensor and patches.dtype == torch.float32 for patches in batches[0].values())
-    assert all(float(patches.abs().max()) <= 1 for patches in batches[0].values())
+    assert all(float(batches[0][name].abs().max()) <= 1 for name in ("micro", "slab", "clinical"))
     other = next(iter(sr.train_dataloader()))
     assert torch.equal(other["micro"], batches[0]["micro"]), "both stages draw from the same µCT stream"
     assert "clinical" not in other
@@ -149,3 +151,10 @@ def test_g1_must_have_seen_what_sr_makes(root: Path) -> None:
 def test_refusals_before_work(root: Path, changes: dict[str, dict[str, Any]], message: str) -> None:
     with pytest.raises(UserError, match=message):
         build(root, **changes).check()
+
+
+def test_the_slab_is_as_thick_as_slices_that_lie_along_another_axis(tmp_path: Path) -> None:
+    (tmp_path / "clinical").mkdir()
+    coronal = nibabel.Nifti1Image(np.zeros((40, 12, 40), np.int16), np.diag([0.7, 2.5, 0.7, 1.0]))
+    nibabel.save(coronal, tmp_path / "clinical" / "a.nii.gz")
+    assert build(tmp_path).slab_mm == 2.5
