@@ -266,12 +266,7 @@ def build_module(cfg: DictConfig, data: ScansDataModule) -> GAN:
     if cfg.stage == "synth":
         networks = {name: networks[name] for name in ("G1", "G2", "D1", "D2")}
         settings = plain(cfg.synth)
-        anchor = grey_maps["clinical"].inverse().to_dict() if settings["anchor"] else None
-        module: GAN = CycleGANSSIM(
-            networks, plain(cfg.loss), settings["optimizer"], settings["pool_size"], cfg.seed, anchor
-        )
-        if anchor:
-            networks["G1"] = {**networks["G1"], "anchor": anchor}
+        module: GAN = CycleGANSSIM(networks, plain(cfg.loss), settings["optimizer"], settings["pool_size"], cfg.seed)
     elif cfg.stage == "sr_cyclegan":
         settings = plain(cfg.sr_cyclegan)
         networks = {name: networks[name] for name in ("GA", "GB", "DA", "DB")}
@@ -322,9 +317,9 @@ def synthesis(
         return G1, meta["networks"]["G1"]
     if cfg.sr.inputs == "quantiles":
         back = grey_maps["clinical"].inverse()
-        arguments: dict[str, Any] = {"quantiles": back.to_dict()}
+        arguments: dict[str, Any] = {"kind": "quantiles", **back.to_dict()}
     else:
-        arguments = {"unchanged": True}
+        arguments = {"kind": "unchanged"}
     return build_g1(**arguments), arguments
 
 

@@ -2,7 +2,7 @@
 
 | paper | here |
 | --- | --- |
-| x, f(x) | `batch["slab"]`, `fx`, which has clinical greys if it is anchored |
+| x, f(x) | `batch["slab"]`, `fx` |
 | y | `batch["clinical"]`, `y` |
 | G1(f(x)), G2(y) | `fake_y`, `fake_x` |
 | D1, D2 | judge clinical images, downsampled µCT images |
@@ -25,8 +25,8 @@ from ctsr.losses.adversarial import least_squares
 from ctsr.losses.spectrum import spectrum_loss
 from ctsr.losses.ssim import SSIMLoss
 from ctsr.networks.patchgan import PatchGAN
-from ctsr.networks.quantile_matching import QuantileMatching
 from ctsr.networks.resnet import ResNetGenerator
+from ctsr.networks.synthesis import build_g1
 from lightning_modules.gan import GAN, spread, to_unit
 from lightning_modules.image_pool import ImagePool
 
@@ -35,19 +35,17 @@ class CycleGANSSIM(GAN):
     """L(G1, G2, D1, D2) = L_O(G1, G2, D1, D2) + lambda1 L_S(f(x), G1(f(x))) + lambda2 L_S(y, G2(y)), eq. (2).
 
     L_O is the original CycleGAN's: least-squares adversarial terms, cycles in both directions, an optional identity
-    term, pools of past fakes (READING 4). Ours beyond the paper: f(x) may be given clinical greys first (`anchor`), so
-    that G1 starts there and has blur and noise left to learn; G1 may make noise, of white noise that comes with each
-    patch (the cycle of y is that of the image without noise, since nobody can tell the noise of y); and a term for the
-    power spectra, lambda_spectrum L_P(G1(f(X)), Y).
+    term, pools of past fakes (READING 4). Ours beyond the paper: G1 may make noise, of white noise that comes
+    with each patch (the cycle of y is that of the image without noise, since nobody can tell the noise of y), and there
+    is a term for the power spectra, lambda_spectrum L_P(G1(f(X)), Y).
 
     Args:
-        networks: Arguments of `G1`, `G2` (`ResNetGenerator`) and `D1`, `D2` (`PatchGAN`).
+        networks: Arguments of `G1` (`build_g1`), `G2` (`ResNetGenerator`) and `D1`, `D2` (`PatchGAN`).
         loss: `lambda_cycle`, `lambda_identity`, `lambda1`, `lambda2`, `lambda_spectrum`, and `ssim` (arguments of
             `SSIMLoss`).
         optimizer: See `GAN`.
         pool_size: Past fakes that each discriminator may see.
         seed: Seed of the pools' draws.
-        anchor: Greys of f(x) to clinical ones, arguments of `QuantileMatching`; None: f(x) as it is.
     """
 
     def __init__(
@@ -57,12 +55,11 @@ class CycleGANSSIM(GAN):
         optimizer: Mapping[str, Any],
         pool_size: int,
         seed: int,
-        anchor: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(optimizer)
         self.save_hyperparameters(logger=False)
-        self.f = nn.Sequential(GaussianPyramid(), QuantileMatching(**anchor) if anchor else nn.Identity())
-        self.G1, self.G2 = ResNetGenerator(**networks["G1"]), ResNetGenerator(**networks["G2"])
+        self.f = GaussianPyramid()
+        self.G1, self.G2 = build_g1(**networks["G1"]), ResNetGenerator(**networks["G2"])
         self.D1, self.D2 = PatchGAN(**networks["D1"]), PatchGAN(**networks["D2"])
         self.loss = dict(loss)
         self.L_S = SSIMLoss(**loss["ssim"])
@@ -126,7 +123,7 @@ class CycleGANSSIM(GAN):
         self.cycle_ssim(to_unit(self.G2(fake_y)), to_unit(fx))
         self.log("val/ssim_G1", self.ssim, on_epoch=True)
         self.log("val/ssim_cycle", self.cycle_ssim, on_epoch=True, prog_bar=True)
-        self.realism.update(fake_y.clamp(-1, 1), self.f[0](batch["slab"]), y)  # clipped as y is
+        self.realism.update(fake_y.clamp(-1, 1), fx, y)  # clipped as y is
 
     def on_validation_epoch_end(self) -> None:
         """Distances of whole sets: of G1(f(X)) to Y, of f(X) to Y, and of one half of Y to the other."""

@@ -65,7 +65,7 @@ class SRCycleGAN(GAN):
         self.loss, self.aligned_fraction = dict(loss), aligned_fraction
         self.L_S = SSIMLoss(**loss["ssim"])
         self.pools = {"DA": ImagePool(pool_size, 2 * seed), "DB": ImagePool(pool_size, 2 * seed + 1)}
-        self.grey_maps = {"synthetic": GreyMap.identity(), "clinical": GreyMap.identity()}
+        self.grey_maps = {"clinical": GreyMap.identity()}
         measures = MetricCollection(
             {"ssim": StructuralSimilarityIndexMeasure(data_range=1.0), "psnr": PeakSignalNoiseRatio(data_range=1.0)}
         )

@@ -85,7 +85,9 @@ def _on_micro(test: TestSet, contestants: Sequence[Contestant], cut: Cut) -> Ite
     def made_by(maker: Contestant) -> Inputs:
         assert maker.synthesise is not None
         samples = partial(synthetic_samples, test.micro, maker.synthesise, cut)
-        return Inputs(f"by {maker.label}", samples, maker.grey_maps["synthetic"])
+        # What a baseline's generator makes shall look clinical, so the clinical map serves where there is no other.
+        grey_map = maker.grey_maps.get("synthetic", maker.grey_maps["clinical"])
+        return Inputs(f"by {maker.label}", samples, grey_map)
 
     def own(one: Contestant | None) -> Inputs | None:
         return None if one is None or one.synthesise is None else made_by(one)

@@ -1,14 +1,14 @@
-"""What makes ŷ of f(x) in stage sr: a trained G1, or what can stand in its place in a comparison."""
+"""What makes ŷ of f(x): a G1 that is learned, or what can stand in its place in a comparison."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
 from ctsr.networks.quantile_matching import QuantileMatching
 from ctsr.networks.resnet import ResNetGenerator
+from ctsr.networks.scanner import ScannerGenerator
 
 
 class Unchanged(nn.Module):
@@ -19,32 +19,25 @@ class Unchanged(nn.Module):
         return image
 
 
-class Anchored(ResNetGenerator):
-    """G1 that was trained on f(x) with clinical greys.
-
-    Args:
-        anchor: Arguments of `QuantileMatching`, which is applied first.
-        arguments: Of `ResNetGenerator`.
-    """
-
-    def __init__(self, anchor: Mapping[str, Any], **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.anchor = QuantileMatching(**anchor)
-
-    def forward(self, image: Tensor, noise: Tensor | None = None) -> Tensor:
-        """As `ResNetGenerator`."""
-        return super().forward(self.anchor(image), noise)
-
-
-def build_g1(**arguments: Any) -> nn.Module:
+def build_g1(kind: str = "resnet", kernel: int = 7, noise: bool = False, **arguments: Any) -> nn.Module:
     """What makes ŷ of f(x).
 
     Args:
-        arguments: Those of `ResNetGenerator`, or `Anchored`; or `quantiles`: those of `QuantileMatching`; or
-            `unchanged=True`.
+        kind: "scanner" (`ScannerGenerator`), "resnet" (`ResNetGenerator`, the paper's), "quantiles"
+            (`QuantileMatching`) or "unchanged".
+        kernel: Of a scanner.
+        noise: Of a scanner or a ResNet: makes noise of white noise.
+        arguments: Of a ResNet, which a scanner has no use for; or those of `QuantileMatching`.
+
+    Raises:
+        ValueError: There is no such kind.
     """
-    if arguments.get("unchanged"):
+    if kind == "scanner":
+        return ScannerGenerator(kernel, noise)
+    if kind == "resnet":
+        return ResNetGenerator(noise=noise, **arguments)
+    if kind == "quantiles":
+        return QuantileMatching(**arguments)
+    if kind == "unchanged":
         return Unchanged()
-    if "quantiles" in arguments:
-        return QuantileMatching(**arguments["quantiles"])
-    return Anchored(**arguments) if "anchor" in arguments else ResNetGenerator(**arguments)
+    raise ValueError(f"G1 kind must be scanner, resnet, quantiles or unchanged, not {kind}")
