@@ -22,7 +22,7 @@ from ctsr.callbacks.panels import Column
 from ctsr.evaluation.realism import Realism
 from ctsr.imaging.pyramid import GaussianPyramid
 from ctsr.losses.adversarial import least_squares
-from ctsr.losses.spectrum import spectrum_loss
+from ctsr.losses.detail import detail_loss
 from ctsr.losses.ssim import SSIMLoss
 from ctsr.networks.patchgan import PatchGAN
 from ctsr.networks.resnet import ResNetGenerator
@@ -30,18 +30,20 @@ from ctsr.networks.synthesis import build_g1
 from lightning_modules.gan import GAN, spread, to_unit
 from lightning_modules.image_pool import ImagePool
 
+BORDER = 2  # pixels of f(x) that show what f() reflects at the border of a patch
+
 
 class CycleGANSSIM(GAN):
     """L(G1, G2, D1, D2) = L_O(G1, G2, D1, D2) + lambda1 L_S(f(x), G1(f(x))) + lambda2 L_S(y, G2(y)), eq. (2).
 
     L_O is the original CycleGAN's: least-squares adversarial terms, cycles in both directions, an optional identity
     term, pools of past fakes (READING 4). Ours beyond the paper: G1 may make noise, of white noise that comes
-    with each patch (the cycle of y is that of the image without noise, since nobody can tell the noise of y), and there
-    is a term for the power spectra, lambda_spectrum L_P(G1(f(X)), Y).
+    with each patch (cycles and SSIM are those of images without it, since nobody can give noise back), and there is a
+    term for the statistics of fine detail, lambda_detail L_D(G1(f(X)), Y).
 
     Args:
         networks: Arguments of `G1` (`build_g1`), `G2` (`ResNetGenerator`) and `D1`, `D2` (`PatchGAN`).
-        loss: `lambda_cycle`, `lambda_identity`, `lambda1`, `lambda2`, `lambda_spectrum`, and `ssim` (arguments of
+        loss: `lambda_cycle`, `lambda_identity`, `lambda1`, `lambda2`, `lambda_detail`, and `ssim` (arguments of
             `SSIMLoss`).
         optimizer: See `GAN`.
         pool_size: Past fakes that each discriminator may see.
@@ -61,7 +63,7 @@ class CycleGANSSIM(GAN):
         self.f = GaussianPyramid()
         self.G1, self.G2 = build_g1(**networks["G1"]), ResNetGenerator(**networks["G2"])
         self.D1, self.D2 = PatchGAN(**networks["D1"]), PatchGAN(**networks["D2"])
-        self.loss = dict(loss)
+        self.loss, self.noisy = dict(loss), bool(networks["G1"].get("noise"))
         self.L_S = SSIMLoss(**loss["ssim"])
         self.pools = {"D1": ImagePool(pool_size, 2 * seed), "D2": ImagePool(pool_size, 2 * seed + 1)}
         self.ssim = StructuralSimilarityIndexMeasure(data_range=1.0)
@@ -81,16 +83,17 @@ class CycleGANSSIM(GAN):
         with self.descent(generators) as down:
             for fx, noise, y in images:
                 fake_y, fake_x = self.G1(fx, noise), self.G2(y)
+                clear_y = self.G1(fx) if self.noisy else fake_y
                 losses = {
                     "G1_adversarial": least_squares(self.D1(fake_y), real=True),
                     "G2_adversarial": least_squares(self.D2(fake_x), real=True),
-                    "cycle_x": self.loss["lambda_cycle"] * l1_loss(self.G2(fake_y).float(), fx),
+                    "cycle_x": self.loss["lambda_cycle"] * l1_loss(self.G2(clear_y).float(), fx),
                     "cycle_y": self.loss["lambda_cycle"] * l1_loss(self.G1(fake_x).float(), y),
-                    "ssim_x": self.loss["lambda1"] * self.L_S(fx, fake_y),
+                    "ssim_x": self.loss["lambda1"] * self.L_S(fx, clear_y),
                     "ssim_y": self.loss["lambda2"] * self.L_S(y, fake_x),
                 }
-                if self.loss["lambda_spectrum"]:
-                    losses["spectrum"] = self.loss["lambda_spectrum"] * spectrum_loss(fake_y, y)
+                if self.loss["lambda_detail"]:
+                    losses["detail"] = self.loss["lambda_detail"] * detail_loss(fake_y, y, BORDER)
                 if self.loss["lambda_identity"]:
                     losses["identity_x"] = self.loss["lambda_identity"] * l1_loss(self.G2(fx).float(), fx)
                     losses["identity_y"] = self.loss["lambda_identity"] * l1_loss(self.G1(y).float(), y)

@@ -11,8 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.ndimage import gaussian_filter
-from skimage.filters import sobel
+from scipy.ndimage import gaussian_filter, sobel
 from torch import Tensor
 from torchmetrics.functional.image import (
     multiscale_structural_similarity_index_measure,
@@ -74,7 +73,9 @@ def grad_corr(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
     Returns:
         From -1 to 1; 0 where one of the images is flat.
     """
-    a, b = (sobel(_array(values)).astype(np.float64).ravel() for values in (image, truth))
+    a, b = (
+        np.hypot(*(sobel(_array(values), axis) for axis in (0, 1))).astype(float).ravel() for values in (image, truth)
+    )
     a, b = a - a.mean(), b - b.mean()
     norm = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(a @ b) / norm if norm > 1e-12 else 0.0

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
-
-from ctsr.losses.spectrum import radial_power
 
 PATCH = 7  # pixels, as in Karras et al. 2018
 STRIDE = 3
@@ -58,7 +57,7 @@ def spectrum_distance(a: Tensor, b: Tensor) -> Tensor:
         a: (N, 1, H, W).
         b: (M, 1, H, W).
     """
-    decibels = [10 * torch.log10(radial_power(images).clamp_min(1e-12)) for images in (a, b)]
+    decibels = [10 * torch.log10(_radial_power(images).clamp_min(1e-12)) for images in (a, b)]
     return (decibels[0] - decibels[1]).square().mean().sqrt()
 
 
@@ -113,3 +112,16 @@ def _quantiles(ordered: Tensor, levels: Tensor) -> Tensor:
     below = place.floor().long()
     above = (below + 1).clamp_max(ordered.shape[1] - 1)
     return torch.lerp(ordered[:, below], ordered[:, above], (place - below).expand(len(ordered), -1))
+
+
+def _radial_power(images: Tensor) -> Tensor:
+    """Mean power in each ring, from the first frequency bin to Nyquist."""
+    images = images.float()
+    height, width = images.shape[-2:]
+    taper = torch.outer(torch.hann_window(height), torch.hann_window(width)).to(images.device)
+    power = torch.fft.fft2((images - images.mean(dim=(-2, -1), keepdim=True)) * taper).abs().square().mean(dim=(0, 1))
+    size = min(height, width)
+    radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)) * size
+    ring = torch.from_numpy(np.rint(radius).astype(np.int64).ravel()).to(images.device)
+    sums = torch.bincount(ring, weights=power.flatten()) / torch.bincount(ring)
+    return sums[1 : size // 2 + 1]

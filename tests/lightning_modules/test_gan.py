@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from ctsr.evaluation.realism import DISTANCES
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.pyramid import GaussianPyramid
+from ctsr.losses.detail import detail_loss
 from ctsr.networks.average import exponential_average
 from lightning_modules import SRGAN, CycleGANSSIM
 from lightning_modules.gan import GAN, linear_decay, step_decay
@@ -32,15 +33,17 @@ class Patches(Dataset[dict[str, Tensor]]):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         generator = torch.Generator().manual_seed(index)
         x = torch.rand(1, 96, 96, generator=generator) * 2 - 1
-        return {"micro": x, "slab": 0.5 * x, "clinical": torch.rand(1, 12, 12, generator=generator) * 2 - 1}
+        y = torch.rand(1, 12, 12, generator=generator) * 2 - 1
+        return {"micro": x, "slab": 0.5 * x, "clinical": y, "noise": torch.randn(1, 12, 12, generator=generator)}
 
 
-def synth(identity: float = 5.0, **optimizer: Any) -> CycleGANSSIM:
+def synth(G1: dict[str, Any] = TRANSLATOR, detail: float = 0.5, **optimizer: Any) -> CycleGANSSIM:
     torch.manual_seed(0)
     judge = {"filters": 4, "layers": 1, "norm": "none"}
+    weights = {"lambda_cycle": 10.0, "lambda_identity": 5.0, "lambda1": 0.5, "lambda2": 0.4}
     return CycleGANSSIM(
-        {"G1": TRANSLATOR, "G2": TRANSLATOR, "D1": judge, "D2": judge},
-        {"lambda_cycle": 10.0, "lambda_identity": identity, "lambda1": 0.5, "lambda2": 0.4, "ssim": SSIM},
+        {"G1": G1, "G2": TRANSLATOR, "D1": judge, "D2": judge},
+        weights | {"lambda_detail": detail, "ssim": SSIM},
         OPTIMIZER | optimizer,
         pool_size=6,
         seed=0,
@@ -91,21 +94,24 @@ def recorded(module: GAN) -> dict[str, list[float]]:
     return terms
 
 
+@pytest.mark.parametrize("G1", [TRANSLATOR, TRANSLATOR | {"noise": True}, {"kind": "scanner", "noise": True}])
 @torch.no_grad()
-def test_synth_terms_are_equation_2() -> None:
-    module = synth()
+def test_synth_terms_are_equation_2(G1: dict[str, Any]) -> None:
+    module = synth(G1)
     batch = torch.utils.data.default_collate([Patches()[0], Patches()[1]])
     fx, y = GaussianPyramid()(batch["slab"]), batch["clinical"]
     G1, G2, D1, D2 = module.G1, module.G2, module.D1, module.D2
+    fake_y = G1(fx, batch["noise"])
     ones = torch.ones_like(D1(y))
     expected = {
-        "G1_adversarial": ((D1(G1(fx)) - ones) ** 2).mean(),
+        "G1_adversarial": ((D1(fake_y) - ones) ** 2).mean(),
         "G2_adversarial": ((D2(G2(y)) - ones) ** 2).mean(),
         "cycle_x": 10 * (G2(G1(fx)) - fx).abs().mean(),
         "cycle_y": 10 * (G1(G2(y)) - y).abs().mean(),
         "identity_x": 5 * (G2(fx) - fx).abs().mean(),
         "identity_y": 5 * (G1(y) - y).abs().mean(),
         "ssim_x": 0.5 * module.L_S(fx, G1(fx)),
+        "detail": 0.5 * detail_loss(fake_y, y, 2),
         "ssim_y": 0.4 * module.L_S(y, G2(y)),
     }
     terms = recorded(module)

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Every training of docs/results.md, JOBS at once. What is done is not done again; what was cut off goes on.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+PYTHON=${PYTHON:-.venv/bin/python}
+
+$PYTHON -m ctsr.phantom phantom-data/study --seed 0 --clinical 6 --micro 7 --paired 10      # to learn on; pairs: the ceiling's
+$PYTHON -m ctsr.phantom phantom-data/study-test --seed 1 --clinical 0 --micro 10 --paired 10 --empty 2
+
+train() {  # name, then keys
+    local folder=outputs/study/$1
+    [ -f "$folder/summary.json" ] && return
+    mkdir -p "$folder"
+    "$PYTHON" train.py experiment=study hydra.run.dir="$folder" resume=auto trainer.enable_progress_bar=false "${@:2}" \
+        >>"$folder/log.txt" 2>&1
+}
+export -f train
+export PYTHON
+
+xargs -P "${JOBS:-2}" -I {} bash -c 'train {}' <<RUNS
+ours_0 method=ours seed=0
+sr_cyclegan_0 method=sr_cyclegan trainer.limit_train_batches=100 seed=0
+quantiles_0 method=quantiles sr.epochs=7 seed=0
+ceiling_0 method=ceiling sr.epochs=7 seed=0
+ours_1 method=ours seed=1
+sr_cyclegan_1 method=sr_cyclegan trainer.limit_train_batches=100 seed=1
+fx_0 method=fx sr.epochs=7 seed=0
+ours_2 method=ours seed=2
+no_ssim_0 method=no_ssim seed=0
+sr_cyclegan_2 method=sr_cyclegan trainer.limit_train_batches=100 seed=2
+l2_0 method=l2 seed=0 synth_ckpt=outputs/study/ours_0/synth/checkpoints/last.ckpt
+RUNS
