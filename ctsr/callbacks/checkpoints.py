@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import torch
 from lightning import LightningModule, Trainer
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Checkpoint
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # a scheduler's "you have to go", and SLURM's warning before it
@@ -117,8 +118,8 @@ class Checkpoints(Checkpoint):
         if save:
             self._save(trainer)
         name = signal.Signals(self._signal).name if self._signal is not None else "a signal to another process"
-        environment = getattr(trainer.strategy, "cluster_environment", None)
-        launched = environment is not None and not environment.creates_processes_externally
+        # Not creates_processes_externally: where Lightning has started the others, it says so of them and of itself.
+        launched = isinstance(getattr(trainer.strategy, "cluster_environment", None), LightningEnvironment)
         raise Stopped(
             f"stopped by {name} after batch {_batches(trainer)}, saved in {self.last}",
             exits_first=launched and not trainer.is_global_zero,

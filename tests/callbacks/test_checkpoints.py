@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
 import torch
+from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 
-from ctsr.callbacks.checkpoints import Checkpoints
+from ctsr.callbacks.checkpoints import Checkpoints, Stopped
+
+
+def trainer_after(batches: int, **attributes: Any) -> Any:
+    """What `Checkpoints` asks of a trainer."""
+    progress = SimpleNamespace(total=SimpleNamespace(completed=batches))
+    loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress))
+    return SimpleNamespace(**{"loggers": [], "fit_loop": loop, "world_size": 1, "is_global_zero": True} | attributes)
 
 
 def epochs(folder: Path, mode: Literal["min", "max"], best: int, values: list[float]) -> list[str]:
     """Names of what is kept after epochs with these values; each file holds its epoch's number."""
     checkpoints = Checkpoints(folder, 0, "val/swd", mode, best)
     for epoch, value in enumerate(values):
-        loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=SimpleNamespace(total=None)))
-        loop.epoch_loop.batch_progress.total = SimpleNamespace(completed=epoch + 1)
-        trainer: Any = SimpleNamespace(
-            loggers=[],
-            fit_loop=loop,
-            world_size=1,
-            is_global_zero=True,
+        trainer = trainer_after(
+            epoch + 1,
             current_epoch=epoch,
             max_epochs=len(values),
             callback_metrics={"val/swd": torch.tensor(value)},
@@ -50,3 +54,29 @@ def test_the_best_are_kept(tmp_path: Path, mode: Literal["min", "max"], best: in
 
 def test_names_sort_by_number_not_by_text(tmp_path: Path) -> None:
     assert epochs(tmp_path, "min", 1, [12.5, 9.75, 1e-5, 2.0]) == ["best-swd=1e-05-epoch=3.ckpt"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "rank", "exits_first"),
+    [(LightningEnvironment, 0, False), (LightningEnvironment, 1, True), (TorchElasticEnvironment, 1, False)],
+)
+def test_who_is_watched_ends_as_if_all_was_well(
+    environment: type[LightningEnvironment | TorchElasticEnvironment],
+    rank: int,
+    exits_first: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Lightning kills the first process where it sees another end with a code, and it would not exit with its own."""
+    monkeypatch.setenv("LOCAL_RANK", str(rank))  # as in all processes by then
+    strategy = SimpleNamespace(
+        cluster_environment=environment(), reduce_boolean_decision=lambda decision, all: decision
+    )
+    trainer = trainer_after(
+        7, world_size=2, is_global_zero=rank == 0, strategy=strategy, save_checkpoint=lambda path: path.touch()
+    )
+    checkpoints = Checkpoints(tmp_path, 0, None, "min", 0)
+    checkpoints._note(signal.SIGTERM, None)
+    with pytest.raises(Stopped, match="stopped by SIGTERM after batch 7") as stopped:
+        checkpoints.on_train_batch_start(trainer, None, None, 7)  # type: ignore[arg-type]
+    assert stopped.value.exits_first == exits_first
