@@ -41,7 +41,7 @@ class Guard(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Looks, every so many batches: reading a loss makes the device wait."""
-        if (batch_idx + 1) % self.every:
+        if _batch(trainer) % self.every:  # counted over epochs, which may be shorter
             return
         losses, spread = _read(pl_module, "losses"), _read(pl_module, "spread")
         saturated = {name for name, loss in losses.items() if name.startswith("D") and loss < SATURATED}
@@ -72,13 +72,17 @@ class Guard(Callback):
             if anywhere and not reasons:
                 reasons = {"another process has seen a collapse"}
         for reason in sorted(reasons - self._said):
-            batch = trainer.fit_loop.epoch_loop.batch_progress.total.ready
-            message = f"batch {batch}: {reason}"
+            message = f"batch {_batch(trainer)}: {reason}"
             if self.action != "warn":
                 raise Collapsed(message)
             self._said.add(reason)
             if trainer.is_global_zero:
                 warn(message)
+
+
+def _batch(trainer: Trainer) -> int:
+    """The batch under way, counted from 1 since the run began."""
+    return int(trainer.fit_loop.epoch_loop.batch_progress.total.ready)
 
 
 def _read(module: LightningModule, values: str) -> dict[str, float]:

@@ -10,6 +10,7 @@ import torch
 
 from ctsr.callbacks.guard import Collapsed, Guard
 
+EPOCH = 3  # batches
 FINE = {"D1": 0.3, "G1_adversarial": 0.7}
 
 
@@ -28,7 +29,7 @@ class Run:
         self.module.spread = {"G1": torch.tensor(spread)}
         self.batch += 1
         self.trainer.fit_loop.epoch_loop.batch_progress.total.ready = self.batch
-        self.guard.on_train_batch_end(self.trainer, self.module, None, None, self.batch - 1)
+        self.guard.on_train_batch_end(self.trainer, self.module, None, None, (self.batch - 1) % EPOCH)
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
@@ -41,6 +42,14 @@ def test_a_loss_that_is_no_number_names_its_batch(loss: float) -> None:
         run.see(FINE | {"D1": loss})
     with pytest.raises(Collapsed, match="the loss D1"):  # and not saved over what was
         run.guard.on_save_checkpoint(run.trainer, run.module, {})
+
+
+def test_looks_also_where_epochs_are_short() -> None:
+    run = Run(Guard(every=2 * EPOCH, patience=1, action="stop"))
+    for _ in range(2 * EPOCH - 1):
+        run.see(FINE, spread=0.0)
+    with pytest.raises(Collapsed, match=f"batch {2 * EPOCH}: G1 makes images of one grey"):
+        run.see(FINE, spread=0.0)
 
 
 @pytest.mark.parametrize(
