@@ -209,9 +209,10 @@ def fit(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 def train_through(cfg: DictConfig, data: ScansDataModule, folder: Path) -> tuple[GAN, Trainer]:
     """Trains to the end; after a collapse, if `guard.action` says so, again from the last good checkpoint."""
     resume = checkpoint_to_resume(cfg, folder)
+    lr_factor = 1.0
     for rewinds in range(cfg.guard.rewinds + 1):
         module = build_module(cfg, data)
-        module.lr_factor = 0.5**rewinds
+        module.lr_factor = lr_factor
         trainer = build_trainer(cfg, folder, resume)
         if trainer.is_global_zero:
             folder.mkdir(parents=True, exist_ok=True)
@@ -225,6 +226,7 @@ def train_through(cfg: DictConfig, data: ScansDataModule, folder: Path) -> tuple
             if cfg.guard.action != "rewind" or rewinds == cfg.guard.rewinds or resume is None:
                 raise UserError(f"the training has collapsed, {collapse}") from collapse
             warn(f"the training has collapsed, {collapse}: goes on from {resume} with half the learning rate")
+            lr_factor = module.lr_factor / 2  # of what it was, also where an earlier collapse is in the checkpoint
         else:
             return module, trainer
         finally:

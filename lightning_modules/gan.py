@@ -144,14 +144,19 @@ class GAN(LightningModule):
         return mine.chunk(len(fakes))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Makes the checkpoint say what it is, and keeps the pools."""
+        """Makes the checkpoint say what it is, and keeps the pools and the factor of the learning rate."""
         done = self.trainer.fit_loop.epoch_loop.batch_progress.total.completed
         checkpoint["ctsr"] = self.facts | {"batches": done}
+        checkpoint["lr_factor"] = self.lr_factor
         if self.pools:
             checkpoint["pools"] = {name: pool.state_dict() for name, pool in self.pools.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Puts the pools back."""
+        """Puts them back; a rate that a collapse has lowered since counts from the first batch."""
+        saved = checkpoint.get("lr_factor", 1.0)
+        self.lr_factor = min(self.lr_factor, saved)
+        for group in (group for state in checkpoint["optimizer_states"] for group in state["param_groups"]):
+            group["lr"] *= self.lr_factor / saved
         for name, pool in self.pools.items():
             pool.load_state_dict(checkpoint["pools"][name])
 

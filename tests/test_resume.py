@@ -14,7 +14,10 @@ from typing import Any
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 
+import train
+from lightning_modules.gan import GAN
 from tests.conftest import REPOSITORY
 
 BATCHES = 18  # three epochs of six
@@ -135,3 +138,28 @@ def test_auto_goes_on_with_the_stage_that_is_not_done(smoke_run: Path, workplace
     assert (folder / "synth/checkpoints/last.ckpt").stat().st_mtime_ns == kept
     assert json.loads((folder / "synth/summary.json").read_text())["seconds"] == seconds
     assert {row["epoch"] for row in rows(folder)} == {"0", "1", "2"}
+
+
+def test_a_collapse_goes_back_with_half_the_learning_rate_also_when_resumed(
+    smoke_run: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(workplace)
+    report = GAN.report
+
+    def collapsing(module: GAN, losses: dict[str, torch.Tensor]) -> None:
+        if module.trainer.fit_loop.epoch_loop.total_batch_idx == 3 and module.lr_factor == 1.0:
+            losses = losses | {"D1": losses["D1"] * float("nan")}
+        report(module, losses)
+
+    monkeypatch.setattr(GAN, "report", collapsing)
+    overrides = [
+        *("stage=synth", "experiment=smoke", "resume=auto", "guard.action=rewind", "trainer.enable_progress_bar=false"),
+        *("synth.optimizer.decay=step", "synth.optimizer.decay_start=9", "synth.optimizer.lr=0.001"),
+    ]
+    folder = workplace / "outputs/rewound"
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        for epochs in (3, 4):
+            train.fit(compose("train", [*overrides, f"trainer.max_epochs={epochs}"]), folder)
+    assert "batch 4: the loss D1 is nan: goes on from" in capsys.readouterr().err
+    steps = {int(row["step"]): float(row["lr_G"]) for row in rows(folder) if row["lr_G"]}
+    assert steps == pytest.approx({step: 0.001 if step < 2 else 0.0005 for step in range(8)})
