@@ -8,7 +8,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from ctsr.evaluation.sweep import markdown, pooled, read_jobs, swept_keys, write_table
+from ctsr.evaluation.sweep import markdown, pooled, read_jobs, swept, write_table
 from ctsr.evaluation.sweep_figures import draw_sweep
 from ctsr.files import replacing
 
@@ -29,5 +29,5 @@ class SweepReport(Callback):
         write_table(jobs, folder / "sweep.csv")
         with replacing(folder / "sweep.md") as partial:
             partial.write_text(markdown(jobs))
-        draw_sweep(pooled(jobs), swept_keys(jobs), folder)
+        draw_sweep(pooled(jobs), swept(jobs), folder)
         print(f"{markdown(jobs)}\nsweep: {folder / 'sweep.md'}")

@@ -83,15 +83,16 @@ def read_jobs(folder: Path) -> list[Job]:
     return [job for _, job in sorted(jobs, key=lambda pair: pair[0])]
 
 
-def swept_keys(jobs: Sequence[Job]) -> list[str]:
-    """Keys, the seed apart, that do not have the same value in all jobs."""
-    keys = dict.fromkeys(key for job in jobs for key in job.overrides)
-    return [key for key in keys if key != SEED and len({job.overrides.get(key) for job in jobs}) > 1]
+def swept(jobs: Sequence[Job]) -> dict[str, set[str]]:
+    """Keys, the seed apart, that do not have the same value in all jobs, and their values, also of jobs that failed."""
+    keys = dict.fromkeys(key for job in jobs for key in job.overrides if key != SEED)
+    values = {key: {job.overrides.get(key, "") for job in jobs} for key in keys}
+    return {key: different for key, different in values.items() if len(different) > 1}
 
 
 def pooled(jobs: Sequence[Job]) -> list[Point]:
     """Jobs that went well, those put together that differ in their seed alone."""
-    keys = swept_keys(jobs)
+    keys = list(swept(jobs))
     groups: dict[tuple[str, ...], list[Job]] = {}
     for job in jobs:
         if not job.failed:
@@ -144,7 +145,7 @@ def write_table(jobs: Sequence[Job], path: Path) -> None:
 
 def markdown(jobs: Sequence[Job]) -> str:
     """The table to read: best first, seeds pooled as mean ± standard deviation, failures at the end."""
-    keys, points = swept_keys(jobs), ranked(pooled(jobs))
+    keys, points = list(swept(jobs)), ranked(pooled(jobs))
     front = {point.name for point in pareto_front(points)}
     names = [name for name in dict.fromkeys(name for point in points for name in point.means) if "/ours/" in name]
     header = [*map(short, keys), "seeds", *(name.replace("/ours/", " ") for name in names)]

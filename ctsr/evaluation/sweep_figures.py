@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +17,12 @@ DECADE = 10.0
 LEAST_SPAN = 0.005  # of colours and axes: smaller differences are chance, and shall not look like more
 
 
-def draw_sweep(points: Sequence[Point], keys: Sequence[str], folder: Path) -> list[Path]:
+def draw_sweep(points: Sequence[Point], swept: Mapping[str, set[str]], folder: Path) -> list[Path]:
     """Draw what the number of swept keys allows: a heat map for two, lines for one, the Pareto front for stage synth.
 
     Args:
         points: Of `ctsr.evaluation.sweep.pooled`.
-        keys: The swept keys, the seed apart.
+        swept: The swept keys, the seed apart, and their values (`ctsr.evaluation.sweep.swept`).
         folder: Where to.
 
     Returns:
@@ -30,18 +30,18 @@ def draw_sweep(points: Sequence[Point], keys: Sequence[str], folder: Path) -> li
     """
     shown = [name for name in (STRUCTURE, REALISM, ENLARGEMENT) if any(name in point.means for point in points)]
     drawn = []
-    if len(keys) == 2 and shown:
-        drawn.append(_written(_heat_maps(points, keys, shown), folder / "heatmap.png"))
-    if len(keys) == 1 and shown:
-        drawn.append(_written(_lines(points, keys[0], shown), folder / "lines.png"))
+    if len(swept) == 2 and shown:
+        drawn.append(_written(_heat_maps(points, swept, shown), folder / "heatmap.png"))
+    if len(swept) == 1 and shown:
+        drawn.append(_written(_lines(points, next(iter(swept)), shown), folder / "lines.png"))
     if any({STRUCTURE, REALISM} <= point.means.keys() for point in points):
         drawn.append(_written(_pareto(points), folder / "pareto.png"))
     return drawn
 
 
-def _heat_maps(points: Sequence[Point], keys: Sequence[str], names: Sequence[str]) -> Figure:
+def _heat_maps(points: Sequence[Point], swept: Mapping[str, set[str]], names: Sequence[str]) -> Figure:
     figure = Figure(figsize=(4.6 * len(names), 4.0), layout="constrained")
-    across, down = (_sorted({point.overrides[key] for point in points}) for key in keys)
+    keys, (across, down) = list(swept), map(_sorted, swept.values())
     for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         values = np.full((len(down), len(across)), np.nan)
         for point in points:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ctsr.evaluation.sweep import markdown, pareto_front, pooled, ranked, read_jobs, swept_keys, write_table
+from ctsr.evaluation.sweep import markdown, pareto_front, pooled, ranked, read_jobs, swept, write_table
 from ctsr.evaluation.sweep_figures import draw_sweep
 
 Values = dict[str, float]
@@ -44,7 +44,7 @@ def synth(tmp_path: Path) -> Path:
 
 def test_seeds_are_pooled(synth: Path) -> None:
     jobs = read_jobs(synth)
-    assert swept_keys(jobs) == ["loss.lambda1"]
+    assert swept(jobs) == {"loss.lambda1": {"0.1", "0.5", "0.9"}}
     points = pooled(jobs)
     assert [(point.name, point.count) for point in points] == [
         ("lambda1=0.1", 2),
@@ -98,8 +98,22 @@ def test_pictures_fit_the_number_of_keys(tmp_path: Path, keys: int) -> None:
         figure = float(np.prod([values[place][1] for place in index]))
         jobs.append((overrides, 0, {"ssim_G1": figure, "swd": 1 - figure**2}))
     found = read_jobs(sweep(tmp_path, jobs))
-    drawn = draw_sweep(pooled(found), swept_keys(found), tmp_path)
+    drawn = draw_sweep(pooled(found), swept(found), tmp_path)
     expected = {1: ["lines.png", "pareto.png"], 2: ["heatmap.png", "pareto.png"], 3: ["pareto.png"]}[keys]
     assert sorted(path.name for path in drawn) == expected
     for path in drawn:
         assert np.asarray(Image.open(path).convert("L")).std() > 10
+
+
+def test_a_value_that_always_failed_has_its_place_in_the_heat_map(tmp_path: Path) -> None:
+    figures = {"ssim_G1": 0.8, "swd": 0.1}
+    good: list[tuple[dict[str, str], int, Values | None]] = [
+        ({"a": a, "b": b}, 0, figures) for a in ("1", "2") for b in ("1", "2")
+    ]
+    bad: list[tuple[dict[str, str], int, Values | None]] = [({"a": "3", "b": b}, 2, None) for b in ("1", "2")]
+    pictures = []
+    for name, jobs in (("good", good), ("all", good + bad)):
+        found = read_jobs(sweep(tmp_path / name, jobs))
+        draw_sweep(pooled(found), swept(found), tmp_path / name)
+        pictures.append(np.asarray(Image.open(tmp_path / name / "heatmap.png").convert("L")))
+    assert not np.array_equal(*pictures)
