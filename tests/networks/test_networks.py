@@ -9,7 +9,7 @@ from torch.nn.functional import conv2d, interpolate, pixel_shuffle, pixel_unshuf
 
 from ctsr.networks.average import exponential_average
 from ctsr.networks.frozen import Frozen
-from ctsr.networks.layers import Blur, SubPixelConv, initialise_icnr
+from ctsr.networks.layers import Blur, Norm, SubPixelConv, initialise_icnr
 from ctsr.networks.patchgan import PatchGAN
 from ctsr.networks.resnet import ResNetGenerator
 from ctsr.networks.sr_discriminator import SRDiscriminator
@@ -69,6 +69,16 @@ def test_patchgan_sees_fine_detail_amplified() -> None:
 def test_srresnet_enlarges_eightfold(skip: str) -> None:
     network = SRResNet(channels=4, blocks=1, skip=skip)  # type: ignore[arg-type]
     assert network(torch.randn(2, 1, 10, 12)).shape == (2, 1, 80, 96)
+
+
+@pytest.mark.parametrize(("norm", "alone"), [("none", True), ("instance", True), ("batch", False)])
+def test_only_batch_normalisation_of_srresnet_mixes_images(norm: Norm, alone: bool) -> None:
+    torch.manual_seed(0)
+    network = SRResNet(channels=4, blocks=1, norm=norm)
+    images = torch.randn(2, 1, 8, 8)
+    assert torch.allclose(network(images)[:1], network(images[:1]), rtol=0, atol=1e-5) == alone
+    kinds = {"none": nn.Identity, "instance": nn.InstanceNorm2d, "batch": nn.BatchNorm2d}
+    assert isinstance(network.blocks[-1], kinds[norm])
 
 
 def test_srresnet_is_srgans_size() -> None:
