@@ -137,19 +137,23 @@ def compare(shape: tuple[int, int, int], rounds: int, seconds: float) -> str:
 
 
 def memory(gib: float, workers: int, batches: int) -> str:
-    """The table: memory of each worker after many patches of one large case."""
+    """The table: most memory of each worker, looked at after every tenth of many batches of one large case."""
     with tempfile.TemporaryDirectory() as temporary:
         side = 1024
         case = make_case(Path(temporary) / "case", (max(1, int(gib * GIB / 2 / side**2)), side, side), sparse=True)
         loader = iter(ours(case, True, {"micro": "image", "slab": "slab"}, workers))
-        for _ in range(batches):
+        processes = [worker.pid for worker in loader._workers]  # type: ignore[attr-defined]
+        most = [(0, 0)] * workers
+        for left in reversed(range(batches)):
             next(loader)
-        lines = []
-        for number, worker in enumerate(loader._workers):  # type: ignore[attr-defined]
-            resident, private = _memory(worker.pid)
-            lines.append([f"{number + 1} of {workers}", f"{resident / GIB:.2f}", f"{private / GIB:.2f}"])
+            if left % 10 == 0:
+                most = [max(known, _memory(process)) for known, process in zip(most, processes, strict=True)]
         del loader
-    return table(["worker", f"resident, GiB (case: {gib:g} GiB)", "of it its own, GiB"], lines)
+    lines = [
+        [f"{number + 1} of {workers}", f"{resident / GIB:.2f}", f"{private / GIB:.2f}"]
+        for number, (resident, private) in enumerate(most)
+    ]
+    return table(["worker", f"resident, GiB at most (case: {gib:g} GiB)", "of it its own, GiB"], lines)
 
 
 def _memory(process: int) -> tuple[int, int]:

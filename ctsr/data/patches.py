@@ -24,7 +24,7 @@ from ctsr.imaging.pyramid import SCALE
 
 warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # mapped cases are meant not to be
 
-MOST_MAPPED = 640 * 2**20
+MOST_MAPPED = 512 * 2**20
 """Bytes of files that a process keeps in view; pages that were looked at count as its memory until they are let go."""
 
 
