@@ -81,7 +81,7 @@ class CycleGANSSIM(GAN):
         fakes_y, fakes_x = [], []
 
         with self.descent(generators) as down:
-            for fx, noise, y in images:
+            for number, (fx, noise, y) in enumerate(images):
                 fake_y, fake_x = self.G1(fx, noise), self.G2(y)
                 clear_y = self.G1(fx) if self.noisy else fake_y
                 losses = {
@@ -92,8 +92,9 @@ class CycleGANSSIM(GAN):
                     "ssim_x": self.loss["lambda1"] * self.L_S(fx, clear_y),
                     "ssim_y": self.loss["lambda2"] * self.L_S(y, fake_x),
                 }
-                if self.loss["lambda_detail"]:
-                    losses["detail"] = self.loss["lambda_detail"] * detail_loss(fake_y, y, BORDER)
+                if self.loss["lambda_detail"] and number == 0:  # one term for the batch; a step divides by the parts
+                    made = fake_y if len(images) == 1 else self.G1(self.f(batch["slab"]), batch["noise"])
+                    losses["detail"] = len(images) * self.loss["lambda_detail"] * self._detail(made, batch["clinical"])
                 if self.loss["lambda_identity"]:
                     losses["identity_x"] = self.loss["lambda_identity"] * l1_loss(self.G2(fx).float(), fx)
                     losses["identity_y"] = self.loss["lambda_identity"] * l1_loss(self.G1(y).float(), y)
@@ -117,6 +118,14 @@ class CycleGANSSIM(GAN):
             "G2": spread(fakes_x, [fx for fx, _, _ in images]),
         }
         self.report(down.losses | judged.losses)
+
+    def _detail(self, made: Tensor, real: Tensor) -> Tensor:
+        """L_D of the global batch: distributions of all devices' images together are not a mean of each one's."""
+        if self.trainer.world_size > 1:
+            gathered = self.all_gather(torch.stack((made.float(), real)), sync_grads=True)
+            assert isinstance(gathered, Tensor)
+            made, real = gathered.transpose(0, 1).flatten(start_dim=1, end_dim=2)
+        return detail_loss(made, real, BORDER)
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """How much of f(x) G1 keeps, how well G2 finds back, and how near G1(f(X)) comes to Y."""

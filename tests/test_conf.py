@@ -25,7 +25,8 @@ def options(group: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "override", [f"{group}={name}" for group in ("data", "hardware", "logger", "experiment") for name in options(group)]
+    "override",
+    [f"{group}={name}" for group in ("data", "hardware", "logger", "experiment", "method") for name in options(group)],
 )
 @pytest.mark.parametrize("stage", options("stage"))
 def test_every_option_resolves(stage: str, override: str) -> None:
@@ -35,11 +36,11 @@ def test_every_option_resolves(stage: str, override: str) -> None:
     assert train.devices(cfg) >= 1
 
 
-@pytest.mark.parametrize("experiment", ["paper_synth", "paper_sr", "demo"])
+@pytest.mark.parametrize("experiment", ["paper_synth", "paper_sr", "paper_sr_cyclegan", "demo"])
 def test_experiments_choose_their_stage(experiment: str) -> None:
     assert (
         composed(f"experiment={experiment}").stage
-        == {"paper_synth": "synth", "paper_sr": "sr", "demo": "all"}[experiment]
+        == {"paper_synth": "synth", "paper_sr": "sr", "paper_sr_cyclegan": "sr_cyclegan", "demo": "all"}[experiment]
     )
 
 
@@ -47,7 +48,8 @@ def test_papers_section_3_2() -> None:
     synth, sr = composed("experiment=paper_synth"), composed("experiment=paper_sr")
     loss = synth.loss
     assert (loss.lambda1, loss.lambda2, loss.ssim.C1, loss.ssim.C2) == (0.5, 0.4, 0.02, 0.06)
-    assert (loss.lambda_cycle, loss.lambda_identity) == (10.0, 0.0)
+    assert (loss.lambda_cycle, loss.lambda_identity, loss.lambda_detail) == (10.0, 0.0, 0.0)
+    assert (synth.networks.G1.kind, synth.networks.G1.noise) == ("resnet", False)
     assert (synth.synth.epochs, sr.sr.epochs, sr.loss.lambda_adv) == (200, 200, 0.001)
     for cfg in (synth, sr):
         data = cfg.data

@@ -29,7 +29,7 @@ def test_run_folder_is_complete(smoke_run: Path) -> None:
     for folder, terms in (
         (
             smoke_run / "synth",
-            {"G1_adversarial", "G2_adversarial", "cycle_x", "cycle_y", "ssim_x", "ssim_y", "D1", "D2"},
+            {"G1_adversarial", "G2_adversarial", "cycle_x", "cycle_y", "ssim_x", "ssim_y", "detail", "D1", "D2"},
         ),
         (smoke_run, {"L2", "adversarial", "DS_real", "DS_fake"}),
     ):
@@ -78,7 +78,7 @@ def test_help_tells_a_newcomer_what_to_type(command: Command, tmp_path: Path) ->
         cfg = compose("train", ["stage=all", "data=volumes", "hardware=cpu", "logger=csv"])
     keys = {key for key in re.findall(r"([a-z_A-Z][\w./]*)=", done.stdout) if not re.match("hydra[./]|key$", key)}
     assert {"stage", "synth_ckpt", "data.clinical.root", "loss.lambda1", "trainer.devices", "logger"} <= keys
-    groups = {"stage", "experiment", "data", "hardware", "logger", "sweep"}
+    groups = {"stage", "method", "experiment", "data", "hardware", "logger", "sweep"}
     assert not [key for key in keys - groups if OmegaConf.select(cfg, key, default=MISSING) is MISSING]
     defaults = dict(re.findall(r"([a-z_A-Z][\w.]*)=([\d.]+)(?=\s)", done.stdout.partition("Examples")[0]))
     del defaults["trainer.devices"]  # an example
