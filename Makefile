@@ -1,5 +1,6 @@
 # make demo    phantom -> synth -> sr -> infer -> table and picture, in outputs/demo
 # make test    the fast tests
+# make study   every training of docs/results.md (an hour and a half); what is done is not done again
 # make lint    format, lint, types, import rules
 # Each installs into .venv first, once. Only Python 3.11 or 3.12 and make are needed.
 
@@ -13,12 +14,15 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test test-slow lint format clean
+.PHONY: demo study test test-slow lint format clean
 
 demo: $(INSTALLED)
 	$(BIN)/python train.py experiment=demo hydra.run.dir=outputs/demo
 	$(BIN)/python infer.py ckpt=outputs/demo/checkpoints/last.ckpt \
 		input=phantom-data/demo/paired/lung_100/clinical.nii.gz output=outputs/demo/lung_100_sr.nii.gz overwrite=true
+
+study: $(INSTALLED)
+	docs/study.sh
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest

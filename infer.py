@@ -5,6 +5,7 @@ Or compare trained networks: python infer.py task=evaluate ckpt=[<checkpoint>,..
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -29,7 +30,7 @@ from ctsr.inference.settings import ScanSettings
 
 PATHS = ("ckpt", "input", "output", "data", "clinical", "cache")
 SCAN_PATHS = ("ckpt", "input", "output")
-EVALUATION = ("data", "clinical", "cache", "tile_micro", "cover", "slices", "wandb")
+EVALUATION = ("data", "clinical", "cache", "tile_micro", "cover", "slices", "workers", "wandb")
 TERMINATED = 128 + signal.SIGTERM
 
 
@@ -87,7 +88,8 @@ def evaluate_all(options: dict[str, Any]) -> None:
     device = find_device(options["device"])
     contestants = [contestant(model, device) for model in models]
     test = load_test_set(Path(options["data"]), clinical, models[0].meta, Path(options["cache"]))
-    evaluation = evaluate(contestants, test, folder, cut)
+    workers = options["workers"] if device.type == "cpu" else 1
+    evaluation = evaluate(contestants, test, folder, cut, os.cpu_count() or 1 if workers == "auto" else workers)
     if options["wandb"]:
         log_evaluation(evaluation.tables, evaluation.figures, options["wandb"], folder)
     print(f"written: {evaluation.report}, report.md, evaluation.csv and {len(evaluation.figures)} pictures")
@@ -113,7 +115,7 @@ def contestant(model: SRModel, device: torch.device) -> Contestant:
     )
 
 
-@hydra.main(config_path="conf", config_name="infer", version_base=None)
+@hydra.main(config_path="conf/infer", config_name="infer", version_base=None)
 def main(cfg: DictConfig) -> None:
     """Hydra's entry."""
     # Caught in here: Hydra would add lines of its own.

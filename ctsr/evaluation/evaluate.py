@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from rich.progress import track
 
 from ctsr.evaluation.compare import Answers, Competitor, ask, compare, to_unit
@@ -16,7 +19,7 @@ from ctsr.evaluation.controls import controls
 from ctsr.evaluation.features import EXTRACTOR
 from ctsr.evaluation.figures import curves_figure, paired_figure, scans_figure, synthesis_figure
 from ctsr.evaluation.inventions import EQUAL_DETECTION, VESSELS, Tally, total
-from ctsr.evaluation.methods import Enlarge, interpolations, network
+from ctsr.evaluation.methods import Enlarge, Image, interpolations, network
 from ctsr.evaluation.protocols import Inputs, protocols
 from ctsr.evaluation.report import write_report
 from ctsr.evaluation.results import Row, write_csv
@@ -27,13 +30,14 @@ from ctsr.evaluation.synthesis_scores import PROTOCOL as SYNTHESIS
 from ctsr.evaluation.synthesis_scores import synthesis_scores
 from ctsr.evaluation.tables import Table, difference_table, gap_table, protocol_tables, ratio_table
 
+CONTROLS, SCANS = "controls", "scans"
 EMPTY_LEVEL = EQUAL_DETECTION[-1]
 DIFFERENCES = ("paired", "paired_slab", "unseen_soft", "unseen_sharp", "unseen_g1", "synthetic", "plain")
-FULL = ("paired", "synthetic")
+FULL = ("paired",)
 """All measures; under the other protocols the main ones."""
 
 ABOUT = {
-    "controls": "the micro-CT slice at the clinical slice's centre; the first network's images, spoilt",
+    CONTROLS: "the micro-CT slice at the clinical slice's centre; the first network's images, spoilt",
     SYNTHESIS: "no pairs: distances of whole sets to real clinical images",
     "empty": f"lungs without vessels, cut where {EMPTY_LEVEL:.0%} of vessels were found under `paired`",
     **dict.fromkeys(KERNELS, "none: real scans, for one kernel each"),
@@ -57,7 +61,7 @@ class Evaluation:
     report: Path
 
 
-def evaluate(contestants: Sequence[Contestant], test: TestSet, folder: Path, cut: Cut) -> Evaluation:
+def evaluate(contestants: Sequence[Contestant], test: TestSet, folder: Path, cut: Cut, workers: int = 1) -> Evaluation:
     """Ask every question that there are cases for, and write rows, tables, figures and a report.
 
     Args:
@@ -65,6 +69,7 @@ def evaluate(contestants: Sequence[Contestant], test: TestSet, folder: Path, cut
         test: Cases that none of them was trained on.
         folder: Where to; made if missing.
         cut: Tiles and slices.
+        workers: Processes that share the questions; the networks are then to be on the CPU.
 
     Returns:
         What was written: `evaluation.csv`, `report.md`, `report.html` and PNG files.
@@ -75,22 +80,22 @@ def evaluate(contestants: Sequence[Contestant], test: TestSet, folder: Path, cut
     check_held_out(contestants, test)
     folder.mkdir(parents=True, exist_ok=True)
     first = reference(contestants)
-    rows: list[Row] = []
-    references: dict[str, str] = {}
-    tallies: dict[tuple[str, int | None, str, str], Tally] = {}
-    for protocol in track(protocols(test, contestants, cut), "protocols"):
-        answers = compare(protocol, contestants, first.window, full=protocol.name in FULL)
-        rows += answers.rows
-        references[protocol.name] = protocol.reference
-        if protocol.name == "paired":
-            tallies = answers.tallies
+    asking = protocols(test, contestants, cut)
+    questions = [protocol.name for protocol in asking] + [CONTROLS, SYNTHESIS, SCANS]
+    if workers > 1:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, context, _hold, (contestants, test, cut)) as pool:
+            found = list(track(pool.map(_answer, questions), "questions", total=len(questions)))
+    else:
+        _hold(contestants, test, cut)
+        found = [_answer(question) for question in track(questions, "questions")]
+    rows = [row for answers, _ in found for row in answers.rows]
+    tallies = found[questions.index("paired")][0].tallies if "paired" in questions else {}
     methods = _methods(contestants, first)
     rows += slice_steps(test.pairs, methods, first.window)
-    rows += _controls(test, first, cut)
-    rows += synthesis_scores(contestants, test, first.window, cut)
     rows += _empty(test, methods, tallies, first, cut)
-    scanned, views = scan_scores(test.clinical, methods, first.grey_maps["clinical"], first.window)
-    rows += scanned
+    views = found[-1][1]
+    references = {protocol.name: protocol.reference for protocol in asking}
     asked = {row.protocol for row in rows}
     references |= {name: about for name, about in ABOUT.items() if name in asked}
 
@@ -104,6 +109,33 @@ def evaluate(contestants: Sequence[Contestant], test: TestSet, folder: Path, cut
     figures = [path for name in FIGURES if (path := folder / name).exists()]
     report = write_report(contestants, test, tables, figures, folder, f"Kernel distances: {EXTRACTOR}.")
     return Evaluation(rows, tables, figures, report)
+
+
+_held: tuple[Sequence[Contestant], TestSet, Cut]
+
+
+def _hold(contestants: Sequence[Contestant], test: TestSet, cut: Cut) -> None:
+    """Gives a process what all questions are about."""
+    global _held
+    _held = (contestants, test, cut)
+    if multiprocessing.parent_process() is not None:
+        torch.set_num_threads(1)
+
+
+def _answer(question: str) -> tuple[Answers, dict[str, dict[str, Image]]]:
+    """Rows and tallies of one protocol, of the controls, of stage synth or of real scans; with views of scans."""
+    contestants, test, cut = _held
+    first = reference(contestants)
+    if question == CONTROLS:
+        return Answers(_controls(test, first, cut)), {}
+    if question == SYNTHESIS:
+        return Answers(synthesis_scores(contestants, test, first.window, cut)), {}
+    if question == SCANS:
+        methods = _methods(contestants, first)
+        rows, views = scan_scores(test.clinical, methods, first.grey_maps["clinical"], first.window)
+        return Answers(rows), views
+    (protocol,) = (protocol for protocol in protocols(test, contestants, cut) if protocol.name == question)
+    return compare(protocol, contestants, first.window, full=question in FULL), {}
 
 
 FIGURES = ("paired.png", "synthesis.png", "scans.png", "found_and_made_up.png")
@@ -139,7 +171,7 @@ def _controls(test: TestSet, first: Contestant, cut: Cut) -> list[Row]:
             (name, None): way for name, way in controls(network(first.enlarge), truth).items()
         }
         inputs = Inputs(pair.name, partial(paired_samples, [pair], first.window, cut), first.grey_maps["clinical"])
-        ask("controls", inputs, methods, first.window, True, answers)
+        ask(CONTROLS, inputs, methods, first.window, True, answers)
     return answers.rows
 
 

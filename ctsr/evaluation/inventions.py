@@ -57,9 +57,11 @@ class Kind:
         fine = smoothed(image, SMOOTHING_MM, pixel_mm)
         if not self.enclosed:
             return fine
-        largest = np.pi / 4 * (LARGEST_LUMEN_MM / pixel_mm) ** 2
-        filled: Image = area_closing(fine, int(largest))
-        return filled - fine
+        # Filled on every second pixel, which smoothing leaves nothing between of: four times as fast.
+        largest = np.pi / 4 * (LARGEST_LUMEN_MM / pixel_mm / 2) ** 2
+        coarse = area_closing(fine[::2, ::2], int(largest))
+        filled = np.repeat(np.repeat(coarse, 2, axis=0), 2, axis=1)[: fine.shape[0], : fine.shape[1]]
+        return np.asarray(np.maximum(filled - fine, 0.0), dtype=np.float32)
 
 
 DENSE = (Label.VESSEL, Label.AIRWAY_WALL, Label.NODULE, Label.PLEURA, Label.CHEST_WALL)

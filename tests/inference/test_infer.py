@@ -96,7 +96,7 @@ def test_help_names_keys_that_exist(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert infer(monkeypatch, "--help") == 0
     text = capsys.readouterr().out
     assert len(text.splitlines()) < 60
-    cfg = OmegaConf.load(PROGRAM.parent / "conf" / "infer.yaml")
+    cfg = OmegaConf.load(PROGRAM.parent / "conf" / "infer" / "infer.yaml")
     keys = set(re.findall(r"([a-z_]+)=", text)) - {"key", "stage"}
     assert {"ckpt", "input", "output", "region", "series", "device"} <= keys
     assert keys <= set(cfg)

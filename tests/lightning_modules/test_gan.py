@@ -18,6 +18,7 @@ from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.pyramid import GaussianPyramid
 from ctsr.losses.detail import detail_loss
 from ctsr.networks.average import exponential_average
+from ctsr.networks.synthesis import Unchanged
 from lightning_modules import SRGAN, CycleGANSSIM
 from lightning_modules.gan import GAN, linear_decay, step_decay
 
@@ -231,7 +232,7 @@ def test_validation_metrics_are_those_of_all_images_together() -> None:
 def test_sr_stands_beside_mapped_bicubic() -> None:
     """Where the map is known to undo what G1 does to the greys, mapped bicubic comes nearer to x than bicubic."""
     module = sr()
-    module.G1.net = torch.nn.Identity()  # type: ignore[assignment]
+    module.G1.net = Unchanged()
     module.grey_maps["synthetic"] = GreyMap(np.array([-1.0, 1.0]), np.array([-2.0, 2.0]))  # Patches: slab = x / 2
     metrics = fit(module).callback_metrics
     x = torch.utils.data.default_collate([Patches()[0], Patches()[1]])["micro"]
