@@ -16,6 +16,7 @@ from ctsr.networks.patchgan import PatchGAN
 from ctsr.networks.resnet import ResNetGenerator
 from ctsr.networks.sr_discriminator import SRDiscriminator
 from ctsr.networks.srresnet import SRResNet
+from ctsr.networks.synthesis import build_g1
 
 Batch = Mapping[str, Tensor]
 
@@ -81,7 +82,7 @@ class CycleGANStep:
         device: str,
         precision: str,
     ) -> None:
-        self.G1, self.G2 = (ResNetGenerator(**networks[name]).to(device) for name in ("G1", "G2"))
+        self.G1, self.G2 = build_g1(**networks["G1"]).to(device), ResNetGenerator(**networks["G2"]).to(device)
         self.D1, self.D2 = (PatchGAN(**networks[name]).to(device) for name in ("D1", "D2"))
         self.f, self.ssim = GaussianPyramid().to(device), SSIMLoss(**loss["ssim"]).to(device)
         self.loss, self.device, self.bf16 = loss, device, precision == "bf16"
@@ -138,7 +139,7 @@ class SRGANStep:
         device: str,
         precision: str,
     ) -> None:
-        self.G1 = ResNetGenerator(**networks["G1"]).to(device).eval().requires_grad_(False)
+        self.G1 = build_g1(**networks["G1"]).to(device).eval().requires_grad_(False)
         self.GS, self.DS = PlainSRResNet(**networks["GS"]).to(device), SRDiscriminator(**networks["DS"]).to(device)
         self.f, self.loss, self.device, self.bf16 = GaussianPyramid().to(device), loss, device, precision == "bf16"
         self.optimizers = [

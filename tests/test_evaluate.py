@@ -31,7 +31,11 @@ def checkpoints(smoke_run: Path, workplace: Path, command: Command) -> list[Path
     for name, overrides in runs.items():
         done = command("train.py", "experiment=smoke", *overrides, f"hydra.run.dir=outputs/{name}", cwd=workplace)
         assert done.returncode == 0, done.stderr
-    generate(workplace / TEST, replace(PhantomSettings.tiny(9), paired_cases=2, empty_cases=1), show_progress=False)
+    generate(
+        workplace / TEST,
+        replace(PhantomSettings.tiny(9), paired_cases=2, empty_cases=1, clinical_pixels=128),
+        show_progress=False,
+    )
     return [workplace / f"outputs/{name}/checkpoints/last.ckpt" for name in ("smoke", *runs)]
 
 
