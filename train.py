@@ -284,7 +284,7 @@ def build_module(cfg: DictConfig, data: ScansDataModule) -> GAN:
     else:
         G1, arguments = synthesis(cfg, data, grey_maps)
         networks = {"G1": arguments, "GS": networks["GS"], "DS": networks["DS"]}
-        module = SRGAN(networks, plain(cfg.loss), plain(cfg.sr.optimizer), cfg.sr.margin, cfg.sr.ema)
+        module = SRGAN(networks, plain(cfg.loss), plain(cfg.sr.optimizer), cfg.sr.margin, cfg.sr.ema, cfg.sr.noise)
         module.G1.net.load_state_dict(G1.state_dict())
         grey_maps["synthetic"] = fit_synthetic_map(G1, data.train_slabs(GREY_MAP_PATCHES), module.f)
         module.grey_maps = grey_maps

@@ -41,6 +41,8 @@ class SRGAN(GAN):
         margin: Pixels of ŷ (and 8 times as many of x) cut off on each side of a pair before GS sees it. Near the border
             of a patch f() and G1 see reflected data, which no scan has.
         ema: Decay of a running average of GS's weights, which is what is validated and used; None: GS itself is.
+        noise: Multiplies the white noise that G1 is given. Tissue that a clinical slice shows and x does not is noise to
+            GS, too: more than what G1 learned in stage synth.
 
     Attributes:
         grey_maps: Greys of "synthetic" (ŷ) and "clinical" (y) images to those of f(x), for the interpolation beside
@@ -54,6 +56,7 @@ class SRGAN(GAN):
         optimizer: Mapping[str, Any],
         margin: int = 0,
         ema: float | None = None,
+        noise: float = 1.0,
     ) -> None:
         super().__init__(optimizer)
         self.save_hyperparameters(logger=False)
@@ -61,7 +64,7 @@ class SRGAN(GAN):
         self.G1 = Frozen(build_g1(**networks["G1"]))
         self.GS, self.DS = SRResNet(**networks["GS"]), SRDiscriminator(**networks["DS"])
         self.average = exponential_average(self.GS, ema) if ema else None
-        self.loss, self.margin = dict(loss), margin
+        self.loss, self.margin, self.noise = dict(loss), margin, noise
         self.grey_maps = {"synthetic": GreyMap.identity(), "clinical": GreyMap.identity()}
         measures = MetricCollection(
             {"ssim": StructuralSimilarityIndexMeasure(data_range=1.0), "psnr": PeakSignalNoiseRatio(data_range=1.0)}
@@ -94,7 +97,8 @@ class SRGAN(GAN):
 
         With true pairs, the ceiling of a phantom, ŷ is the clinical image of the same place.
         """
-        y = batch["aligned"] if "aligned" in batch else self.G1(self.f(batch["slab"]), batch.get("noise")).clamp(-1, 1)
+        noise = self.noise * batch["noise"] if "noise" in batch else None
+        y = batch["aligned"] if "aligned" in batch else self.G1(self.f(batch["slab"]), noise).clamp(-1, 1)
         return inner(y, self.margin), inner(batch["micro"], self.f.scale * self.margin)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
