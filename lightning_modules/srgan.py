@@ -41,8 +41,8 @@ class SRGAN(GAN):
         margin: Pixels of ŷ (and 8 times as many of x) cut off on each side of a pair before GS sees it. Near the border
             of a patch f() and G1 see reflected data, which no scan has.
         ema: Decay of a running average of GS's weights, which is what is validated and used; None: GS itself is.
-        noise: Multiplies the white noise that G1 is given. Tissue that a clinical slice shows and x does not is noise to
-            GS, too: more than what G1 learned in stage synth.
+        noise: Multiplies the white noise that G1 is given. Tissue that a clinical slice shows and x does not is noise
+            to GS, too: more than what G1 learned in stage synth.
 
     Attributes:
         grey_maps: Greys of "synthetic" (ŷ) and "clinical" (y) images to those of f(x), for the interpolation beside
