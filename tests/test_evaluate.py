@@ -33,7 +33,15 @@ def checkpoints(smoke_run: Path, workplace: Path, command: Command) -> list[Path
         assert done.returncode == 0, done.stderr
     generate(
         workplace / TEST,
-        replace(PhantomSettings.tiny(9), paired_cases=2, empty_cases=1, clinical_pixels=128, paired_pixels=40),
+        replace(
+            PhantomSettings.tiny(9),
+            paired_cases=2,
+            empty_cases=1,
+            clinical_cases=1,
+            micro_cases=1,
+            clinical_pixels=128,
+            paired_pixels=40,
+        ),
         show_progress=False,
     )
     return [workplace / f"outputs/{name}/checkpoints/last.ckpt" for name in ("smoke", *runs)]

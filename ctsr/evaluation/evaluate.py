@@ -101,7 +101,7 @@ def evaluate(contestants: Sequence[Contestant], test: TestSet, folder: Path, cut
 
     write_csv(rows, folder / "evaluation.csv")
     paired_figure(contestants, test.pairs, folder / "paired.png")
-    synthesis_figure(contestants, test.micro, test.clinical, folder / "synthesis.png")
+    synthesis_figure(contestants, test.micro, test.clinical, folder / "synthesis.png", cut)
     curves_figure(tallies, folder / "found_and_made_up.png")
     scans_figure(views, folder / "scans.png")
     values = per_case(rows)

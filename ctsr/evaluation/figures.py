@@ -78,7 +78,11 @@ def paired_figure(
 
 
 def synthesis_figure(
-    contestants: Sequence[Contestant], micro: Sequence[PreparedCase], clinical: Sequence[PreparedCase], path: Path
+    contestants: Sequence[Contestant],
+    micro: Sequence[PreparedCase],
+    clinical: Sequence[PreparedCase],
+    path: Path,
+    cut: Cut,
 ) -> None:
     """Write a PNG after the paper's Fig. 3: x, f(x), what each method's generator makes of it, and some real y.
 
@@ -87,9 +91,10 @@ def synthesis_figure(
         micro: Held-out micro-CT, a row each, four at most.
         clinical: Clinical scans; the last column, if there are any.
         path: The picture.
+        cut: Size and cover of a tile.
     """
     makers = [one for one in one_of_each(contestants) if one.synthesise is not None]
-    f, cut = GaussianPyramid(), Cut(slices=1)
+    f = GaussianPyramid()
     rows = {}
     for number, case in enumerate(micro[:4]):
         found = next(case_tiles(case, cut), None)
