@@ -23,6 +23,8 @@ FURTHER = (
     "edge_um",
     "consistency_hu",
     "slice_step",
+    "edge_gain",
+    "empty_texture",
 )
 TISSUES = ("parenchyma", "airway", "vessel", "nodule", "pleura")
 BY_TISSUE = tuple(f"{metric}_{tissue}" for metric in ("ssim", "psnr") for tissue in TISSUES)
@@ -35,7 +37,6 @@ INVENTIONS = (
     "made_up_empty",
 )
 SYNTHESIS = ("swd", "greys")
-SCANS = ("consistency_hu", "edge_gain", "slice_step", "empty_texture", "grid_peak")
 LESS_IS_BETTER = {
     "grid_peak", "spectrum_db", "kernel_distance", "edge_um", "consistency_hu", "swd", "greys", *INVENTIONS[1:],
 }  # fmt: skip
