@@ -261,6 +261,7 @@ def build_data(cfg: DictConfig) -> ScansDataModule:
 def build_module(cfg: DictConfig, data: ScansDataModule) -> GAN:
     """The stage's LightningModule, which knows what to write into its checkpoints."""
     networks = plain(cfg.networks)
+    trained_on: dict[str, str] = {}  # by a G1 that is taken over
     grey_maps = {}
     if "clinical" in data.cases:
         clinical, micro = data.cases["clinical"]["train"], data.cases["micro"]["train"]
@@ -282,7 +283,7 @@ def build_module(cfg: DictConfig, data: ScansDataModule) -> GAN:
         )
         module.grey_maps = grey_maps
     else:
-        G1, arguments = synthesis(cfg, data, grey_maps)
+        G1, arguments, trained_on = synthesis(cfg, data, grey_maps)
         networks = {"G1": arguments, "GS": networks["GS"], "DS": networks["DS"]}
         module = SRGAN(networks, plain(cfg.loss), plain(cfg.sr.optimizer), cfg.sr.margin, cfg.sr.ema, cfg.sr.noise)
         module.G1.net.load_state_dict(G1.state_dict())
@@ -290,8 +291,7 @@ def build_module(cfg: DictConfig, data: ScansDataModule) -> GAN:
         module.grey_maps = grey_maps
     module.accumulate = cfg.data.accumulate
     facts = data.describe()
-    if cfg.stage == "sr" and cfg.sr.inputs == "G1":
-        facts["trained_on"] = {**load_g1(cfg.synth_ckpt)[1]["trained_on"], **facts["trained_on"]}
+    facts["trained_on"] = {**trained_on, **facts["trained_on"]}
     module.facts = {
         "format": FORMAT,
         "stage": cfg.stage,
@@ -310,19 +310,22 @@ def build_module(cfg: DictConfig, data: ScansDataModule) -> GAN:
 
 def synthesis(
     cfg: DictConfig, data: ScansDataModule, grey_maps: dict[str, GreyMap]
-) -> tuple[torch.nn.Module, dict[str, Any]]:
-    """What makes ŷ of f(x) in stage sr, and its arguments; completes the grey maps by G1's where no scan is given."""
+) -> tuple[torch.nn.Module, dict[str, Any], dict[str, str]]:
+    """What makes ŷ of f(x) in stage sr, its arguments, and what it was trained on.
+
+    Completes the grey maps by G1's where no scan is given.
+    """
     if cfg.sr.inputs == "G1":
         G1, meta = load_g1(cfg.synth_ckpt)
         data.must_match(meta, cfg.synth_ckpt)
         grey_maps.setdefault("clinical", GreyMap.from_dict(meta["grey_maps"]["clinical"]))
-        return G1, meta["networks"]["G1"]
+        return G1, meta["networks"]["G1"], dict(meta["trained_on"])
     if cfg.sr.inputs == "quantiles":
         back = grey_maps["clinical"].inverse()
         arguments: dict[str, Any] = {"kind": "quantiles", **back.to_dict()}
     else:
         arguments = {"kind": "unchanged"}
-    return build_g1(**arguments), arguments
+    return build_g1(**arguments), arguments, {}
 
 
 def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> Trainer:
