@@ -31,6 +31,7 @@ from ctsr.callbacks.panels import Panels
 from ctsr.callbacks.sweep_report import failed
 from ctsr.callbacks.throughput import Throughput
 from ctsr.cli import quoted, run_cli
+from ctsr.data.materials import clinical_line
 from ctsr.errors import UserError, warn
 from ctsr.evaluation.contestants import Contestant, TestSet
 from ctsr.evaluation.grey_maps import fit_clinical_map, fit_synthetic_map
@@ -268,6 +269,10 @@ def build_module(cfg: DictConfig, data: ScansDataModule) -> GAN:
         grey_maps["clinical"] = fit_clinical_map(clinical, micro, GaussianPyramid())
     if cfg.stage == "synth":
         networks = {name: networks[name] for name in ("G1", "G2", "D1", "D2")}
+        if networks["G1"].get("greys") == "calibrated" and networks["G1"]["kind"] == "scanner":
+            window = Window(*cfg.data.clinical.window)
+            line = clinical_line(data.cases["micro"]["train"], cfg.data.micro.materials, window)
+            networks["G1"] |= {"gain": line.gain, "offset": line.offset}
         settings = plain(cfg.synth)
         module: GAN = CycleGANSSIM(networks, plain(cfg.loss), settings["optimizer"], settings["pool_size"], cfg.seed)
     elif cfg.stage == "sr_cyclegan":
@@ -285,7 +290,16 @@ def build_module(cfg: DictConfig, data: ScansDataModule) -> GAN:
     else:
         G1, arguments, trained_on = synthesis(cfg, data, grey_maps)
         networks = {"G1": arguments, "GS": networks["GS"], "DS": networks["DS"]}
-        module = SRGAN(networks, plain(cfg.loss), plain(cfg.sr.optimizer), cfg.sr.margin, cfg.sr.ema, cfg.sr.noise)
+        settings = plain(cfg.sr)
+        module = SRGAN(
+            networks,
+            plain(cfg.loss),
+            settings["optimizer"],
+            settings["margin"],
+            settings["ema"],
+            settings["noise"],
+            settings["spread"],
+        )
         module.G1.net.load_state_dict(G1.state_dict())
         grey_maps["synthetic"] = fit_synthetic_map(G1, data.train_slabs(GREY_MAP_PATCHES), module.f)
         module.grey_maps = grey_maps

@@ -129,6 +129,7 @@ def compare(cfg: dict[str, Any], batch_size: int, steps: int, device: str, preci
         "slab": torch.rand(batch_size, 1, 256, 256) * 2 - 1,
         "clinical": torch.rand(batch_size, 1, 32, 32) * 2 - 1,
         "noise": torch.randn(batch_size, 1, 32, 32),
+        "scanner": torch.rand(batch_size, 2),
     }
     there = {name: images.to(device) for name, images in batch.items()}
     step(there)  # a first one, which sets up

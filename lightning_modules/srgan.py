@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,6 +25,7 @@ from ctsr.imaging.pyramid import GaussianPyramid
 from ctsr.losses.adversarial import cross_entropy
 from ctsr.networks.average import exponential_average
 from ctsr.networks.frozen import Frozen
+from ctsr.networks.scanner import ScannerGenerator
 from ctsr.networks.sr_discriminator import SRDiscriminator
 from ctsr.networks.srresnet import SRResNet
 from ctsr.networks.synthesis import build_g1
@@ -41,8 +42,9 @@ class SRGAN(GAN):
         margin: Pixels of ŷ (and 8 times as many of x) cut off on each side of a pair before GS sees it. Near the border
             of a patch f() and G1 see reflected data, which no scan has.
         ema: Decay of a running average of GS's weights, which is what is validated and used; None: GS itself is.
-        noise: Multiplies the white noise that G1 is given. Tissue that a clinical slice shows and x does not is noise
-            to GS, too: more than what G1 learned in stage synth.
+        noise: Least and largest factor of G1's noise. Each patch has its own scanner: GS shall serve others than those
+            that G1 learned from.
+        spread: Least and largest factor of a scanner G1's point spread.
 
     Attributes:
         grey_maps: Greys of "synthetic" (ŷ) and "clinical" (y) images to those of f(x), for the interpolation beside
@@ -56,7 +58,8 @@ class SRGAN(GAN):
         optimizer: Mapping[str, Any],
         margin: int = 0,
         ema: float | None = None,
-        noise: float = 1.0,
+        noise: Sequence[float] = (1.0, 1.0),
+        spread: Sequence[float] = (1.0, 1.0),
     ) -> None:
         super().__init__(optimizer)
         self.save_hyperparameters(logger=False)
@@ -64,7 +67,7 @@ class SRGAN(GAN):
         self.G1 = Frozen(build_g1(**networks["G1"]))
         self.GS, self.DS = SRResNet(**networks["GS"]), SRDiscriminator(**networks["DS"])
         self.average = exponential_average(self.GS, ema) if ema else None
-        self.loss, self.margin, self.noise = dict(loss), margin, noise
+        self.loss, self.margin, self.noise, self.widths = dict(loss), margin, noise, spread
         self.grey_maps = {"synthetic": GreyMap.identity(), "clinical": GreyMap.identity()}
         measures = MetricCollection(
             {"ssim": StructuralSimilarityIndexMeasure(data_range=1.0), "psnr": PeakSignalNoiseRatio(data_range=1.0)}
@@ -97,9 +100,19 @@ class SRGAN(GAN):
 
         With true pairs, the ceiling of a phantom, ŷ is the clinical image of the same place.
         """
-        noise = self.noise * batch["noise"] if "noise" in batch else None
-        y = batch["aligned"] if "aligned" in batch else self.G1(self.f(batch["slab"]), noise).clamp(-1, 1)
+        y = batch["aligned"] if "aligned" in batch else self.scanned(batch).clamp(-1, 1)
         return inner(y, self.margin), inner(batch["micro"], self.f.scale * self.margin)
+
+    def scanned(self, batch: dict[str, Tensor]) -> Tensor:
+        """G1(f(x)), each image by a scanner of its own within the ranges around G1."""
+        noisier, wider = (
+            low + (high - low) * draws
+            for (low, high), draws in zip((self.noise, self.widths), batch["scanner"].unbind(dim=1), strict=True)
+        )
+        noise = noisier[:, None, None, None] * batch["noise"]
+        fx = self.f(batch["slab"])
+        y: Tensor = self.G1(fx, noise, wider) if isinstance(self.G1.net, ScannerGenerator) else self.G1(fx, noise)
+        return y
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """One step of GS, then one of DS."""

@@ -105,7 +105,8 @@ class PatchDataset(Dataset):
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """A batch: name -> (N, 1, size, size) float32 in [-1, 1].
 
-        With µCT comes "noise" (N, 1, size / 8, size / 8), white: what a scanner's noise can be made of.
+        With µCT comes what another scan of it can be made of: "noise" (N, 1, size / 8, size / 8), white, and "scanner"
+        (N, 2), uniform draws of [0, 1) that say which scanner it is.
         """
         batch: dict[str, Tensor] = {}
         for domain, source in enumerate(self.data):
@@ -114,7 +115,8 @@ class PatchDataset(Dataset):
                 self._cut(domain, *divmod(index, self.length), {name: patches[name][place, 0] for name in patches})
             batch |= patches
             if "micro" in patches:
-                batch["noise"] = torch.stack([_noise(self.seed, index, source.size // SCALE) for index in indices])
+                drawn = [_scan(self.seed, index, source.size // SCALE) for index in indices]
+                batch["noise"], batch["scanner"] = (torch.stack(draws) for draws in zip(*drawn, strict=True))
         if _mapped_bytes() > MOST_MAPPED:
             self._let_go()
         return batch
@@ -165,9 +167,9 @@ class PatchDataset(Dataset):
             _turn(square, int(8 * way) if self.augment else 0, patch)
 
 
-def _noise(seed: int, index: int, size: int) -> Tensor:
+def _scan(seed: int, index: int, size: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed((seed * 1_000_003 + index) % 2**63)
-    return torch.randn(1, size, size, generator=generator)
+    return torch.randn(1, size, size, generator=generator), torch.rand(2, generator=generator)
 
 
 def _mapped_bytes() -> int:

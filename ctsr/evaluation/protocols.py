@@ -17,6 +17,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+import numpy.typing as npt
+
+from ctsr.data.materials import hu_line
+from ctsr.data.prepared import PreparedCase
+from ctsr.errors import UserError, warn
 from ctsr.evaluation.contestants import Contestant, TestSet, reference
 from ctsr.evaluation.samples import UNSEEN, Cut, Sample, paired_samples, scanned_samples, synthetic_samples
 from ctsr.evaluation.synthesis import Synthesis
@@ -105,10 +111,20 @@ def _on_micro(test: TestSet, contestants: Sequence[Contestant], cut: Cut) -> Ite
     yield Protocol("plain", "x; inputs f(x)", _same("plain", plain, GreyMap.identity()))
     clinical = first.grey_maps["clinical"]
     for name, scanner in UNSEEN.items():
-        scans = partial(scanned_samples, test.micro, scanner, first.window, clinical.inverse(), cut)
+        scans = partial(scanned_samples, test.micro, scanner, first.window, partial(_to_hu, first), cut)
         yield Protocol(f"unseen_{name}", f"x; inputs by {scanner}", _same(name, scans, clinical))
     if any(others(one) for one in contestants):
         yield Protocol("unseen_g1", "x; inputs by the G1 of another seed's training", others)
+
+
+def _to_hu(first: Contestant, case: PreparedCase) -> Callable[[npt.ArrayLike], npt.NDArray[np.float32]]:
+    """By the case's own air and tissue, which no training had a part in; where they are not seen, by pooled greys."""
+    try:
+        return hu_line(case)
+    except UserError as error:
+        warn(f"{error}; unseen scanners are given greys of the clinical distribution instead")
+        back = first.grey_maps["clinical"].inverse()
+        return lambda greys: first.window.restore(back.apply(greys))
 
 
 def _same(

@@ -15,12 +15,14 @@ from ctsr.errors import UserError
 from ctsr.evaluation.methods import Image, evaluating
 from ctsr.evaluation.pairs import Pair
 from ctsr.evaluation.tiles import Tile, spread, tiles_inside
-from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
 from ctsr.phantom.scanners import ClinicalScanner
 
 Synthesise = Callable[[Tensor, Tensor], Tensor]
 """x and its slab, (N, 1, 8H, 8W), to a clinical-like image (N, 1, H, W), all in [-1, 1]."""
+
+ToHU = Callable[[PreparedCase], Callable[[npt.ArrayLike], npt.NDArray[np.float32]]]
+"""A micro-CT case's map of its greys in [-1, 1] to HU."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ UNSEEN = {
 
 
 def scanned_samples(
-    cases: Sequence[PreparedCase], scanner: UnseenScanner, window: Window, greys: GreyMap, cut: Cut, seed: int = 0
+    cases: Sequence[PreparedCase], scanner: UnseenScanner, window: Window, hu: ToHU, cut: Cut, seed: int = 0
 ) -> Iterator[Sample]:
     """Held-out micro-CT through a scanner that no training saw.
 
@@ -154,7 +156,7 @@ def scanned_samples(
         cases: Micro-CT cases that were not trained on.
         scanner: The scanner.
         window: Clinical window of the networks.
-        greys: Greys of micro-CT to clinical ones, both in [-1, 1], fitted on training cases.
+        hu: Gives each case's map of its greys in [-1, 1] to HU.
         cut: Tiles and slices.
         seed: Of the noise.
 
@@ -162,6 +164,7 @@ def scanned_samples(
         UserError: A case has no tile.
     """
     for number, case in enumerate(cases):
+        to_hu = hu(case)
         voxel, flat = case.spacing[1], case.spacing[1] / case.spacing[0]  # the scanner knows cubes only
         rng = np.random.default_rng((seed, number))
         machine = ClinicalScanner(
@@ -175,7 +178,7 @@ def scanned_samples(
         reach = round(2 * scanner.slice_width * 8 * voxel / case.spacing[0])
         for z in spread(range(len(case.slices)), cut.slices):
             first, last = max(0, z - reach), min(len(case.slices), z + reach + 1)
-            density = window.restore(greys.apply(case.image[first:last])).astype(np.float32)
+            density = to_hu(case.image[first:last])
             scan = machine.scan(density, voxel, np.array([(z - first + 0.5) * voxel]), rng)[0]
             tiles = list(tiles_inside(case.mask[z], cut.tile, cut.cover))
             found |= bool(tiles)

@@ -19,57 +19,78 @@ class ScannerGenerator(nn.Module):
 
     Args:
         kernel: Side in pixels of the point spread and of the filter that shapes white noise; odd.
+        greys: "learned", or "calibrated": `gain` and `offset` are known and stay.
+        gain: Of greys, at first.
+        offset: Of greys, at first.
         noise: Whether it makes noise. Its filter is symmetric under flips and quarter turns and has no mean, as
             reconstruction leaves it.
 
     Attributes:
         spread: Standard deviation of the Gaussian point spread, in pixels.
-        gain: Of greys.
-        offset: Of greys.
     """
 
-    def __init__(self, kernel: int = 7, noise: bool = True) -> None:
+    gain: Tensor
+    offset: Tensor
+
+    def __init__(
+        self, kernel: int = 7, noise: bool = True, greys: str = "learned", gain: float = 1.0, offset: float = 0.0
+    ) -> None:
         super().__init__()
         if kernel % 2 == 0:
             raise ValueError(f"ScannerGenerator kernel must be odd, not {kernel}")
+        if greys not in ("learned", "calibrated"):
+            raise ValueError(f"ScannerGenerator greys must be learned or calibrated, not {greys}")
         self.kernel, self.noise = kernel, noise
         self.spread = nn.Parameter(torch.tensor(0.3))
-        self.gain, self.offset = nn.Parameter(torch.tensor(1.0)), nn.Parameter(torch.tensor(0.0))
+        for name, value in (("gain", gain), ("offset", offset)):
+            if greys == "learned":
+                self.register_parameter(name, nn.Parameter(torch.tensor(value)))
+            else:
+                self.register_buffer(name, torch.tensor(value))
         filter_ = torch.zeros(1, 1, kernel, kernel)
         filter_[..., kernel // 2, kernel // 2] = 0.02
         self.noise_filter = nn.Parameter(filter_) if noise else None
 
-    def forward(self, image: Tensor, noise: Tensor | None = None) -> Tensor:
+    def forward(self, image: Tensor, noise: Tensor | None = None, wider: Tensor | None = None) -> Tensor:
         """(N, 1, H, W) to the same shape, in float32.
 
         Args:
             image: f(x), in [-1, 1].
             noise: White, of standard deviation 1 and the image's shape; None: an image without noise.
+            wider: (N,): multiplies each image's point spread; None: it is as it was learned.
         """
         with torch.autocast(image.device.type, enabled=False):
-            made = self.gain * self._filtered(image.float(), self.point_spread()) + self.offset
+            widths = self.spread[None] if wider is None else self.spread * wider
+            made = self.gain * self._filtered(image.float(), self.point_spread(widths)) + self.offset
             if self.noise_filter is not None and noise is not None:
                 shape = symmetric(self.noise_filter)
                 made = made + self._filtered(noise.float(), shape - shape.mean())
             return made
 
-    def point_spread(self) -> Tensor:
-        """The Gaussian's taps, (1, 1, kernel, kernel), of sum 1.
+    def point_spread(self, widths: Tensor) -> Tensor:
+        """The Gaussians' taps, (N, 1, kernel, kernel), each of sum 1.
 
         They are those of its transfer function exp(-2 pi^2 s^2 f^2) up to Nyquist: a sampled Gaussian of less than a
         pixel blurs less than it should.
-        """
-        frequency = (torch.arange(FREQUENCIES, device=self.spread.device) + 0.5) / (2 * FREQUENCIES)
-        place = torch.arange(self.kernel, device=self.spread.device) - self.kernel // 2
-        transfer = torch.exp(-2 * math.pi**2 * self.spread**2 * frequency**2)
-        taps = (torch.cos(2 * math.pi * place[:, None] * frequency) * transfer).mean(dim=1)
-        taps = taps / taps.sum()
-        return torch.outer(taps, taps)[None, None]
 
-    def _filtered(self, image: Tensor, weights: Tensor) -> Tensor:
+        Args:
+            widths: (N,): standard deviations s in pixels.
+        """
+        frequency = (torch.arange(FREQUENCIES, device=widths.device) + 0.5) / (2 * FREQUENCIES)
+        place = torch.arange(self.kernel, device=widths.device) - self.kernel // 2
+        transfer = torch.exp(-2 * math.pi**2 * widths[:, None, None] ** 2 * frequency**2)
+        taps = (torch.cos(2 * math.pi * place[:, None] * frequency) * transfer).mean(dim=-1)
+        taps = taps / taps.sum(dim=-1, keepdim=True)
+        return (taps[:, :, None] * taps[:, None, :])[:, None]
+
+    def _filtered(self, images: Tensor, weights: Tensor) -> Tensor:
+        """Images (N, 1, H, W), each by its own weights (N, 1, k, k), or all by (1, 1, k, k)."""
         margin = self.kernel // 2
-        mode = "reflect" if min(image.shape[-2:]) > margin else "replicate"
-        return F.conv2d(F.pad(image, [margin] * 4, mode=mode), weights)
+        mode = "reflect" if min(images.shape[-2:]) > margin else "replicate"
+        padded = F.pad(images, [margin] * 4, mode=mode)
+        if len(weights) == 1:
+            return F.conv2d(padded, weights)
+        return F.conv2d(padded.transpose(0, 1), weights, groups=len(weights)).transpose(0, 1)
 
 
 def symmetric(weights: Tensor) -> Tensor:

@@ -19,7 +19,15 @@ class Unchanged(nn.Module):
         return image
 
 
-def build_g1(kind: str = "resnet", kernel: int = 7, noise: bool = False, **arguments: Any) -> nn.Module:
+def build_g1(
+    kind: str = "resnet",
+    kernel: int = 7,
+    noise: bool = False,
+    greys: str = "learned",
+    gain: float = 1.0,
+    offset: float = 0.0,
+    **arguments: Any,
+) -> nn.Module:
     """What makes ŷ of f(x).
 
     Args:
@@ -27,13 +35,16 @@ def build_g1(kind: str = "resnet", kernel: int = 7, noise: bool = False, **argum
             (`QuantileMatching`) or "unchanged".
         kernel: Of a scanner.
         noise: Of a scanner or a ResNet: makes noise of white noise.
+        greys: Of a scanner.
+        gain: Of a scanner.
+        offset: Of a scanner.
         arguments: Of a ResNet, which a scanner has no use for; or those of `QuantileMatching`.
 
     Raises:
         ValueError: There is no such kind.
     """
     if kind == "scanner":
-        return ScannerGenerator(kernel, noise)
+        return ScannerGenerator(kernel, noise, greys, gain, offset)
     if kind == "resnet":
         return ResNetGenerator(noise=noise, **arguments)
     if kind == "quantiles":

@@ -64,6 +64,7 @@ def test_batches_of_each_stage(root: Path) -> None:
         "slab": (4, 1, 96, 96),
         "clinical": (4, 1, 12, 12),
         "noise": (4, 1, 12, 12),
+        "scanner": (4, 2),
     }
     assert all(type(patches) is torch.Tensor and patches.dtype == torch.float32 for patches in batches[0].values())
     assert all(float(batches[0][name].abs().max()) <= 1 for name in ("micro", "slab", "clinical"))

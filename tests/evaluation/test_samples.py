@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +12,21 @@ import torch
 from scipy.ndimage import gaussian_filter, map_coordinates
 from torch import Tensor, nn
 
+from ctsr.data.materials import Line
 from ctsr.data.prepared import PreparedCase
 from ctsr.errors import UserError
 from ctsr.evaluation.samples import UNSEEN, Cut, UnseenScanner, scanned_samples, synthetic_samples
-from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
 from ctsr.phantom.cases import PhantomSettings
 
 FINE = 0.078125
 HU = Window(-1000, 100)
-SAME = GreyMap.identity()
+
+
+def same_greys(case: PreparedCase) -> Callable[[npt.ArrayLike], npt.NDArray[np.float32]]:
+    return HU.restore
+
+
 QUIET = UnseenScanner(spread=1.8, slice_width=1.2, noise=0.0, cutoff=0.2)
 
 
@@ -49,7 +55,7 @@ def blobs(shape: tuple[int, int, int], thickness: float = FINE) -> npt.NDArray[n
 def test_a_scan_is_the_point_spread_at_clinical_pixels(tmp_path: Path, thickness: float) -> None:
     image = blobs((48, 128, 96), thickness)
     case = micro_case(tmp_path / "a", image, thickness)
-    (sample,) = scanned_samples([case], QUIET, HU, SAME, Cut(tile=32, slices=1))
+    (sample,) = scanned_samples([case], QUIET, HU, same_greys, Cut(tile=32, slices=1))
     assert sample.z == 24
     pixel, sigma = 8 * FINE, 1 / np.sqrt(8 * np.log(2))
     widths = sigma * pixel * np.array([1.2 / thickness, 1.8 / FINE, 1.8 / FINE])
@@ -63,7 +69,7 @@ def test_a_scan_is_the_point_spread_at_clinical_pixels(tmp_path: Path, thickness
 
 def test_truth_is_the_slice_itself_and_tiles_lie_inside(tmp_path: Path) -> None:
     image = blobs((8, 128, 96))
-    samples = list(scanned_samples([micro_case(tmp_path / "a", image)], QUIET, HU, SAME, Cut(tile=32, slices=2)))
+    samples = list(scanned_samples([micro_case(tmp_path / "a", image)], QUIET, HU, same_greys, Cut(tile=32, slices=2)))
     assert [sample.z for sample in samples] == [2, 6]
     for sample in samples:
         np.testing.assert_array_equal(sample.truth, image[sample.z].astype(np.float16))
@@ -76,20 +82,20 @@ def test_noise_is_the_scanners_and_differs_from_case_to_case(tmp_path: Path) -> 
     flat = np.zeros((4, 512, 512))
     cases = [micro_case(tmp_path / name, flat) for name in "ab"]
     noisy = UnseenScanner(spread=1.5, slice_width=0.9, noise=20.0, cutoff=0.3)
-    a, b = (sample.lr for sample in scanned_samples(cases, noisy, HU, SAME, Cut(tile=256, slices=1)))
+    a, b = (sample.lr for sample in scanned_samples(cases, noisy, HU, same_greys, Cut(tile=256, slices=1)))
     for scan in (a, b):
         assert 550 * scan.std() == pytest.approx(20, rel=0.02)  # half the window is 550 HU
         assert scan.mean() == pytest.approx(0, abs=0.002)
     assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 0.1
-    (other,) = scanned_samples(cases[:1], noisy, HU, SAME, Cut(tile=256, slices=1), seed=1)
+    (other,) = scanned_samples(cases[:1], noisy, HU, same_greys, Cut(tile=256, slices=1), seed=1)
     assert abs(np.corrcoef(a.ravel(), other.lr.ravel())[0, 1]) < 0.1
 
 
 def test_greys_become_clinical_before_the_scan(tmp_path: Path) -> None:
     flat = np.full((4, 64, 64), 0.5)
-    greys = GreyMap(np.array([-1.0, 1.0]), np.array([-1.0, 0.2]))
-    (sample,) = scanned_samples([micro_case(tmp_path / "a", flat)], QUIET, HU, greys, Cut(tile=32, slices=1))
-    np.testing.assert_allclose(sample.lr, -1 + 1.5 * 0.6, rtol=0, atol=0.001)
+    line = Line(gain=400.0, offset=-700.0)
+    (sample,) = scanned_samples([micro_case(tmp_path / "a", flat)], QUIET, HU, lambda _: line, Cut(tile=32, slices=1))
+    np.testing.assert_allclose(sample.lr, (-500 + 450) / 550, rtol=0, atol=0.001)
     np.testing.assert_array_equal(sample.truth, 0.5)
 
 
@@ -137,6 +143,6 @@ def test_each_tile_is_synthesised_from_its_image_and_its_slab(tmp_path: Path) ->
 def test_a_case_without_a_tile_is_named(tmp_path: Path) -> None:
     case = micro_case(tmp_path / "small", blobs((4, 64, 64)))
     with pytest.raises(UserError, match="small: no 64-pixel tile"):
-        list(scanned_samples([case], QUIET, HU, SAME, Cut(tile=64)))
+        list(scanned_samples([case], QUIET, HU, same_greys, Cut(tile=64)))
     with pytest.raises(UserError, match="small: no 64-pixel tile"):
         list(synthetic_samples([case], Marked(), Cut(tile=64)))

@@ -35,7 +35,13 @@ class Patches(Dataset[dict[str, Tensor]]):
         generator = torch.Generator().manual_seed(index)
         x = torch.rand(1, 96, 96, generator=generator) * 2 - 1
         y = torch.rand(1, 12, 12, generator=generator) * 2 - 1
-        return {"micro": x, "slab": 0.5 * x, "clinical": y, "noise": torch.randn(1, 12, 12, generator=generator)}
+        return {
+            "micro": x,
+            "slab": 0.5 * x,
+            "clinical": y,
+            "noise": torch.randn(1, 12, 12, generator=generator),
+            "scanner": torch.rand(2, generator=generator),
+        }
 
 
 def synth(G1: dict[str, Any] = TRANSLATOR, detail: float = 0.5, **optimizer: Any) -> CycleGANSSIM:
