@@ -57,28 +57,31 @@ class ScannerGenerator(nn.Module):
         Args:
             image: f(x), in [-1, 1].
             noise: White, of standard deviation 1 and the image's shape; None: an image without noise.
-            wider: (N,): multiplies each image's point spread; None: it is as it was learned.
+            wider: (N,): multiplies each image's point spread; None: it is as it was learned. A reconstruction kernel
+                that blurs less lets more noise pass, and the reverse.
         """
         with torch.autocast(image.device.type, enabled=False):
-            widths = self.spread[None] if wider is None else self.spread * wider
-            made = self.gain * self._filtered(image.float(), self.point_spread(widths)) + self.offset
+            own = self.spread[None] ** 2
+            variance = own if wider is None else own * wider**2
+            made = self.gain * self._filtered(image.float(), self.kernels(variance)) + self.offset
             if self.noise_filter is not None and noise is not None:
                 shape = symmetric(self.noise_filter)
-                made = made + self._filtered(noise.float(), shape - shape.mean())
+                grain = self._filtered(noise.float(), shape - shape.mean())
+                made = made + (grain if wider is None else self._filtered(grain, self.kernels(variance - own)))
             return made
 
-    def point_spread(self, widths: Tensor) -> Tensor:
+    def kernels(self, variance: Tensor) -> Tensor:
         """The Gaussians' taps, (N, 1, kernel, kernel), each of sum 1.
 
         They are those of its transfer function exp(-2 pi^2 s^2 f^2) up to Nyquist: a sampled Gaussian of less than a
         pixel blurs less than it should.
 
         Args:
-            widths: (N,): standard deviations s in pixels.
+            variance: (N,): s^2 in square pixels; negative: sharpens.
         """
-        frequency = (torch.arange(FREQUENCIES, device=widths.device) + 0.5) / (2 * FREQUENCIES)
-        place = torch.arange(self.kernel, device=widths.device) - self.kernel // 2
-        transfer = torch.exp(-2 * math.pi**2 * widths[:, None, None] ** 2 * frequency**2)
+        frequency = (torch.arange(FREQUENCIES, device=variance.device) + 0.5) / (2 * FREQUENCIES)
+        place = torch.arange(self.kernel, device=variance.device) - self.kernel // 2
+        transfer = torch.exp(-2 * math.pi**2 * variance[:, None, None] * frequency**2)
         taps = (torch.cos(2 * math.pi * place[:, None] * frequency) * transfer).mean(dim=-1)
         taps = taps / taps.sum(dim=-1, keepdim=True)
         return (taps[:, :, None] * taps[:, None, :])[:, None]

@@ -142,6 +142,27 @@ def test_sr_terms_are_equations_3_to_5() -> None:
     assert terms["adversarial"][0] == pytest.approx(float(expected_adversarial), rel=1e-3)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["scanner", "resnet"])
+def test_each_pair_is_of_a_scanner_of_its_own(kind: str) -> None:
+    G1 = {"kind": "scanner", "noise": True} if kind == "scanner" else TRANSLATOR | {"noise": True}
+    networks = {
+        "G1": G1,
+        "GS": {"channels": 4, "blocks": 1, "kernel": 3, "norm": "none"},
+        "DS": {"filters": 2, "pairs": 2, "features": 4},
+    }
+    torch.manual_seed(0)
+    module = SRGAN(networks, {"lambda_adv": 0.0}, OPTIMIZER, noise=(1.0, 3.0), spread=(0.5, 1.5))
+    batch = next(iter(DataLoader(Patches(), batch_size=2)))
+    batch["scanner"] = torch.tensor([[0.0, 0.5], [1.0, 1.0]])
+    y, _ = module.pair(batch)
+    fx = module.f(batch["slab"])
+    wider = ([torch.tensor([1.0])], [torch.tensor([1.5])]) if kind == "scanner" else ([], [])
+    for image, times, widths in zip(range(2), (1.0, 3.0), wider, strict=True):
+        expected = module.G1(fx[image, None], times * batch["noise"][image, None], *widths).clamp(-1, 1)
+        torch.testing.assert_close(y[image, None], expected)
+
+
 def test_margin_leaves_pairs_that_fit() -> None:
     batch = torch.utils.data.default_collate([Patches()[0], Patches()[1]])
     (whole, x), (cut, x_cut) = sr(margin=0).eval().pair(batch), sr(margin=3).eval().pair(batch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from scipy.ndimage import convolve, gaussian_filter
@@ -79,3 +80,31 @@ def test_small_images_and_wrong_kernels() -> None:
         ScannerGenerator(kernel=4)
     with pytest.raises(ValueError, match="kind must be scanner"):
         build_g1(kind="other")
+
+
+def test_each_image_has_a_scanner_of_its_own() -> None:
+    """Its blur is a Gaussian's of its width; its noise goes through the same kernel as the image, relative to G1's."""
+    network, wider = ScannerGenerator(kernel=15), torch.tensor([0.5, 2.0])
+    with torch.no_grad():
+        network.spread.fill_(0.6)
+    impulse = torch.zeros(2, 1, 64, 64)
+    impulse[..., 32, 32] = 1.0
+
+    def passed(images: torch.Tensor) -> npt.NDArray[np.floating]:
+        return np.abs(np.fft.fft2(images[:, 0].detach().numpy()))[:, 0, 16]  # at a quarter of the sampling frequency
+
+    cut = -2 * (np.pi * 0.6 * 0.25) ** 2  # logarithm of the learned point spread's transfer there
+    np.testing.assert_allclose(passed(network(impulse, None, wider)), np.exp(cut * np.array([0.25, 4])), atol=0.015)
+    nothing = torch.zeros_like(impulse)
+    factor = passed(network(nothing, impulse, wider)) / passed(network(nothing, impulse))
+    np.testing.assert_allclose(factor, np.exp(cut * np.array([0.25 - 1, 4 - 1])), rtol=0.02)
+
+
+def test_calibrated_greys_are_not_learned() -> None:
+    network = build_g1(kind="scanner", greys="calibrated", gain=0.9, offset=-0.2, noise=False)
+    assert {name for name, _ in network.named_parameters()} == {"spread"}
+    flat = torch.full((1, 1, 16, 16), 0.5)
+    torch.testing.assert_close(network(flat), torch.full_like(flat, 0.25))
+    assert {"gain", "offset"} <= set(network.state_dict())
+    with pytest.raises(ValueError, match="learned or calibrated"):
+        ScannerGenerator(greys="guessed")
