@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import hydra
+import numpy as np
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -55,6 +56,7 @@ from lightning_modules.gan import GAN
 
 PATHS = ("synth_ckpt", "resume", "data.clinical.root", "data.micro.root", "data.paired.root", "data.cache", "sr.pairs")
 GREY_MAP_PATCHES = 128
+ENDS = (-1.0, 1.0)  # of the networks' greys
 STOPPED = 75  # exit code after a signal: everything is saved, start again with resume=auto (EX_TEMPFAIL of sysexits.h)
 AUTO = "auto"
 Inputs = Literal["G1", "fx", "quantiles", "pairs"]
@@ -273,6 +275,7 @@ def build_module(cfg: DictConfig, data: ScansDataModule) -> GAN:
             window = Window(*cfg.data.clinical.window)
             line = clinical_line(data.cases["micro"]["train"], cfg.data.micro.materials, window)
             networks["G1"] |= {"gain": line.gain, "offset": line.offset}
+            grey_maps["calibrated"] = GreyMap(np.array(ENDS), line(ENDS).astype(float))
         settings = plain(cfg.synth)
         module: GAN = CycleGANSSIM(networks, plain(cfg.loss), settings["optimizer"], settings["pool_size"], cfg.seed)
     elif cfg.stage == "sr_cyclegan":
@@ -327,12 +330,13 @@ def synthesis(
 ) -> tuple[torch.nn.Module, dict[str, Any], dict[str, str]]:
     """What makes ŷ of f(x) in stage sr, its arguments, and what it was trained on.
 
-    Completes the grey maps by G1's where no scan is given.
+    Completes the grey maps by those that G1 comes with.
     """
     if cfg.sr.inputs == "G1":
         G1, meta = load_g1(cfg.synth_ckpt)
         data.must_match(meta, cfg.synth_ckpt)
-        grey_maps.setdefault("clinical", GreyMap.from_dict(meta["grey_maps"]["clinical"]))
+        for name, grey_map in meta["grey_maps"].items():
+            grey_maps.setdefault(name, GreyMap.from_dict(grey_map))
         return G1, meta["networks"]["G1"], dict(meta["trained_on"])
     if cfg.sr.inputs == "quantiles":
         back = grey_maps["clinical"].inverse()

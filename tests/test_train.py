@@ -110,7 +110,7 @@ def test_checkpoint_tells_what_it_is_and_holds_the_g1_of_synth(smoke_run: Path) 
     sr = torch.load(smoke_run / "checkpoints/last.ckpt", weights_only=True)
     assert (synth["ctsr"]["stage"], sr["ctsr"]["stage"]) == ("synth", "sr")
     assert sr["ctsr"]["windows"]["clinical"] == [-1000.0, 100.0]
-    assert set(sr["ctsr"]["grey_maps"]) == {"clinical", "synthetic"}
+    assert set(sr["ctsr"]["grey_maps"]) == {"clinical", "synthetic", "calibrated"}
     for plain in sr["ctsr"]["grey_maps"].values():
         assert np.all(np.diff(plain["knots"]) > 0)
         assert np.all(np.diff(plain["values"]) >= 0), "a grey map keeps the order of greys"

@@ -88,7 +88,7 @@ def ask(
     for sample in inputs.samples():
         if sample.case != case:
             close()
-            case, scores = sample.case, {key: CaseScores(inputs.grey_map, window, full) for key in methods}
+            case, scores = sample.case, {key: CaseScores(inputs.back, window, full) for key in methods}
         for key, enlarge in methods.items():
             scores[key].add(sample, enlarge(sample.lr))
     close()
@@ -98,14 +98,14 @@ class CaseScores:
     """Gathers what one method made of one case.
 
     Args:
-        grey_map: Clinical greys to those of f(x).
+        to_clinical: Greys of f(x) to those of what is enlarged.
         window: Clinical window.
         full: All measures.
     """
 
-    def __init__(self, grey_map: GreyMap, window: Window, full: bool) -> None:
+    def __init__(self, to_clinical: GreyMap, window: Window, full: bool) -> None:
         self.full = full
-        self.consistency = Consistency(grey_map, window)
+        self.consistency = Consistency(to_clinical, window)
         self.tiles: dict[str, list[float]] = {}
         self.regions: dict[str, list[tuple[float, int]]] = {}
         self.images: list[tuple[Image, Image]] = []  # tiles, made and true

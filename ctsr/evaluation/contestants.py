@@ -28,7 +28,8 @@ class Contestant:
         enlarge: The network that enlarges, (N, 1, H, W) to (N, 1, 8H, 8W), both in [-1, 1].
         synthesise: What made its training images: x and its slab, (N, 1, 8H, 8W), to (N, 1, H, W); None: nothing did.
         window: HU that become [-1, 1].
-        grey_maps: "clinical" greys, and "synthetic" ones of two stages, to those of f(x); of its training cases.
+        grey_maps: Of its training cases: "clinical" greys, and "synthetic" ones of two stages, to those of f(x), and
+            "calibrated" ones back.
         trained_on: Hash of each scan that it was trained or validated on, to its name.
         path: Its checkpoint.
     """

@@ -20,7 +20,7 @@ from ctsr.evaluation.features import EXTRACTOR
 from ctsr.evaluation.figures import curves_figure, paired_figure, scans_figure, synthesis_figure
 from ctsr.evaluation.inventions import EQUAL_DETECTION, VESSELS, Tally, total
 from ctsr.evaluation.methods import Enlarge, Image, interpolations, network
-from ctsr.evaluation.protocols import Inputs, protocols
+from ctsr.evaluation.protocols import clinical_inputs, protocols
 from ctsr.evaluation.report import write_report
 from ctsr.evaluation.results import Row, write_csv
 from ctsr.evaluation.samples import Cut, paired_samples
@@ -29,6 +29,7 @@ from ctsr.evaluation.statistics import per_case
 from ctsr.evaluation.synthesis_scores import PROTOCOL as SYNTHESIS
 from ctsr.evaluation.synthesis_scores import synthesis_scores
 from ctsr.evaluation.tables import Table, difference_table, gap_table, protocol_tables, ratio_table
+from ctsr.imaging.grey_map import to_clinical
 
 CONTROLS, SCANS = "controls", "scans"
 EMPTY_LEVEL = EQUAL_DETECTION[-1]
@@ -132,7 +133,7 @@ def _answer(question: str) -> tuple[Answers, dict[str, dict[str, Image]]]:
         return Answers(synthesis_scores(contestants, test, first.window, cut)), {}
     if question == SCANS:
         methods = _methods(contestants, first)
-        rows, views = scan_scores(test.clinical, methods, first.grey_maps["clinical"], first.window)
+        rows, views = scan_scores(test.clinical, methods, to_clinical(first.grey_maps), first.window)
         return Answers(rows), views
     (protocol,) = (protocol for protocol in protocols(test, contestants, cut) if protocol.name == question)
     return compare(protocol, contestants, first.window, full=question in FULL), {}
@@ -170,7 +171,7 @@ def _controls(test: TestSet, first: Contestant, cut: Cut) -> list[Row]:
         methods: dict[Competitor, Enlarge] = {
             (name, None): way for name, way in controls(network(first.enlarge), truth).items()
         }
-        inputs = Inputs(pair.name, partial(paired_samples, [pair], first.window, cut), first.grey_maps["clinical"])
+        inputs = clinical_inputs(pair.name, partial(paired_samples, [pair], first.window, cut), first)
         ask(CONTROLS, inputs, methods, first.window, True, answers)
     return answers.rows
 

@@ -26,7 +26,7 @@ from ctsr.errors import UserError, warn
 from ctsr.evaluation.contestants import Contestant, TestSet, reference
 from ctsr.evaluation.samples import UNSEEN, Cut, Sample, paired_samples, scanned_samples, synthetic_samples
 from ctsr.evaluation.synthesis import Synthesis
-from ctsr.imaging.grey_map import GreyMap
+from ctsr.imaging.grey_map import GreyMap, to_clinical
 from ctsr.networks.synthesis import Unchanged
 
 
@@ -38,11 +38,13 @@ class Inputs:
         key: Equal for equal inputs.
         samples: Yields them, with their truth.
         grey_map: Their greys to those of f(x), for interpolation.
+        back: Greys of f(x) to theirs.
     """
 
     key: str
     samples: Callable[[], Iterator[Sample]]
     grey_map: GreyMap
+    back: GreyMap
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,12 +76,12 @@ def protocols(test: TestSet, contestants: Sequence[Contestant], cut: Cut) -> lis
 def _on_pairs(test: TestSet, first: Contestant, cut: Cut) -> Iterator[Protocol]:
     if not test.pairs:
         return
-    clinical = first.grey_maps["clinical"]
     for name, slab, truth in (
         ("paired", False, "the micro-CT slice at the clinical slice's centre"),
         ("paired_slab", True, "the mean of the micro-CT slices over the clinical slice distance"),
     ):
-        yield Protocol(name, truth, _same(name, partial(paired_samples, test.pairs, first.window, cut, slab), clinical))
+        samples = partial(paired_samples, test.pairs, first.window, cut, slab)
+        yield Protocol(name, truth, _same(clinical_inputs(name, samples, first)))
 
 
 def _on_micro(test: TestSet, contestants: Sequence[Contestant], cut: Cut) -> Iterator[Protocol]:
@@ -93,7 +95,7 @@ def _on_micro(test: TestSet, contestants: Sequence[Contestant], cut: Cut) -> Ite
         samples = partial(synthetic_samples, test.micro, maker.synthesise, cut)
         # What a baseline's generator makes shall look clinical, so the clinical map serves where there is no other.
         grey_map = maker.grey_maps.get("synthetic", maker.grey_maps["clinical"])
-        return Inputs(f"by {maker.label}", samples, grey_map)
+        return Inputs(f"by {maker.label}", samples, grey_map, grey_map.inverse())
 
     def own(one: Contestant | None) -> Inputs | None:
         return None if one is None or one.synthesise is None else made_by(one)
@@ -108,11 +110,11 @@ def _on_micro(test: TestSet, contestants: Sequence[Contestant], cut: Cut) -> Ite
         yield Protocol("synthetic", "x; inputs by the G1 of " + first.label, lambda _: made_by(first))
         yield Protocol("synthetic_own", "x; inputs by each method's own generator", own)
     plain = partial(synthetic_samples, test.micro, Synthesis(Unchanged()), cut)
-    yield Protocol("plain", "x; inputs f(x)", _same("plain", plain, GreyMap.identity()))
-    clinical = first.grey_maps["clinical"]
+    same = GreyMap.identity()
+    yield Protocol("plain", "x; inputs f(x)", _same(Inputs("plain", plain, same, same)))
     for name, scanner in UNSEEN.items():
         scans = partial(scanned_samples, test.micro, scanner, first.window, partial(_to_hu, first), cut)
-        yield Protocol(f"unseen_{name}", f"x; inputs by {scanner}", _same(name, scans, clinical))
+        yield Protocol(f"unseen_{name}", f"x; inputs by {scanner}", _same(clinical_inputs(name, scans, first)))
     if any(others(one) for one in contestants):
         yield Protocol("unseen_g1", "x; inputs by the G1 of another seed's training", others)
 
@@ -127,8 +129,10 @@ def _to_hu(first: Contestant, case: PreparedCase) -> Callable[[npt.ArrayLike], n
         return lambda greys: first.window.restore(back.apply(greys))
 
 
-def _same(
-    key: str, samples: Callable[[], Iterator[Sample]], grey_map: GreyMap
-) -> Callable[[Contestant | None], Inputs | None]:
-    inputs = Inputs(key, samples, grey_map)
+def clinical_inputs(key: str, samples: Callable[[], Iterator[Sample]], first: Contestant) -> Inputs:
+    """Images of clinical greys."""
+    return Inputs(key, samples, first.grey_maps["clinical"], to_clinical(first.grey_maps))
+
+
+def _same(inputs: Inputs) -> Callable[[Contestant | None], Inputs | None]:
     return lambda _: inputs

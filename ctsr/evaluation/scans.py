@@ -67,7 +67,7 @@ def scenes(cases: Sequence[PreparedCase], count: int) -> Iterator[Scene]:
 def scan_scores(
     cases: Sequence[PreparedCase],
     methods: Mapping[Competitor, Enlarge],
-    grey_map: GreyMap,
+    to_clinical: GreyMap,
     window: Window,
     count: int = 2,
 ) -> tuple[list[Row], dict[str, dict[str, Image]]]:
@@ -76,7 +76,7 @@ def scan_scores(
     Args:
         cases: Prepared clinical scans.
         methods: By name and seed.
-        grey_map: Clinical greys to those of f(x).
+        to_clinical: Greys of f(x) to clinical ones.
         window: Clinical window.
         count: Places of each scan.
 
@@ -88,7 +88,7 @@ def scan_scores(
     """
     rows: list[Row] = []
     views: dict[str, dict[str, Image]] = {}
-    consistency = Consistency(grey_map, window)
+    consistency = Consistency(to_clinical, window)
     for protocol, kernel in KERNELS.items():
         values: dict[tuple[str, Competitor, str], list[float]] = {}
         for scene in scenes(cases, count):

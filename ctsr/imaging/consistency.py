@@ -18,16 +18,15 @@ Mask = npt.NDArray[np.bool_]
 class Consistency:
     """The difference between a scan and its downsampled result, slice by slice, and its figures over all of them.
 
-    The result has the greys of micro-CT. They are taken back to HU by the inverse of the map that was fitted in
-    training, so that what is left is a difference of structure.
+    The result has the greys of micro-CT. They are taken back to HU, so that what is left is a difference of structure.
 
     Args:
-        grey_map: Clinical greys to those of f(x), both in [-1, 1].
+        to_clinical: Greys of f(x) to clinical ones, both in [-1, 1].
         window: The clinical window, in HU.
     """
 
-    def __init__(self, grey_map: GreyMap, window: Window) -> None:
-        self._back, self._window = grey_map.inverse(), window
+    def __init__(self, to_clinical: GreyMap, window: Window) -> None:
+        self._back, self._window = to_clinical, window
         self._f = GaussianPyramid()
         self._counts = {place: np.zeros(int(window.high - window.low) + 2, dtype=np.int64) for place in (True, False)}
 

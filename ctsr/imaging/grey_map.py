@@ -64,3 +64,13 @@ class GreyMap:
     def from_dict(cls, plain: Mapping[str, Any]) -> GreyMap:
         """The inverse of `to_dict`."""
         return cls(np.asarray(plain["knots"], dtype=np.float64), np.asarray(plain["values"], dtype=np.float64))
+
+
+def to_clinical(grey_maps: Mapping[str, GreyMap]) -> GreyMap:
+    """A checkpoint's map of greys of f(x) to clinical ones, both in [-1, 1].
+
+    Args:
+        grey_maps: "calibrated": by air and tissue, where a training has it; "clinical": the other way, by quantiles,
+            which different lungs bend.
+    """
+    return grey_maps["calibrated"] if "calibrated" in grey_maps else grey_maps["clinical"].inverse()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ctsr.errors import UserError
-from ctsr.imaging.grey_map import GreyMap
+from ctsr.imaging.grey_map import GreyMap, to_clinical
 from ctsr.imaging.intensity import Window
 from ctsr.networks.sr_cyclegan import EnlargingGenerator, ReducingGenerator
 from ctsr.networks.srresnet import SRResNet
@@ -53,6 +53,11 @@ class SRModel:
     def grey_map(self) -> GreyMap:
         """Clinical greys to those of f(x), both in [-1, 1]."""
         return GreyMap.from_dict(self.meta["grey_maps"]["clinical"])
+
+    @property
+    def to_clinical(self) -> GreyMap:
+        """Greys of f(x) to clinical ones, both in [-1, 1]."""
+        return to_clinical({name: GreyMap.from_dict(plain) for name, plain in self.meta["grey_maps"].items()})
 
     @property
     def spacing(self) -> tuple[float, float]:

@@ -101,7 +101,7 @@ def super_resolve_scan(
     clinical = model.window("clinical")
     greys = clinical if settings.units == "hu" else model.window("micro")
     model.GS.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    consistency = Consistency(model.grey_map, clinical)
+    consistency = Consistency(model.to_clinical, clinical)
     differences: dict[int, npt.NDArray[np.float32]] = {}
     places = lung_places(volume, lung, clinical)
     with nifti_stream(output, steps.output_shape, steps.output_affine, orientation, settings.level) as stream:

@@ -13,11 +13,11 @@ WINDOW = Window(-1000, 100)
 CURVE = GreyMap(np.array([-1.0, 0.0, 1.0]), np.array([-0.8, 0.4, 1.0]))
 
 
-def test_greys_are_taken_back_by_the_maps_inverse() -> None:
+def test_greys_are_taken_back_to_hu() -> None:
     lr = np.linspace(-1, 1, 12 * 16, dtype=np.float32).reshape(12, 16)
     for factor, expected in ((0.0, 0.0), (0.1, 55.0)):  # 0.1 of a window of 1100 HU that spans 2
         sr = np.kron(CURVE.apply(np.clip(lr + factor, -1, 1)), np.ones((8, 8), dtype=np.float32))
-        difference = Consistency(CURVE, WINDOW).difference(lr, sr)
+        difference = Consistency(CURVE.inverse(), WINDOW).difference(lr, sr)
         flat = np.abs(lr) < 0.8
         # Blocks are blurred a little by f.
         assert difference[flat].mean() == pytest.approx(expected, abs=3)

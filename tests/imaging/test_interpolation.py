@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ctsr.imaging.grey_map import GreyMap
+from ctsr.imaging.grey_map import GreyMap, to_clinical
 from ctsr.imaging.interpolation import bicubic, nearest
 
 
@@ -60,3 +60,10 @@ def test_grey_map_survives_json() -> None:
     greys = np.random.default_rng(0).uniform(-1, 2, (4, 5))
     assert np.array_equal(again.apply(greys), fitted.apply(greys))
     assert fitted.apply(greys).shape == (4, 5)
+
+
+def test_way_back_is_the_calibrated_one_where_there_is_one() -> None:
+    quantiles = GreyMap(np.array([-1.0, 1.0]), np.array([-0.5, 1.0]))
+    calibrated = GreyMap(np.array([-1.0, 1.0]), np.array([-1.0, 0.9]))
+    assert to_clinical({"clinical": quantiles}).apply([-0.5, 0.25]).tolist() == pytest.approx([-1.0, 0.0])
+    assert to_clinical({"clinical": quantiles, "calibrated": calibrated}) is calibrated
