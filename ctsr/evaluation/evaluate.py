@@ -16,6 +16,7 @@ from rich.progress import track
 from ctsr.evaluation.compare import Answers, Competitor, ask, compare, to_unit
 from ctsr.evaluation.contestants import Contestant, TestSet, check_held_out, reference
 from ctsr.evaluation.controls import controls
+from ctsr.evaluation.equal_detection import equal_detection_table
 from ctsr.evaluation.features import EXTRACTOR
 from ctsr.evaluation.figures import curves_figure, paired_figure, scans_figure, synthesis_figure
 from ctsr.evaluation.inventions import EQUAL_DETECTION, VESSELS, Tally, total
@@ -106,7 +107,12 @@ def evaluate(contestants: Sequence[Contestant], test: TestSet, folder: Path, cut
     curves_figure(tallies, folder / "found_and_made_up.png")
     scans_figure(views, folder / "scans.png")
     values = per_case(rows)
-    tables = [*_headlines(values), *protocol_tables(values, references)]
+    found_and_made_up = equal_detection_table(tallies)
+    tables = [
+        *_headlines(values),
+        *([] if found_and_made_up is None else [found_and_made_up]),
+        *protocol_tables(values, references),
+    ]
     figures = [path for name in FIGURES if (path := folder / name).exists()]
     report = write_report(contestants, test, tables, figures, folder, f"Kernel distances: {EXTRACTOR}.")
     return Evaluation(rows, tables, figures, report)

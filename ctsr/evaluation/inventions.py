@@ -136,7 +136,7 @@ class Tally:
 
     def at_equal_detection(self, share: float) -> float:
         """Made-up pieces per cm² at the level that first finds this share; not a number where none does."""
-        return _first(self.detection(), self.inventions(), share)
+        return first_reached(self.detection(), self.inventions(), share)
 
 
 def total(tallies: Iterable[Tally]) -> Tally:
@@ -184,8 +184,8 @@ def _histogram(classes: npt.NDArray[np.intp]) -> Counts:
     return np.bincount(classes, minlength=len(SIZE_EDGES_MM) + 1)[1:].astype(np.int64)
 
 
-def _first(rising: npt.NDArray[np.float64], values: npt.NDArray[np.float64], at: float) -> float:
-    """`values` where `rising` first reaches a height, linear between two levels."""
+def first_reached(rising: npt.NDArray[np.float64], values: npt.NDArray[np.float64], at: float) -> float:
+    """`values` where `rising` first reaches a height, linear between two levels; not a number where it never does."""
     above = np.flatnonzero(rising >= at)
     if not above.size:
         return float("nan")
