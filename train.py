@@ -66,6 +66,7 @@ QUIET = (  # what Lightning says of things that are meant
     ".*does not have many workers.*",
     ".*exists and is not empty.*",
     ".*module.s. in eval mode at the start of training.*",  # G1
+    ".*dataloader is not resumable.*",  # the DataModule goes on with the next batch
     ".*lr_scheduler.step.* before .optimizer.step.*",  # DS during the warm-up
 )
 for message in QUIET:
