@@ -24,6 +24,7 @@ from ctsr.imaging.pyramid import SCALE
 
 Mask = npt.NDArray[np.bool_]
 
+SHOWN = ("nearest", "bicubic", MAPPED)  # interpolations that pictures show
 SIDE = 128  # clinical pixels of a place
 DENSE = -0.3  # grey in [-1, 1] above which a clinical pixel holds more than parenchyma
 CLEAR = 3  # clinical pixels that empty lung is away from such
@@ -178,9 +179,11 @@ def _fullest(counts: npt.NDArray[np.integer], side: int) -> slice:
 
 
 def _views(made: Mapping[Competitor, Sequence[Image]]) -> dict[str, Image]:
-    """The middle of a scene by each method's first seed."""
+    """The middle of a scene by each network's first seed, and by the interpolations that are worth a column."""
     chosen: dict[str, Image] = {}
-    for (name, _), images in made.items():
+    for (name, seed), images in made.items():
+        if seed is None and name not in SHOWN:
+            continue
         height, width = images[0].shape
         middle = np.s_[height // 2 - 160 : height // 2 + 160, width // 2 - 160 : width // 2 + 160]
         chosen.setdefault(name, to_unit(images[0][middle]))
