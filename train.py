@@ -56,7 +56,7 @@ from lightning_modules.gan import GAN
 
 PATHS = ("synth_ckpt", "resume", "data.clinical.root", "data.micro.root", "data.paired.root", "data.cache", "sr.pairs")
 GREY_MAP_PATCHES = 128
-ENDS = (-1.0, 1.0)  # of the networks' greys
+ENDS = (-2.0, 2.0)  # greys between which a line is kept: [-1, 1], and what networks overshoot it by
 STOPPED = 75  # exit code after a signal: everything is saved, start again with resume=auto (EX_TEMPFAIL of sysexits.h)
 AUTO = "auto"
 Inputs = Literal["G1", "fx", "quantiles", "pairs"]

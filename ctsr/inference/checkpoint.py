@@ -60,6 +60,18 @@ class SRModel:
         return to_clinical({name: GreyMap.from_dict(plain) for name, plain in self.meta["grey_maps"].items()})
 
     @property
+    def hu(self) -> Window:
+        """HU of a result's -1 and +1: air and tissue come out as such where a training knew them in its µCT.
+
+        Otherwise those of the clinical window, whose ends the µCT's greys share by convention only.
+        """
+        clinical = self.window("clinical")
+        if "calibrated" not in self.meta["grey_maps"]:
+            return clinical
+        low, high = clinical.restore(self.to_clinical.apply((-1.0, 1.0)))
+        return Window(float(low), float(high))
+
+    @property
     def spacing(self) -> tuple[float, float]:
         """In-plane pixel size (y, x) in millimetres of the clinical images seen in training."""
         y, x = self.meta["spacing"]["clinical"]

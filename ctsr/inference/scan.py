@@ -99,7 +99,8 @@ def super_resolve_scan(
     console.print(_summary(steps, model), soft_wrap=True, highlight=False)
     _check_space(output, steps)
     clinical = model.window("clinical")
-    greys = clinical if settings.units == "hu" else model.window("micro")
+    greys = model.hu if settings.units == "hu" else model.window("micro")
+    to_result = model.to_clinical.inverse()
     model.GS.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     consistency = Consistency(model.to_clinical, clinical)
     differences: dict[int, npt.NDArray[np.float32]] = {}
@@ -109,7 +110,7 @@ def super_resolve_scan(
             lr = clinical.normalise(steps.to_network(volume.array[z].astype(np.float32)))
             inside = steps.to_network(lung[z].astype(np.float32)) > 0.5
             where = _grown(inside) if settings.region == "lung" else None
-            elsewhere = None if where is None else model.grey_map.apply(_bicubic(lr))
+            elsewhere = None if where is None else to_result.apply(_bicubic(lr))
             sr = super_resolve_slice(model.GS, lr, settings.tile, device, settings.precision, where, elsewhere)
             stream[z] = greys.restore(steps.to_output(sr))
             difference = consistency.difference(lr, sr)

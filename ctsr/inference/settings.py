@@ -28,7 +28,7 @@ class ScanSettings:
         precision: "32", or "bf16" for GPUs.
         spacing_tolerance: Largest relative difference from the training pixel size that needs no resampling.
         grid: "input": the scan's pixels / 8, also where it was resampled; "model": the network's pixels / 8.
-        units: "hu": greys of the clinical window; "micro": of the micro-CT window.
+        units: "hu", or "micro": greys of the micro-CT window.
         overwrite: Replace existing results.
         level: Compression of .nii.gz, 1 (fast) to 9.
     """

@@ -241,6 +241,31 @@ def test_a_region_of_lung_is_the_whole_ones_there_and_interpolated_elsewhere(tmp
     assert record["consistency"]["lung"] == json.loads((tmp_path / "all.json").read_text())["consistency"]["lung"]
 
 
+def test_calibrated_greys_are_written_in_their_hu(tmp_path: Path, checkpoint: Path) -> None:
+    """-1 of the µCT is 40 HU above air here, +1 is soft tissue; outside the lung the scan's own HU are kept."""
+    source, lungs = chest(tmp_path / "scan.nii.gz")
+    model = load_sr(checkpoint)
+    clinical = model.window("clinical")
+
+    def written(name: str, region: str) -> np.ndarray:
+        results, _ = run(model, source, tmp_path / name, ScanSettings(tile=8, region=region))  # type: ignore[arg-type]
+        return np.asarray(nibabel.load(results.volume).dataobj).astype(float)
+
+    before = written("plain.nii", "all")
+    low, high = clinical.normalise([-960.0, 45.0]).astype(float)
+    beyond = (high - low) / 2  # the line goes on to -2 and 2
+    line = GreyMap(np.array([-2.0, 2.0]), np.array([low - beyond, high + beyond]))
+    model.meta["grey_maps"]["calibrated"] = line.to_dict()
+    assert (model.hu.low, model.hu.high) == pytest.approx((-960, 45), abs=0.01)
+    after = written("calibrated.nii", "all")
+    share = (before - clinical.low) / (clinical.high - clinical.low)
+    np.testing.assert_allclose(after, -960 + share * 1005, rtol=0, atol=1.5)  # HU are whole
+    part = written("lung.nii", "lung")
+    assert np.unique(part[:16, :16]).tolist() == [-1000]
+    body = np.kron(~lungs, np.ones((8, 8, 1), dtype=bool))
+    assert abs(part[300:340, 100:130][body[300:340, 100:130]].mean() - 30) < 10
+
+
 def test_region_lung_without_lung_is_refused(tmp_path: Path, model: SRModel) -> None:
     source = write_scan(tmp_path / "scan.nii.gz", AFFINES["axial"], np.full((12, 12, 4), 40, np.int16))
     with pytest.raises(UserError, match="region=lung: no lung found"):
