@@ -33,7 +33,7 @@ from ctsr.evaluation.tables import Table, difference_table, gap_table, protocol_
 from ctsr.imaging.grey_map import to_clinical
 
 CONTROLS, SCANS = "controls", "scans"
-EMPTY_LEVEL = EQUAL_DETECTION[-1]
+EMPTY_LEVEL = EQUAL_DETECTION[0]
 DIFFERENCES = ("paired", "paired_slab", "unseen_soft", "unseen_sharp", "unseen_g1", "synthetic", "plain")
 FULL = ("paired",)
 """All measures; under the other protocols the main ones."""
