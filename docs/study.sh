@@ -23,11 +23,11 @@ runs() { xargs -P "${JOBS:-2}" -I {} bash -c 'train {}'; }
 runs <<SEEDS
 ours_0 method=ours seed=0
 sr_cyclegan_0 method=sr_cyclegan trainer.limit_train_batches=100 seed=0
-quantiles_0 method=quantiles sr.epochs=7 seed=0
+quantiles_0 method=quantiles sr.epochs=7 seed=0 sr.optimizer.lr=1e-3
 ceiling_0 method=ceiling sr.epochs=7 seed=0
 ours_1 method=ours seed=1
 sr_cyclegan_1 method=sr_cyclegan trainer.limit_train_batches=100 seed=1
-fx_0 method=fx sr.epochs=7 seed=0
+fx_0 method=fx sr.epochs=7 seed=0 sr.optimizer.lr=1e-3
 ours_2 method=ours seed=2
 sr_cyclegan_2 method=sr_cyclegan trainer.limit_train_batches=100 seed=2
 no_ssim_0 method=no_ssim seed=0
@@ -35,10 +35,8 @@ l2_0 method=l2 seed=0 synth_ckpt=outputs/study/ours_0/synth/checkpoints/last.ckp
 SEEDS
 
 runs <<LEARNING_RATES
-fx_0_lr1e-3 method=fx sr.epochs=7 seed=0 sr.optimizer.lr=1e-3
-quantiles_0_lr1e-3 method=quantiles sr.epochs=7 seed=0 sr.optimizer.lr=1e-3
+fx_0_lr2e-3 method=fx sr.epochs=7 seed=0
+quantiles_0_lr2e-3 method=quantiles sr.epochs=7 seed=0
 ceiling_0_lr1e-3 method=ceiling sr.epochs=7 seed=0 sr.optimizer.lr=1e-3
-sr_cyclegan_0_lr2.5e-4 method=sr_cyclegan trainer.limit_train_batches=100 seed=0 sr_cyclegan.optimizer.lr=2.5e-4
 sr_cyclegan_0_lr2e-3 method=sr_cyclegan trainer.limit_train_batches=100 seed=0 sr_cyclegan.optimizer.lr=2e-3
-ours_0_lr1e-3 method=ours stage=sr synth_ckpt=outputs/study/ours_0/synth/checkpoints/last.ckpt seed=0 sr.optimizer.lr=1e-3
 LEARNING_RATES
