@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import uniform_filter
+from scipy.ndimage import minimum_filter, uniform_filter
 from skimage.filters import threshold_otsu
 
 from ctsr.data.prepared import PreparedCase
@@ -17,7 +17,8 @@ from ctsr.imaging.intensity import Window
 MATERIALS_HU = (-1000.0, 45.0)  # air, soft tissue
 SIDE = 5  # pixels of a square that shows one material
 EVEN = 0.05  # share of the squares, those that vary least, that do
-NOISIER = 1.5  # air varies by noise alone: in variance at most this many times as much as tissue; foam varies more
+APART = 2.0  # standard deviations of the noise between foam, which may look even, and the air of a few airways
+RARE = 0.005  # share of the even squares that air has at least
 CONSTANT = 1e-7  # variance of padding, and of greys clipped at the window's end
 
 Squares = npt.NDArray[np.float32]  # (2, N): mean and variance of each
@@ -44,25 +45,28 @@ def find_materials(case: PreparedCase, slices: int = 8) -> tuple[float, float]:
     """Greys of air and of soft tissue in a prepared µCT case, in its [-1, 1].
 
     Where a small square holds one material, its greys vary by noise alone. Otsu's threshold parts dark squares from
-    bright ones; the median of each kind's most even squares is the material's grey. Air may lie around the specimen as
-    well as in an airway; tissue lies in the specimen.
+    bright ones; the median of each kind's most even squares is the material's grey. Tissue lies in the specimen; air
+    may lie around it, or in a few airways alone: then there are even squares that are darker still, and those are it.
 
     Args:
         case: The case.
         slices: Slices looked at, evenly spread.
 
     Raises:
-        UserError: There is no air, or nothing else.
+        UserError: The volume holds one material only.
     """
     dark, bright = (np.concatenate(squares, axis=1) for squares in zip(*_squares(case, slices), strict=True))
-    air, of_air = _most_even(dark)
-    tissue, of_tissue = _most_even(bright)
-    if not air < tissue or of_air > NOISIER * of_tissue:  # also where one is NaN
+    if not (dark.size and bright.size):
         raise UserError(
-            f"{case.name}: no air is to be seen around the specimen or in it, so its greys cannot be tied to HU: "
-            "leave a margin of air around specimens, or give networks.G1.greys=learned"
+            f"{case.name}: air and tissue are not both to be seen, so its greys cannot be tied to HU: "
+            "give networks.G1.greys=learned"
         )
-    return air, tissue
+    air, variance = _most_even(dark)
+    noise = float(np.median(variance)) ** 0.5
+    while (darker := air < np.median(air) - APART * noise).mean() > RARE:
+        air = air[darker]
+    tissue, _ = _most_even(bright)
+    return float(np.median(air)), float(np.median(tissue))
 
 
 def hu_line(case: PreparedCase, materials_hu: Sequence[float] = MATERIALS_HU) -> Line:
@@ -73,7 +77,7 @@ def hu_line(case: PreparedCase, materials_hu: Sequence[float] = MATERIALS_HU) ->
         materials_hu: HU of air and of soft tissue.
 
     Raises:
-        UserError: There is no air in it, or nothing else.
+        UserError: It holds one material only.
     """
     air, tissue = find_materials(case)
     gain = (materials_hu[1] - materials_hu[0]) / (tissue - air)
@@ -102,13 +106,11 @@ def _squares(case: PreparedCase, slices: int) -> Iterator[tuple[Squares, Squares
         image = case.image[z].astype(np.float32)
         mean = uniform_filter(image, SIDE)
         variance = uniform_filter(image**2, SIDE) - mean**2
-        squares, varies = np.stack((mean, variance)), variance > CONSTANT
+        varies = minimum_filter(variance > CONSTANT, 2 * SIDE + 1)  # nor is its rim anything that was seen
+        squares = np.stack((mean, variance))
         yield squares[:, varies & (mean < threshold)], squares[:, varies & case.mask[z] & (mean >= threshold)]
 
 
-def _most_even(squares: Squares) -> tuple[float, float]:
-    """Median grey and median variance of those that vary least; NaN if there are none."""
-    if not squares.size:
-        return float("nan"), float("nan")
-    mean, variance = squares[:, squares[1] <= np.quantile(squares[1], EVEN)]
-    return float(np.median(mean)), float(np.median(variance))
+def _most_even(squares: Squares) -> Squares:
+    """Those that vary least."""
+    return squares[:, squares[1] <= np.quantile(squares[1], EVEN)]
