@@ -390,6 +390,10 @@ def check(cfg: DictConfig) -> None:
         raise UserError("resume=<checkpoint> goes on with one stage: give stage=synth or stage=sr, or resume=auto")
     if cfg.stage in ("sr", "all"):
         check_inputs(cfg)
+    if cfg.stage in ("synth", "all") and cfg.networks.G1.greys not in ("calibrated", "learned"):
+        raise UserError(f"networks.G1.greys={cfg.networks.G1.greys}: give calibrated or learned")
+    if not rising(cfg.data.micro.materials) or cfg.data.micro.materials[0] == cfg.data.micro.materials[1]:
+        raise UserError(f"data.micro.materials={cfg.data.micro.materials}: give HU of air and of tissue: [-1000, 45]")
     for key in ("resume", "synth_ckpt"):
         if cfg[key] and cfg[key] != AUTO and not Path(cfg[key]).is_file():
             raise UserError(f"{key}={cfg[key]}: no such file")
@@ -411,11 +415,21 @@ def check(cfg: DictConfig) -> None:
         build_data(with_values(cfg, stage=stage)).check()
 
 
+def rising(values: Any) -> bool:
+    """Whether a key holds two numbers, the first not above the second."""
+    if not OmegaConf.is_list(values) or len(values) != 2:
+        return False
+    return all(isinstance(value, int | float) for value in values) and values[0] <= values[1]
+
+
 def check_inputs(cfg: DictConfig) -> None:
     """Whether stage sr has what it makes its pairs with."""
     inputs = cfg.sr.inputs
     if inputs not in get_args(Inputs):
         raise UserError(f"sr.inputs={inputs}: give {', '.join(get_args(Inputs))}")
+    for key in ("noise", "spread"):
+        if not rising(cfg.sr[key]) or cfg.sr[key][0] < 0:
+            raise UserError(f"sr.{key}={cfg.sr[key]}: give the least and the largest factor, such as [1, 3]")
     if cfg.stage == "all" and inputs != "G1":
         raise UserError(f"sr.inputs={inputs} needs no stage synth: give stage=sr")
     if cfg.stage == "sr" and inputs == "G1" and not cfg.synth_ckpt:
