@@ -1,6 +1,6 @@
 # make demo    phantom -> synth -> sr -> infer -> table and picture, in outputs/demo
 # make test    the fast tests
-# make study   every training of docs/results.md (an hour and a half); what is done is not done again
+# make study   every training of docs/results.md (about two hours); what is done is not done again
 # make lint    format, lint, types, import rules
 # Each installs into .venv first, once. Only Python 3.11 or 3.12 and make are needed.
 

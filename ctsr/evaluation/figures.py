@@ -130,18 +130,24 @@ def scans_figure(views: Mapping[str, Mapping[str, Image]], path: Path) -> None:
 
 
 def curves_figure(tallies: Mapping[tuple[str, int | None, str, str], Tally], path: Path) -> None:
-    """Write a PNG: made-up structures over found ones, a curve for each method, a panel for each kind."""
+    """Write a PNG: made-up structures over found ones, a curve for each method, a panel for each kind.
+
+    A curve ends where most is found: at lower levels everything is one fog. Of interpolations bicubic's are shown, dashed.
+    """
     kinds = [kind.name for kind in KINDS if any(key[2] == kind.name for key in tallies)]
     if not kinds:
         return
     figure = Figure(figsize=(6.5 * len(kinds), 5), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     for axis, kind in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
-        methods = list(dict.fromkeys(name for name, _, of, _ in tallies if of == kind))
-        for number, method in enumerate(methods):
+        methods = dict.fromkeys((name, seed is None) for name, seed, of, _ in tallies if of == kind)
+        shown = [(name, plain) for name, plain in methods if not plain or name in ("bicubic", MAPPED)]
+        for number, (method, plain) in enumerate(shown):
             both = total(tally for (name, _, of, _), tally in tallies.items() if (name, of) == (method, kind))
-            style = "--" if "_mapped" in method or method in ("nearest", "bicubic", "lanczos") else "-"
-            axis.plot(both.detection(), both.inventions() + 1e-2, style, color=f"C{number % 10}", label=method)
+            detection, inventions = both.detection(), both.inventions()
+            upward = slice(int(detection.argmax()) + 1)
+            style = "--" if plain else "-"
+            axis.plot(detection[upward], inventions[upward] + 1e-2, style, color=f"C{number % 10}", label=method)
         axis.set_yscale("log")
         axis.set_xlabel(f"share of the truth's {kind} found")
         axis.set_ylabel(f"made-up {kind} per cm² of lung (+0.01)")
