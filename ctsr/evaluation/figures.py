@@ -132,7 +132,7 @@ def scans_figure(views: Mapping[str, Mapping[str, Image]], path: Path) -> None:
 def curves_figure(tallies: Mapping[tuple[str, int | None, str, str], Tally], path: Path) -> None:
     """Write a PNG: made-up structures over found ones, a curve for each method, a panel for each kind.
 
-    A curve ends where most is found: at lower levels everything is one fog. Of interpolations bicubic's are shown, dashed.
+    A curve ends where most is found: at lower levels everything is one fog. Of interpolations two are shown, dashed.
     """
     kinds = [kind.name for kind in KINDS if any(key[2] == kind.name for key in tallies)]
     if not kinds:
