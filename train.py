@@ -32,7 +32,7 @@ from ctsr.callbacks.panels import Panels
 from ctsr.callbacks.sweep_report import failed
 from ctsr.callbacks.throughput import Throughput
 from ctsr.cli import quoted, run_cli
-from ctsr.data.materials import clinical_line
+from ctsr.data.materials import gain_and_offset
 from ctsr.errors import UserError, warn
 from ctsr.evaluation.contestants import Contestant, TestSet
 from ctsr.evaluation.grey_maps import fit_clinical_map, fit_synthetic_map
@@ -56,7 +56,7 @@ from lightning_modules.gan import GAN
 
 PATHS = ("synth_ckpt", "resume", "data.clinical.root", "data.micro.root", "data.paired.root", "data.cache", "sr.pairs")
 GREY_MAP_PATCHES = 128
-ENDS = (-2.0, 2.0)  # greys between which a line is kept: [-1, 1], and what networks overshoot it by
+ENDS = np.array([-2.0, 2.0])  # greys between which a line is kept: [-1, 1], and what networks overshoot it by
 STOPPED = 75  # exit code after a signal: everything is saved, start again with resume=auto (EX_TEMPFAIL of sysexits.h)
 AUTO = "auto"
 Inputs = Literal["G1", "fx", "quantiles", "pairs"]
@@ -274,9 +274,9 @@ def build_module(cfg: DictConfig, data: ScansDataModule) -> GAN:
         networks = {name: networks[name] for name in ("G1", "G2", "D1", "D2")}
         if networks["G1"].get("greys") == "calibrated" and networks["G1"]["kind"] == "scanner":
             window = Window(*cfg.data.clinical.window)
-            line = clinical_line(data.cases["micro"]["train"], cfg.data.micro.materials, window)
-            networks["G1"] |= {"gain": line.gain, "offset": line.offset}
-            grey_maps["calibrated"] = GreyMap(np.array(ENDS), line(ENDS).astype(float))
+            gain, offset = gain_and_offset(data.cases["micro"]["train"], cfg.data.micro.materials, window)
+            networks["G1"] |= {"gain": gain, "offset": offset}
+            grey_maps["calibrated"] = GreyMap(ENDS, gain * ENDS + offset)
         settings = plain(cfg.synth)
         module: GAN = CycleGANSSIM(networks, plain(cfg.loss), settings["optimizer"], settings["pool_size"], cfg.seed)
     elif cfg.stage == "sr_cyclegan":

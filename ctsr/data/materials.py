@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 import numpy.typing as npt
@@ -22,23 +22,6 @@ RARE = 0.005  # share of the even squares that air has at least
 CONSTANT = 1e-7  # variance of padding, and of greys clipped at the window's end
 
 Squares = npt.NDArray[np.float32]  # (2, N): mean and variance of each
-
-
-@dataclass(frozen=True)
-class Line:
-    """A linear map of greys.
-
-    Attributes:
-        gain: Slope.
-        offset: What 0 becomes.
-    """
-
-    gain: float
-    offset: float
-
-    def __call__(self, greys: npt.ArrayLike) -> npt.NDArray[np.float32]:
-        """Greys of any shape to the same shape."""
-        return np.asarray(self.gain * np.asarray(greys, dtype=np.float32) + self.offset, dtype=np.float32)
 
 
 def find_materials(case: PreparedCase, slices: int = 8) -> tuple[float, float]:
@@ -69,8 +52,8 @@ def find_materials(case: PreparedCase, slices: int = 8) -> tuple[float, float]:
     return float(np.median(air)), float(np.median(tissue))
 
 
-def hu_line(case: PreparedCase, materials_hu: Sequence[float] = MATERIALS_HU) -> Line:
-    """A prepared µCT case's greys in [-1, 1] to HU.
+def hu_window(case: PreparedCase, materials_hu: Sequence[float] = MATERIALS_HU) -> Window:
+    """HU of -1 and +1 in a prepared µCT case.
 
     Args:
         case: The case.
@@ -81,21 +64,24 @@ def hu_line(case: PreparedCase, materials_hu: Sequence[float] = MATERIALS_HU) ->
     """
     air, tissue = find_materials(case)
     gain = (materials_hu[1] - materials_hu[0]) / (tissue - air)
-    return Line(gain, materials_hu[0] - gain * air)
+    middle = materials_hu[0] - gain * air
+    return Window(middle - gain, middle + gain)
 
 
-def clinical_line(cases: Sequence[PreparedCase], materials_hu: Sequence[float], window: Window) -> Line:
-    """Greys of µCT to greys of a clinical scan of the same thing, both in [-1, 1]: the mean over cases.
+def gain_and_offset(
+    cases: Sequence[PreparedCase], materials_hu: Sequence[float], clinical: Window
+) -> tuple[float, float]:
+    """What greys of µCT are to be multiplied by, and then added, to be those of a clinical scan, both in [-1, 1].
 
     Args:
-        cases: Prepared µCT cases.
+        cases: Prepared µCT cases, over which the mean is taken.
         materials_hu: HU of air and of soft tissue.
-        window: HU of clinical -1 and +1.
+        clinical: HU of clinical -1 and +1.
     """
-    lines = [hu_line(case, materials_hu) for case in cases]
-    half = (window.high - window.low) / 2
-    gain, offset = np.mean([(line.gain, line.offset) for line in lines], axis=0)
-    return Line(float(gain / half), float((offset - window.low) / half - 1))
+    windows = [hu_window(case, materials_hu) for case in cases]
+    low, high = (fmean(getattr(window, end) for window in windows) for end in ("low", "high"))
+    width = clinical.high - clinical.low
+    return (high - low) / width, (low + high - clinical.low - clinical.high) / width
 
 
 def _squares(case: PreparedCase, slices: int) -> Iterator[tuple[Squares, Squares]]:

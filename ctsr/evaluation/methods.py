@@ -22,6 +22,7 @@ Enlarge = Callable[[Image], Image]
 
 OURS = "ours"
 MAPPED = "bicubic_mapped"
+FEW = ("nearest", "bicubic", MAPPED)  # interpolations, where there is no room for all
 BLUR = 0.5  # standard deviation of the blurred bicubic's Gaussian, in clinical pixels
 
 
@@ -30,7 +31,7 @@ def interpolations(grey_map: GreyMap, few: bool = False) -> dict[str, Enlarge]:
 
     Args:
         grey_map: Clinical greys to those of micro-CT, fitted on training cases.
-        few: Only nearest, bicubic and mapped bicubic.
+        few: Only those of `FEW`.
     """
     plain: dict[str, Enlarge] = {
         "nearest": _by(nearest),
@@ -38,9 +39,8 @@ def interpolations(grey_map: GreyMap, few: bool = False) -> dict[str, Enlarge]:
         "lanczos": lanczos,
         "bicubic_blurred": _blurred,
     }
-    if few:
-        return {"nearest": plain["nearest"], "bicubic": plain["bicubic"], MAPPED: mapped(plain["bicubic"], grey_map)}
-    return plain | {f"{name}_mapped": mapped(enlarge, grey_map) for name, enlarge in plain.items()}
+    ways = plain | {f"{name}_mapped": mapped(enlarge, grey_map) for name, enlarge in plain.items()}
+    return {name: ways[name] for name in FEW} if few else ways
 
 
 def mapped(enlarge: Enlarge, grey_map: GreyMap) -> Enlarge:

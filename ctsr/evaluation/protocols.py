@@ -20,7 +20,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from ctsr.data.materials import hu_line
+from ctsr.data.materials import hu_window
 from ctsr.data.prepared import PreparedCase
 from ctsr.errors import UserError, warn
 from ctsr.evaluation.contestants import Contestant, TestSet, reference
@@ -122,7 +122,7 @@ def _on_micro(test: TestSet, contestants: Sequence[Contestant], cut: Cut) -> Ite
 def _to_hu(first: Contestant, case: PreparedCase) -> Callable[[npt.ArrayLike], npt.NDArray[np.float32]]:
     """By the case's own air and tissue, which no training had a part in; where they are not seen, by pooled greys."""
     try:
-        return hu_line(case)
+        return hu_window(case).restore
     except UserError as error:
         warn(f"{error}; unseen scanners are given greys of the clinical distribution instead")
         back = first.grey_maps["clinical"].inverse()

@@ -11,7 +11,7 @@ from scipy.ndimage import binary_erosion, gaussian_filter, maximum_filter, sobel
 
 from ctsr.data.prepared import PreparedCase
 from ctsr.evaluation.compare import Competitor, to_unit
-from ctsr.evaluation.methods import MAPPED, Enlarge, Image
+from ctsr.evaluation.methods import FEW, MAPPED, Enlarge, Image
 from ctsr.evaluation.metrics import grid_peak
 from ctsr.evaluation.pairs import Pair
 from ctsr.evaluation.results import Row
@@ -24,7 +24,6 @@ from ctsr.imaging.pyramid import SCALE
 
 Mask = npt.NDArray[np.bool_]
 
-SHOWN = ("nearest", "bicubic", MAPPED)  # interpolations that pictures show
 SIDE = 128  # clinical pixels of a place
 DENSE = -0.3  # grey in [-1, 1] above which a clinical pixel holds more than parenchyma
 CLEAR = 3  # clinical pixels that empty lung is away from such
@@ -182,7 +181,7 @@ def _views(made: Mapping[Competitor, Sequence[Image]]) -> dict[str, Image]:
     """The middle of a scene by each network's first seed, and by the interpolations that are worth a column."""
     chosen: dict[str, Image] = {}
     for (name, seed), images in made.items():
-        if seed is None and name not in SHOWN:
+        if seed is None and name not in FEW:
             continue
         height, width = images[0].shape
         middle = np.s_[height // 2 - 160 : height // 2 + 160, width // 2 - 160 : width // 2 + 160]

@@ -50,11 +50,6 @@ class SRModel:
         return Window(float(low), float(high))
 
     @property
-    def grey_map(self) -> GreyMap:
-        """Clinical greys to those of f(x), both in [-1, 1]."""
-        return GreyMap.from_dict(self.meta["grey_maps"]["clinical"])
-
-    @property
     def to_clinical(self) -> GreyMap:
         """Greys of f(x) to clinical ones, both in [-1, 1]."""
         return to_clinical({name: GreyMap.from_dict(plain) for name, plain in self.meta["grey_maps"].items()})

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from ctsr.data.materials import clinical_line, find_materials, hu_line
+from ctsr.data.materials import find_materials, gain_and_offset, hu_window
 from ctsr.data.prepared import PreparedCase
 from ctsr.errors import UserError
 from ctsr.imaging.intensity import Window
@@ -51,9 +51,9 @@ def test_padding_is_not_air(tmp_path: Path) -> None:
 
 def test_greys_become_hu_and_clinical_greys(tmp_path: Path) -> None:
     cases = [specimen(tmp_path / "a", seed=1), specimen(tmp_path / "b", seed=2)]
-    np.testing.assert_allclose(hu_line(cases[0], (-1000, 40))([AIR, TISSUE]), [-1000, 40], rtol=0, atol=15)
-    clinical = clinical_line(cases, (-1000, 40), Window(-1000, 100))
-    np.testing.assert_allclose(clinical([AIR, TISSUE]), [-1, 1040 / 550 - 1], rtol=0, atol=0.03)
+    np.testing.assert_allclose(hu_window(cases[0], (-1000, 40)).restore([AIR, TISSUE]), [-1000, 40], rtol=0, atol=15)
+    gain, offset = gain_and_offset(cases, (-1000, 40), Window(-1000, 100))
+    np.testing.assert_allclose(gain * np.array([AIR, TISSUE]) + offset, [-1, 1040 / 550 - 1], rtol=0, atol=0.03)
 
 
 def test_air_in_airways_alone(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import torch
 from scipy.ndimage import gaussian_filter, map_coordinates
 from torch import Tensor, nn
 
-from ctsr.data.materials import Line
 from ctsr.data.prepared import PreparedCase
 from ctsr.errors import UserError
 from ctsr.evaluation.samples import UNSEEN, Cut, UnseenScanner, scanned_samples, synthetic_samples
@@ -93,8 +92,8 @@ def test_noise_is_the_scanners_and_differs_from_case_to_case(tmp_path: Path) -> 
 
 def test_greys_become_clinical_before_the_scan(tmp_path: Path) -> None:
     flat = np.full((4, 64, 64), 0.5)
-    line = Line(gain=400.0, offset=-700.0)
-    (sample,) = scanned_samples([micro_case(tmp_path / "a", flat)], QUIET, HU, lambda _: line, Cut(tile=32, slices=1))
+    to_hu = Window(-1100, -300).restore  # 400 greys - 700
+    (sample,) = scanned_samples([micro_case(tmp_path / "a", flat)], QUIET, HU, lambda _: to_hu, Cut(tile=32, slices=1))
     np.testing.assert_allclose(sample.lr, (-500 + 450) / 550, rtol=0, atol=0.001)
     np.testing.assert_array_equal(sample.truth, 0.5)
 
