@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ctsr.callbacks.loggers import log_evaluation
 from ctsr.cli import quoted, run_cli
+from ctsr.data.materials import MATERIALS_HU
 from ctsr.errors import UserError
 from ctsr.evaluation.contestants import Contestant
 from ctsr.evaluation.evaluate import evaluate
@@ -112,6 +113,7 @@ def contestant(model: SRModel, device: torch.device) -> Contestant:
         {domain: GreyMap.from_dict(grey_map) for domain, grey_map in meta["grey_maps"].items()},
         meta["trained_on"],
         model.path,
+        OmegaConf.select(OmegaConf.create(meta["config"]), "data.micro.materials", default=MATERIALS_HU),
     )
 
 

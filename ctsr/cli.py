@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import select
+import signal
 import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 from ctsr.errors import UserError
 
 MISTAKE = 2  # exit code of a user's mistake
+NOBODY_READS = 128 + signal.SIGPIPE  # exit code where a reader, such as `head`, has had enough
 
 
 def run_cli(program: Callable[[], object]) -> int:
@@ -21,18 +24,30 @@ def run_cli(program: Callable[[], object]) -> int:
             name), becomes one line on standard error. Anything else is a bug and passes through.
 
     Returns:
-        0, or 2 after a user's mistake.
+        0, 2 after a user's mistake, or 141 where nobody reads standard output to its end.
     """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let errors reach us instead of being printed over many lines
     try:
         program()
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return NOBODY_READS
         mistake = _mistake(error)
         if mistake is None:
             raise
         print(f"error: {mistake}", file=sys.stderr)
         return MISTAKE
     return 0
+
+
+def _nobody_reads() -> bool:
+    """Whether standard output is a pipe that was closed; then what is left to be written is let go."""
+    end = select.poll()
+    end.register(sys.stdout.fileno(), 0)
+    if not any(event & select.POLLERR for _, event in end.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 def quoted(arguments: Sequence[str], keys: Collection[str], existing: bool = False) -> list[str]:

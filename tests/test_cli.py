@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,6 +42,16 @@ def test_paths_that_exist_are_quoted_and_sweeps_kept(tmp_path: Path) -> None:
     first, *others = OverridesParser.create().parse_overrides(arguments)
     assert first.value() == str(path)
     assert [override.is_sweep_override() for override in others] == [True, True]
+
+
+def test_a_reader_may_stop_reading() -> None:
+    program = "from ctsr.cli import run_cli; raise SystemExit(run_cli(lambda: print('long ' * 100_000)))"
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-c", program], stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert done.returncode == 141
+    assert done.stderr == ""
 
 
 def test_bugs_keep_their_traceback() -> None:

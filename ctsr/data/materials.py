@@ -52,7 +52,7 @@ def find_materials(case: PreparedCase, slices: int = 8) -> tuple[float, float]:
     return float(np.median(air)), float(np.median(tissue))
 
 
-def hu_window(case: PreparedCase, materials_hu: Sequence[float] = MATERIALS_HU) -> Window:
+def hu_window(case: PreparedCase, materials_hu: Sequence[float]) -> Window:
     """HU of -1 and +1 in a prepared µCT case.
 
     Args:

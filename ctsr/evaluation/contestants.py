@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
+from ctsr.data.materials import MATERIALS_HU
 from ctsr.data.prepared import PreparedCase
 from ctsr.errors import UserError
 from ctsr.evaluation.pairs import Pair
@@ -32,6 +33,7 @@ class Contestant:
             "calibrated" ones back.
         trained_on: Hash of each scan that it was trained or validated on, to its name.
         path: Its checkpoint.
+        materials: HU of air and of soft tissue in micro-CT, as its training took them.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Contestant:
     grey_maps: Mapping[str, GreyMap]
     trained_on: Mapping[str, str] = field(default_factory=dict)
     path: Path | None = None
+    materials: Sequence[float] = MATERIALS_HU
 
     @property
     def label(self) -> str:

@@ -122,7 +122,7 @@ def _on_micro(test: TestSet, contestants: Sequence[Contestant], cut: Cut) -> Ite
 def _to_hu(first: Contestant, case: PreparedCase) -> Callable[[npt.ArrayLike], npt.NDArray[np.float32]]:
     """By the case's own air and tissue, which no training had a part in; where they are not seen, by pooled greys."""
     try:
-        return hu_window(case).restore
+        return hu_window(case, first.materials).restore
     except UserError as error:
         warn(f"{error}; unseen scanners are given greys of the clinical distribution instead")
         back = first.grey_maps["clinical"].inverse()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -161,6 +162,24 @@ def test_grids_that_do_not_match_are_refused(tmp_path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj), image.affine), folder / "micro.nii.gz")
     with pytest.raises(UserError, match=r"not on the x8 grid.*0\.50 pixels apart"):
         load_pair(folder)
+
+
+def test_unseen_inputs_have_the_hu_that_a_training_took(tmp_path: Path) -> None:
+    case = micro_case(tmp_path / "m")
+    halves = np.random.default_rng(0).normal(0, 0.01, (6, 128, 128))
+    halves[..., :64] -= 0.8  # air, beside tissue of 0.5
+    halves[..., 64:] += 0.5
+    np.save(case.folder / "image.npy", halves.astype(np.float16))
+    for air, tissue in ((-1000, 45), (-800, 0)):
+        one = replace(contestant(Interpolate()), materials=(air, tissue))
+        (soft,) = (
+            asking for asking in protocols(TestSet(micro=[case]), [one], Cut(64)) if asking.name == "unseen_soft"
+        )
+        inputs = soft.inputs(one)
+        assert inputs is not None
+        lr = HU.restore(next(inputs.samples()).lr)
+        assert np.median(lr[:, 2:5]) == pytest.approx(air, abs=15)
+        assert np.median(lr[:, -5:-2]) == pytest.approx(tissue, abs=15)
 
 
 def test_a_folder_without_pairs_is_named(tmp_path: Path) -> None:
