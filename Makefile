@@ -1,5 +1,5 @@
 # make demo    phantom -> synth -> sr -> infer -> table and picture, in outputs/demo
-# make test    the fast tests
+# make test    the fast tests, on all cores
 # make study   every training of docs/results.md (about two hours); what is done is not done again
 # make lint    format, lint, types, import rules
 # Each installs into .venv first, once. Only Python 3.11 or 3.12 and make are needed.
@@ -25,7 +25,7 @@ study: $(INSTALLED)
 	docs/study.sh
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow

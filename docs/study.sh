@@ -6,7 +6,7 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 PYTHON=${PYTHON:-.venv/bin/python}
 
 $PYTHON -m ctsr.phantom phantom-data/study --seed 0 --clinical 6 --micro 7 --paired 10      # to learn on; pairs: the ceiling's
-$PYTHON -m ctsr.phantom phantom-data/study-test --seed 1 --clinical 0 --micro 10 --paired 10 --empty 2
+$PYTHON -m ctsr.phantom phantom-data/study-test --seed 1 --clinical 0 --micro 10 --paired 20 --empty 2
 
 train() {  # name, then keys
     local folder=outputs/study/$1
@@ -28,8 +28,10 @@ ceiling_0 method=ceiling sr.epochs=7 seed=0
 ours_1 method=ours seed=1
 sr_cyclegan_1 method=sr_cyclegan trainer.limit_train_batches=100 seed=1
 fx_0 method=fx sr.epochs=7 seed=0 sr.optimizer.lr=1e-3
+fx_1 method=fx sr.epochs=7 seed=1 sr.optimizer.lr=1e-3
 ours_2 method=ours seed=2
 sr_cyclegan_2 method=sr_cyclegan trainer.limit_train_batches=100 seed=2
+fx_2 method=fx sr.epochs=7 seed=2 sr.optimizer.lr=1e-3
 no_ssim_0 method=no_ssim seed=0
 l2_0 method=l2 seed=0 synth_ckpt=outputs/study/ours_0/synth/checkpoints/last.ckpt
 SEEDS
