@@ -100,9 +100,8 @@ def protocol_tables(values: Values, references: Mapping[str, str]) -> list[Table
                 continue
             lines = [[name, *(_cell(values.get((protocol, name, metric))) for metric in metrics)] for name in methods]
             cases = max(len(values[key]) for key in keys)
-            note = (
-                f"Reference: {about}. Mean over {cases} cases (seeds averaged first) and its 95 % bootstrap interval."
-            )
+            what = f"Mean over {cases} cases (seeds averaged first) and its 95 % bootstrap interval"
+            note = f"Reference: {about}. {what if cases > 1 else 'One case (seeds averaged), hence no interval'}."
             tables.append(
                 Table(f"{protocol}{': ' * bool(group)}{group}", note, ["method", *map(_heading, metrics)], lines)
             )
@@ -177,7 +176,8 @@ def _cell(of: Mapping[str, float] | None) -> str:
         return ""
     mean = interval(of.values())
     digits = _digits(mean.mean)
-    return f"{mean.mean:.{digits}f} [{mean.low:.{digits}f}, {mean.high:.{digits}f}]"
+    ends = f" [{mean.low:.{digits}f}, {mean.high:.{digits}f}]" if mean.cases > 1 else ""
+    return f"{mean.mean:.{digits}f}{ends}"
 
 
 def _difference(apart: Interval, metric: str) -> str:
@@ -186,7 +186,8 @@ def _difference(apart: Interval, metric: str) -> str:
         (apart.below_zero, apart.above_zero) if metric in LESS_IS_BETTER else (apart.above_zero, apart.below_zero)
     )
     verdict = " better" if better else " worse" if worse else ""
-    return f"{apart.mean:+.{digits}f} [{apart.low:+.{digits}f}, {apart.high:+.{digits}f}]{verdict}"
+    ends = f" [{apart.low:+.{digits}f}, {apart.high:+.{digits}f}]" if apart.cases > 1 else ""
+    return f"{apart.mean:+.{digits}f}{ends}{verdict}"
 
 
 def _digits(value: float) -> int:
