@@ -89,6 +89,17 @@ class Turns(Callback):
             self.seconds["plain"].append(plain - ours)
 
 
+def patches(count: int) -> Batch:
+    """What a training step is given, drawn at random."""
+    return {
+        "micro": torch.rand(count, 1, 256, 256) * 2 - 1,
+        "slab": torch.rand(count, 1, 256, 256) * 2 - 1,
+        "clinical": torch.rand(count, 1, 32, 32) * 2 - 1,
+        "noise": torch.randn(count, 1, 32, 32),
+        "scanner": torch.rand(count, 2),
+    }
+
+
 def fit(module: GAN, batch: Batch, steps: int, device: str, precision: str, *callbacks: Callback) -> None:
     """Some batches of Lightning's loop."""
     trainer = Trainer(
@@ -124,13 +135,7 @@ def compare(cfg: dict[str, Any], batch_size: int, steps: int, device: str, preci
     """The table."""
     torch.manual_seed(0)
     module, step = both(cfg, device, precision)
-    batch = {
-        "micro": torch.rand(batch_size, 1, 256, 256) * 2 - 1,
-        "slab": torch.rand(batch_size, 1, 256, 256) * 2 - 1,
-        "clinical": torch.rand(batch_size, 1, 32, 32) * 2 - 1,
-        "noise": torch.randn(batch_size, 1, 32, 32),
-        "scanner": torch.rand(batch_size, 2),
-    }
+    batch = patches(batch_size)
     there = {name: images.to(device) for name, images in batch.items()}
     step(there)  # a first one, which sets up
     with FlopCounterMode(display=False) as counter:
@@ -157,11 +162,9 @@ def compare(cfg: dict[str, Any], batch_size: int, steps: int, device: str, preci
 def where(cfg: dict[str, Any], batch_size: int, device: str, precision: str) -> str:
     """Where the time of our step goes: the ten dearest operations."""
     module, _ = both(cfg, device, precision)
-    sides = {"micro": 256, "slab": 256, "clinical": 32}
-    batch = {name: torch.rand(batch_size, 1, side, side) for name, side in sides.items()}
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device == "cuda" else [])
     with profile(activities=activities) as profiler:
-        fit(module, batch, 3, device, precision)
+        fit(module, patches(batch_size), 3, device, precision)
     kind = "device" if device == "cuda" else "cpu"
     rows = sorted(profiler.key_averages(), key=lambda row: -getattr(row, f"self_{kind}_time_total"))
     total = sum(getattr(row, f"self_{kind}_time_total") for row in rows)

@@ -44,15 +44,30 @@ def test_memory_of_workers(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(float(resident) > float(own) >= 0 for resident, own in found.values())
 
 
-@pytest.mark.parametrize("stage", ["sr", "synth"])
+TINY = {
+    "sr": ["GS.channels=4", "GS.blocks=1", "DS.filters=2", "DS.features=4"],
+    "synth": ["G1.filters=2", "G1.blocks=1", "G2.filters=2", "G2.blocks=1", "D1.filters=2", "D2.filters=2"],
+}
+
+
+def steps(stage: str, *options: str) -> None:
+    train_step.main(["--stage", stage, "--batch", "2", *options, *(f"networks.{key}" for key in TINY[stage])])
+
+
+@pytest.mark.parametrize("stage", TINY)
 def test_steps_take_turns(stage: str, capsys: pytest.CaptureFixture[str]) -> None:
-    tiny = {
-        "sr": ["GS.channels=4", "GS.blocks=1", "DS.filters=2", "DS.features=4"],
-        "synth": ["G1.filters=2", "G1.blocks=1", "G2.filters=2", "G2.blocks=1", "D1.filters=2", "D2.filters=2"],
-    }[stage]
-    train_step.main(["--stage", stage, "--batch", "2", "--steps", "1", *(f"networks.{key}" for key in tiny)])
+    steps(stage, "--steps", "1")
     text = capsys.readouterr().out
     found = rows(text)
     assert list(found) == ["ours", "plain"]
     assert float(found["plain"][3]) == 1.0
     assert re.search(r"of the peak of \d", text)
+
+
+@pytest.mark.parametrize("stage", TINY)
+def test_where_the_time_goes(stage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    steps(stage, "--profile")
+    found = rows(capsys.readouterr().out)
+    assert len(found) == 10
+    assert any("conv" in name for name in found)
+    assert sum(int(share.rstrip("%")) for (share,) in found.values()) <= 105  # each is rounded
