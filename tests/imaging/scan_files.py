@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,19 @@ from pydicom.uid import (
     CTImageStorage,
     EnhancedCTImageStorage,
     ExplicitVRLittleEndian,
+    JPEG2000Lossless,
     JPEGLossless,
+    JPEGLSLossless,
     RLELossless,
     generate_uid,
 )
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+ENCODERS = {
+    JPEGLossless: partial(imagecodecs.ljpeg_encode, bitspersample=16),
+    JPEGLSLossless: imagecodecs.jpegls_encode,
+    JPEG2000Lossless: partial(imagecodecs.jpeg2k_encode, level=0, reversible=True, codecformat="j2k"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,10 +84,10 @@ def dicom(scan: Scan, folder: Path, syntax: str = ExplicitVRLittleEndian) -> Pat
         data.PixelData = page.tobytes()
         if syntax == RLELossless:
             data.compress(RLELossless)
-        elif syntax == JPEGLossless:
-            data.PixelData = encapsulate([imagecodecs.ljpeg_encode(page, bitspersample=16)])
+        elif syntax in ENCODERS:
+            data.PixelData = encapsulate([ENCODERS[syntax](page)])
             data["PixelData"].VR = "OB"
-            data.file_meta.TransferSyntaxUID = JPEGLossless
+            data.file_meta.TransferSyntaxUID = syntax
         # The order of the names is not that of the slices.
         pydicom.dcmwrite(folder / f"{len(scan.stored) - z:03}.dcm", data, enforce_file_format=True)
     return folder
@@ -91,6 +99,14 @@ def dicom_rle(scan: Scan, folder: Path) -> Path:
 
 def dicom_jpeg_lossless(scan: Scan, folder: Path) -> Path:
     return dicom(scan, folder, JPEGLossless)
+
+
+def dicom_jpeg_ls(scan: Scan, folder: Path) -> Path:
+    return dicom(scan, folder, JPEGLSLossless)
+
+
+def dicom_jpeg_2000(scan: Scan, folder: Path) -> Path:
+    return dicom(scan, folder, JPEG2000Lossless)
 
 
 def dicom_multi_frame(scan: Scan, folder: Path) -> Path:

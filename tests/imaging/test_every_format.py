@@ -25,6 +25,8 @@ WITH_DIRECTIONS = [
     scan_files.dicom,
     scan_files.dicom_rle,
     scan_files.dicom_jpeg_lossless,
+    scan_files.dicom_jpeg_ls,
+    scan_files.dicom_jpeg_2000,
     scan_files.dicom_multi_frame,
     scan_files.nifti,
     scan_files.mha,
