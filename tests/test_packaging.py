@@ -103,3 +103,9 @@ def test_training_on_prepared_cases_does_not_import(name: str) -> None:
         f"import sys, lightning_modules, ctsr.data.patches, ctsr.networks.srresnet; sys.exit('{name}' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, timeout=120).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["lightning", "wandb"])
+def test_infer_does_not_wait_for(name: str) -> None:
+    code = f"import sys, infer; sys.exit('{name}' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, timeout=120).returncode == 0
