@@ -29,9 +29,12 @@ def run_cli(program: Callable[[], object]) -> int:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let errors reach us instead of being printed over many lines
     try:
         program()
+        sys.stdout.flush()  # what a closed pipe does not take fails here, not at the interpreter's end
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise
+        return NOBODY_READS
     except Exception as error:
-        if isinstance(error, BrokenPipeError) and _nobody_reads():
-            return NOBODY_READS
         mistake = _mistake(error)
         if mistake is None:
             raise

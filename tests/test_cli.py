@@ -44,11 +44,15 @@ def test_paths_that_exist_are_quoted_and_sweeps_kept(tmp_path: Path) -> None:
     assert [override.is_sweep_override() for override in others] == [True, True]
 
 
-def test_a_reader_may_stop_reading() -> None:
-    program = "from ctsr.cli import run_cli; raise SystemExit(run_cli(lambda: print('long ' * 100_000)))"
+@pytest.mark.parametrize("words", [1, 100_000])  # in the buffer to the end, and beyond it
+def test_a_reader_may_stop_reading(words: int) -> None:
+    program = f"from ctsr.cli import run_cli; raise SystemExit(run_cli(lambda: print('long ' * {words})))"
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run([sys.executable, "-c", program], stdout=writer, stderr=subprocess.PIPE, text=True)
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], stdout=writer, stderr=subprocess.PIPE, text=True, env=buffered
+    )
     os.close(writer)
     assert done.returncode == 141
     assert done.stderr == ""
