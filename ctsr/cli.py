@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from ctsr.errors import UserError
+from ctsr.errors import UserError, CollectedError
 
 MISTAKE = 2  # exit code of a user's mistake
 NOBODY_READS = 128 + signal.SIGPIPE  # exit code where a reader, such as `head`, has had enough
@@ -38,7 +38,8 @@ def run_cli(program: Callable[[], object]) -> int:
         mistake = _mistake(error)
         if mistake is None:
             raise
-        print(f"error: {mistake}", file=sys.stderr)
+        for line in mistake:
+            print(f"error: {line}", file=sys.stderr)
         return MISTAKE
     return 0
 
@@ -79,14 +80,16 @@ def _in_quotes(value: str) -> str:
     return f"'{escaped}'"
 
 
-def _mistake(error: BaseException) -> str | None:
-    """The one line for a mistake, or None for a bug."""
+def _mistake(error: BaseException) -> list[str] | None:
+    """A line for each mistake, or None for a bug."""
+    if isinstance(error, CollectedError):
+        return [" ".join(problem.split()) for problem in error.problems]
     if isinstance(error, UserError):
-        return _one_line(error)
+        return [_one_line(error)]
     if _of_configuration(error):
         cause = error.__cause__  # Hydra says which override, OmegaConf what is wrong with it
         reason = f" {_one_line(cause)}" if cause is not None and _of_configuration(cause) else ""
-        return _one_line(error) + ("" if reason.strip() in _one_line(error) else reason)
+        return [_one_line(error) + ("" if reason.strip() in _one_line(error) else reason)]
     return None
 
 

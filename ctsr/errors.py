@@ -1,6 +1,8 @@
 """Mistakes that a user can mend, and warnings, told in one line."""
 
 import sys
+from collections.abc import Sequence
+from functools import cache
 
 
 class UserError(Exception):
@@ -11,6 +13,24 @@ class UserError(Exception):
     """
 
 
+class CollectedError(UserError):
+    """Several mistakes, found in one look.
+
+    Attributes:
+        problems: A line for each; the programs print each on a line of its own.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = list(problems)
+
+
 def warn(message: str) -> None:
     """Tell, on standard error, what goes on but should be known."""
     print(f"warning: {message}", file=sys.stderr)
+
+
+@cache
+def warn_once(message: str) -> None:
+    """`warn`, once in a process, of what is come upon again in each stage."""
+    warn(message)

@@ -1,0 +1,146 @@
+"""Label maps (masks, segmentations) beside scans, in the same formats: told by their place, name or voxels."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import SimpleITK
+import tifffile
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from PIL import Image
+
+from ctsr.errors import UserError
+from ctsr.imaging.formats import files_in, format_of, is_picture, is_tiff, stem
+from ctsr.imaging.volume import Array
+
+PLACES = ("label", "labels", "labelstr", "labelsts", "labelsval", "mask", "masks", "segmentation", "segmentations")
+_NAMED = re.compile(r"(\.seg|[._-](seg|segmentation|dseg|mask|masks|label|labels|labelmap))$", re.IGNORECASE)
+MOST_LABELS = 150  # TotalSegmentator has 117
+HIGHEST_LABEL = 255
+FEW_GREYS = 4  # as many are no scan, however they lie
+UNIFORM = 0.8  # share of neighbours with one label, where not both are background; in a scan's noise few are alike
+SLICES = 4  # looked at, of a volume
+_UNREADABLE = (  # what the libraries raise of damaged files; the scan's reader meets it again, and tells
+    ImageFileError,
+    HeaderDataError,
+    tifffile.TiffFileError,
+    UserError,
+    OSError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+    IndexError,
+    zlib.error,
+)
+LARGEST_READ = 2**30  # bytes of a MetaImage or NRRD, which may have to be read whole; larger ones are judged by name
+
+
+def is_label_place(name: str) -> bool:
+    """Whether folders of that name hold label maps, in the layouts of public data sets."""
+    return name.lower() in PLACES
+
+
+def is_label_name(path: Path) -> bool:
+    """Whether a scan's file or folder is named as segmentation programs name label maps."""
+    return _NAMED.search(stem(path)) is not None
+
+
+def why_label_map(path: Path, expected: bool = False) -> str | None:
+    """Why a scan is taken for a label map; None: it is none, or is not readable, which its reader will tell.
+
+    A few whole numbers from 0 make a label map, in any number type, where they lie in patches of one number; greys of
+    CT go below 0 or far above the labels, and noise makes neighbours differ. At the first slice that is none, no more
+    is read.
+
+    Args:
+        path: Of any format that is read.
+        expected: Its place or name says label map: then labels may be higher and more, or probabilities, or all 0.
+    """
+    if re.search(r"\.seg\.(nrrd|nhdr)$", path.name, re.IGNORECASE):
+        return "a segmentation by its name"
+    greys: set[float] = set()
+    alike = edges = 0
+    try:
+        for plane in _planes(path):
+            if plane.ndim != 2 or not _may_be_labels(plane, expected):
+                return None
+            greys |= set(np.unique(plane).astype(float).tolist())
+            for a, b in ((plane[1:], plane[:-1]), (plane[:, 1:], plane[:, :-1])):
+                inside = (a != 0) | (b != 0)
+                alike, edges = alike + int((a == b)[inside].sum()), edges + int(inside.sum())
+            uniform = alike >= UNIFORM * edges and (expected or len(greys) <= MOST_LABELS)
+            if len(greys) > FEW_GREYS and max(greys) > 1 and not uniform:
+                return None
+    except _UNREADABLE:
+        return None
+    if expected:
+        return "a label map" if greys else None
+    if len(greys) < 2:
+        return None  # all of one grey, as far as was looked
+    few = sorted(greys)[:FEW_GREYS]
+    listed = ", ".join(f"{grey:g}" for grey in few) + (", ..." if len(greys) > FEW_GREYS else "")
+    return f"of only {_counted(len(greys))} greys ({listed}), as a label map or segmentation"
+
+
+def _counted(number: int) -> str:
+    return {2: "two", 3: "three", 4: "four"}.get(number, str(number))
+
+
+def _may_be_labels(plane: Array, expected: bool) -> bool:
+    if plane.dtype.kind not in "iufb" or not plane.size or plane.min() < 0:
+        return False
+    whole = plane.dtype.kind != "f" or bool((plane == np.rint(plane)).all())
+    return (whole and (expected or plane.max() <= HIGHEST_LABEL)) or (expected and plane.max() <= 1)
+
+
+def _planes(path: Path) -> Iterator[Array]:
+    """A few slices: those of the ends, which are cheap to come to, and of the middle."""
+    match format_of(path):
+        case "nifti":
+            image = nibabel.load(path)
+            assert isinstance(image, nibabel.Nifti1Image)
+            for k in _chosen(image.shape[2]):
+                yield np.asarray(image.dataobj[:, :, k]).squeeze()
+        case "metaimage" | "nrrd":
+            yield from _itk_planes(path)
+        case "tiff":
+            files = [file for file in files_in(path) if is_tiff(file)] if path.is_dir() else [path]
+            if len(files) > 1:
+                yield from (tifffile.imread(files[k]).squeeze() for k in _chosen(len(files)))
+            else:
+                with tifffile.TiffFile(files[0]) as tiff:
+                    pages = tiff.series[0].pages
+                    if len(pages) == 1:  # one page for all slices, as ImageJ writes large stacks
+                        array = tiff.series[0].asarray().squeeze()
+                        yield from (array[k] for k in _chosen(len(array)))
+                    else:
+                        yield from (tiff.series[0].asarray(key=k).squeeze() for k in _chosen(len(pages)))
+        case "images":
+            files = [file for file in files_in(path) if is_picture(file)]
+            yield from (np.asarray(Image.open(files[k])) for k in _chosen(len(files)))
+
+
+def _itk_planes(path: Path) -> Iterator[Array]:
+    if path.stat().st_size > LARGEST_READ:
+        raise UserError(f"{path} is too large to be looked at")
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    if any(re.match(r"Segment\d+_", key) for key in reader.GetMetaDataKeys()):
+        yield np.array([[0, 1]])  # 3D Slicer's own keys: no need to look
+        return
+    x, y, z = reader.GetSize()
+    for k in _chosen(z):
+        reader.SetExtractIndex((0, 0, k))
+        reader.SetExtractSize((x, y, 1))
+        yield SimpleITK.GetArrayFromImage(reader.Execute())[0]
+
+
+def _chosen(count: int) -> list[int]:
+    return sorted({round(k * (count - 1) / (SLICES - 1)) for k in range(SLICES)})

@@ -1,0 +1,51 @@
+"""Whose a scan is: scans of one patient must not be trained and tested on."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePath
+
+from ctsr.data.dicom_tags import patient_id
+from ctsr.errors import UserError
+from ctsr.imaging.formats import format_of
+
+OWN = "case"
+"""Value of `data.*.patient` that makes each case a patient of its own."""
+
+_BIDS = re.compile(r"sub-[0-9A-Za-z]+")
+
+
+def patient_of(path: Path, name: str, top: str, rule: str | None, key: str) -> str:
+    """The patient of a case.
+
+    By the user's rule, or else by the first that there is: the PatientID of DICOM, `sub-XX` (BIDS) in the case's name,
+    the folder below the root that the case lies in. A file by itself is a patient of its own.
+
+    Args:
+        path: The scan.
+        name: The case's.
+        top: The folder directly below the root that the case lies in, or again the case's name.
+        rule: Regular expression on the case's name whose first group is the patient; "case"; None.
+        key: The key that gives the rule, for errors.
+
+    Raises:
+        UserError: The rule is no regular expression, or does not match the name.
+    """
+    if rule == OWN:
+        return name
+    if rule is not None:
+        return _by_rule(name, rule, key)
+    found = patient_id(path) if format_of(path) == "dicom" else None
+    bids = next(filter(None, map(_BIDS.match, (*PurePath(top).parts, name))), None)
+    return found or (bids[0] if bids else top)
+
+
+def _by_rule(name: str, rule: str, key: str) -> str:
+    try:
+        match = re.search(rule, name)
+    except re.error as error:
+        raise UserError(f"{key}={rule} is no regular expression: {error}") from error
+    found = match and (match[1] if match.re.groups else match[0])
+    if not found:
+        raise UserError(f"{key}={rule} tells no patient of case {name}: its first group must match a part of every name")
+    return found
