@@ -7,8 +7,10 @@ part, are read by pydicom.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,12 @@ import pydicom
 import SimpleITK
 
 from ctsr.errors import UserError
-from ctsr.imaging.formats import FORMATS
+from ctsr.imaging.formats import FORMATS, files_in, is_dicom
 from ctsr.imaging.padding import PADDING_BELOW_HU, mark_padding
 from ctsr.imaging.volume import LPS_TO_RAS, Affine, Array, Header, Volume
 
 _CT_STORAGE = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1")  # SOP classes; where Modality was removed
+_SCOUT = re.compile("scout|topogram|surview|localizer|scanogram", re.IGNORECASE)
 FEWEST_SLICES = 3  # of a series that is no scout
 
 Vector = npt.NDArray[np.float64]
@@ -117,6 +120,43 @@ def find_series(path: Path) -> list[Series]:
     names = [SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(path), uid) for uid in ids]
     found = [_series(uid, tuple(Path(name) for name in files)) for uid, files in zip(ids, names, strict=True)]
     return sorted(found, key=lambda s: (int(s.number) if s.number.isdigit() else 0, s.uid))
+
+
+def is_scout(path: Path) -> bool:
+    """Whether all that a DICOM file or folder shows is localizers: nothing to train on, or to enlarge.
+
+    Headers alone are read, and of a folder of slices only the first ones.
+
+    Args:
+        path: Of a scan of any format; what is not DICOM is no scout.
+
+    Returns:
+        True where each image calls itself a localizer; one or two images may do so by their description.
+    """
+    headers = _image_headers(path)
+    first = list(islice(headers, FEWEST_SLICES))
+    few = len(first) < FEWEST_SLICES
+    return bool(first) and all(_is_localizer(header, few) for header in chain(first, headers))
+
+
+def patient_of(path: Path) -> str | None:
+    """The PatientID in the first DICOM header of a file or folder; None: there is none, or it is empty."""
+    header = next(_image_headers(path), None)
+    return None if header is None else str(header.get("PatientID") or "").strip("\0 ") or None
+
+
+def _image_headers(path: Path) -> Iterator[pydicom.Dataset]:
+    """The headers of the DICOM images at a file, or directly in a folder."""
+    for file in files_in(path) if path.is_dir() else [path]:
+        if is_dicom(file):
+            header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
+            if "Rows" in header:
+                yield header
+
+
+def _is_localizer(header: pydicom.Dataset, by_description: bool) -> bool:
+    told = "LOCALIZER" in (header.get("ImageType") or [])
+    return told or (by_description and bool(_SCOUT.search(str(header.get("SeriesDescription") or ""))))
 
 
 def _series(uid: str, files: tuple[Path, ...]) -> Series:
