@@ -31,7 +31,7 @@ from ctsr.callbacks.metrics_csv import MetricsCSV
 from ctsr.callbacks.panels import Panels
 from ctsr.callbacks.sweep_report import failed
 from ctsr.callbacks.throughput import Throughput
-from ctsr.cli import quoted, run_cli
+from ctsr.cli import quoted, quoted_texts, run_cli
 from ctsr.data.materials import gain_and_offset
 from ctsr.errors import UserError, warn
 from ctsr.evaluation.contestants import Contestant, TestSet
@@ -54,7 +54,9 @@ from datamodules import MicroDataModule, PairsDataModule, ScansDataModule, Unpai
 from lightning_modules import SRGAN, CycleGANSSIM, SRCycleGAN
 from lightning_modules.gan import GAN
 
-PATHS = ("synth_ckpt", "resume", "data.clinical.root", "data.micro.root", "data.paired.root", "data.cache", "sr.pairs")
+PATHS = ("data.clinical.root", "data.micro.root", "data.paired.root", "data.list", "data.cache")
+PATHS = (*PATHS, "synth_ckpt", "resume", "sr.pairs")
+PATTERNS = ("data.clinical.files", "data.micro.files", "data.clinical.patient", "data.micro.patient")
 GREY_MAP_PATCHES = 128
 ENDS = np.array([-2.0, 2.0])  # greys between which a line is kept: [-1, 1], and what networks overshoot it by
 STOPPED = 75  # exit code after a signal: everything is saved, start again with resume=auto (EX_TEMPFAIL of sysexits.h)
@@ -179,6 +181,7 @@ def prepare(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     data.setup("fit")
     folder.mkdir(parents=True, exist_ok=True)
     data.write_report(folder / "data.html")
+    data.write_split(folder / "split.csv")
     print(f"cases to look at: {folder / 'data.html'}")
     return {"stage": "prepare", "cases": data.describe()["cases"]}
 
@@ -222,6 +225,7 @@ def train_through(cfg: DictConfig, data: ScansDataModule, folder: Path) -> tuple
             folder.mkdir(parents=True, exist_ok=True)
             OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
             data.write_report(folder / "data.html")
+            data.write_split(folder / "split.csv")
             log_config(trainer.loggers, plain(cfg) | {"versions": versions()})
         try:
             trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
@@ -436,7 +440,7 @@ def check_inputs(cfg: DictConfig) -> None:
         raise UserError("stage=sr needs synth_ckpt=<checkpoint of stage synth> to take G1 from (or use stage=all)")
     if inputs == "pairs" and not cfg.sr.pairs:
         raise UserError("sr.inputs=pairs needs sr.pairs=<folder of lungs seen by both scanners>")
-    if inputs != "G1" and cfg.data.clinical.root is None:
+    if inputs != "G1" and cfg.data.clinical.root is None and cfg.data.list is None:
         raise UserError(f"sr.inputs={inputs} needs data.clinical.root=<folder of scans>, whose greys it is given")
 
 
@@ -503,7 +507,7 @@ def with_values(cfg: DictConfig, **values: Any) -> DictConfig:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = quoted(sys.argv[1:], PATHS, existing=True)
+    sys.argv[1:] = quoted_texts(quoted(sys.argv[1:], PATHS, existing=True), PATTERNS)
     if {"--help", "-h"} & set(sys.argv) and not any(argument.startswith("stage=") for argument in sys.argv):
         sys.argv.append("stage=all")  # help needs none, but Hydra composes the configuration first
     code = run_cli(main)

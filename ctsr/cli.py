@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from ctsr.errors import UserError, CollectedError
+from ctsr.errors import CollectedError, UserError
 
 MISTAKE = 2  # exit code of a user's mistake
 NOBODY_READS = 128 + signal.SIGPIPE  # exit code where a reader, such as `head`, has had enough
@@ -63,6 +63,12 @@ def quoted(arguments: Sequence[str], keys: Collection[str], existing: bool = Fal
         existing: Quote only what is there; other values, such as a sweep's list, keep their meaning.
     """
     return [_quoted(argument, keys, existing) for argument in arguments]
+
+
+def quoted_texts(arguments: Sequence[str], keys: Collection[str]) -> list[str]:
+    """The same for keys whose values are any text or null; what is in quotes already stays."""
+    kept = [argument.partition("=")[2].startswith(("'", '"')) or argument.endswith("=null") for argument in arguments]
+    return [one if keep else _quoted(one, keys, False) for one, keep in zip(arguments, kept, strict=True)]
 
 
 def _quoted(argument: str, keys: Collection[str], existing: bool) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import Any, ClassVar
@@ -13,19 +12,17 @@ from lightning import LightningDataModule
 from monai.data import DataLoader
 from torch import Tensor
 
-from ctsr.data.cases import Case, SlabSplit, find_cases, shared_cases, split_cases
-from ctsr.data.masks import check_mask, find_mask
+from ctsr.data.case_list import write_list
+from ctsr.data.hashes import remembered_hash
 from ctsr.data.patches import PatchDataset, PatchSource, StreamSampler, as_it_is, case_corners
-from ctsr.data.prepared import PreparedCase, check_size, prepare_all
-from ctsr.data.settings import ClinicalSettings, MicroSettings
+from ctsr.data.plan import Plan
+from ctsr.data.prepared import PreparedCase, prepare_all
+from ctsr.data.splits import PARTS
+from ctsr.data.twins import twins
 from ctsr.errors import UserError, warn
-from ctsr.imaging.orientation import find_slice_axis
 from ctsr.imaging.pyramid import SCALE
-from ctsr.imaging.readers import probe
-from ctsr.imaging.volume import Header
 from ctsr.phantom.cases import PhantomSettings, generate
 
-SMALLEST_PATCH = 12
 VALIDATION_SEED = 1_000_000  # validation patches come from a stream that training never sees
 
 
@@ -41,6 +38,7 @@ class ScansDataModule(LightningDataModule):
     """
 
     domains: ClassVar[tuple[str, ...]]
+    cases: dict[str, dict[str, list[PreparedCase]]]
 
     def __init__(
         self,
@@ -57,132 +55,95 @@ class ScansDataModule(LightningDataModule):
         cache: str,
         seed: int,
         phantom: Mapping[str, Any] | None = None,
+        list: str | None = None,
         show_progress: bool = True,
     ) -> None:
         super().__init__()
         self.keys = {"clinical": clinical, "micro": micro}
         self.paired_root = None if paired["root"] is None else Path(paired["root"])
         self.split, self.phantom = split, phantom
+        self.plan = Plan({"clinical": clinical, "micro": micro, "split": split, "list": list}, seed, self.domains)
         self.patches_per_case, self.val_patches = patches_per_case, val_patches
         self.global_batch_size, self.augment, self.workers = global_batch_size, augment, workers
         self.accumulate = accumulate
         self.cache, self.seed, self.show_progress = Path(cache), seed, show_progress
-        self.cases: dict[str, dict[str, list[PreparedCase]]] = {}
+        self.cases = {}
         self._start = (0, 0)  # epoch, and batches of it, that a resumed run has done
 
     def check(self) -> None:
         """Looks at everything that can be known without reading voxels; the phantom is generated if need be.
 
         Raises:
-            UserError: Keys that do not go together, a root without scans, a scan that cannot be read or is too small.
+            CollectedError: Keys that do not go together, a root without scans, scans that cannot be read, are too small
+                or given twice, masks that are missing, parts that share a patient.
         """
-        if self.keys["micro"]["patch"] != SCALE * self.keys["clinical"]["patch"]:
-            raise UserError(
-                f"data.micro.patch={self.keys['micro']['patch']} must be {SCALE} times "
-                f"data.clinical.patch={self.keys['clinical']['patch']}: one image covers the other"
-            )
-        if self.keys["clinical"]["patch"] < SMALLEST_PATCH or self.keys["clinical"]["patch"] % 4:
-            raise UserError(
-                f"data.clinical.patch={self.keys['clinical']['patch']}: give a multiple of 4, "
-                f"at least {SMALLEST_PATCH}, for the networks' strides and the window of SSIM"
-            )
-        if self.keys["micro"]["target"] not in ("centre", "slab"):
-            raise UserError(f"data.micro.target={self.keys['micro']['target']}: give centre or slab")
-        if self.split["mode"] not in ("case", "slab"):
-            raise UserError(f"data.split.mode={self.split['mode']}: give case or slab")
         if self.phantom is not None:
             settings = {key: value for key, value in self.phantom.items() if key != "root"}
             generate(Path(self.phantom["root"]), PhantomSettings(**settings), self.show_progress)
-        for domain, how in self.settings.items():
-            for case in self.found[domain]:
-                header = probe(case.path, how.file_spacing, how.series, how.spacing)
-                check_size(case, header, how, self.keys[domain]["patch"])
-                if how.masks is not None:
-                    check_mask(find_mask(how.masks, case.name, domain), header)
+        self.plan.check()
 
     def prepare_data(self) -> None:
-        """Prepares every case; of several processes one does it, the others find it done."""
+        """Prepares every case; of several processes one does it, the others find it done.
+
+        Raises:
+            UserError: As for `check`; one scan is given twice; or a case cannot be prepared.
+        """
         if self.cases:
             return
         self.check()
-        for domain, settings in self.settings.items():
-            prepare_all(self.found[domain], settings, self.cache, self.show_progress)
+        for note in self.plan.notes():
+            warn(note)
+        self.cache.mkdir(parents=True, exist_ok=True)
+        self._refuse_twins(
+            {
+                _named(domain, case.name, case.path): [remembered_hash(case.path, self.cache)]
+                for domain, cases in self.plan.found.items()
+                for case in cases
+            }
+        )
+        for domain, settings in self.plan.settings.items():
+            prepare_all(self.plan.found[domain], settings, self.cache, self.show_progress)
 
     def setup(self, stage: str | None = None) -> None:
-        """Opens the prepared cases of each part."""
+        """Opens the prepared cases of each part.
+
+        Raises:
+            UserError: Two scans have the same voxels.
+        """
         if self.cases:
             return
-        for domain, settings in self.settings.items():
-            prepared = prepare_all(self.found[domain], settings, self.cache, show_progress=False)
-            self.cases[domain] = self._parts(domain, prepared)
+        prepared = {
+            domain: prepare_all(self.plan.found[domain], settings, self.cache, show_progress=False)
+            for domain, settings in self.plan.settings.items()
+        }
+        self._refuse_twins(
+            {
+                _named(domain, case.name, case.facts["source"]): [case.facts["voxels"]]
+                for domain, cases in prepared.items()
+                for case in cases
+            }
+        )
+        self.cases = {domain: self._parts(domain, cases) for domain, cases in prepared.items()}
 
-    @cached_property
-    def found(self) -> dict[str, list[Case]]:
-        """The cases on disk of each domain that is given."""
-        cases = {}
-        for domain, keys in self.keys.items():
-            if keys["root"] is not None:
-                cases[domain] = find_cases(keys["root"], domain)
-            elif domain in self.domains:
-                raise UserError(f"data.{domain}.root=<folder of scans> is needed")
-        return cases
-
-    @cached_property
-    def settings(self) -> dict[str, ClinicalSettings | MicroSettings]:
-        """How each domain that is given is prepared."""
-        clinical, micro = self.keys["clinical"], self.keys["micro"]
-        settings: dict[str, ClinicalSettings | MicroSettings] = {}
-        if "clinical" in self.found:
-            settings["clinical"] = ClinicalSettings(
-                spacing=_spacing("clinical", clinical),
-                window=tuple(clinical["window"]),
-                file_spacing=clinical["file_spacing"],
-                series=_text(clinical["series"]),
-                masks=clinical["masks"],
-            )
-        if "micro" in self.found:
-            settings["micro"] = MicroSettings(
-                spacing=_spacing("micro", micro),
-                slab_mm=self.slab_mm,
-                percentiles=tuple(micro["percentiles"]),
-                file_spacing=micro["file_spacing"],
-                series=_text(micro["series"]),
-                masks=micro["masks"],
-            )
-        return settings
-
-    @cached_property
-    def slab_mm(self) -> float:
-        """Thickness that µCT slices are averaged over: as given, or the clinical slice spacing."""
-        given = self.keys["micro"]["slab_mm"]
-        if given != "auto":
-            return float(given)
-        if "clinical" not in self.found:
-            raise UserError(
-                "data.micro.slab_mm=auto takes the clinical slice spacing: give data.clinical.root or a number"
-            )
-        keys = self.keys["clinical"]
-        headers = (probe(case.path, keys["file_spacing"], _text(keys["series"])) for case in self.found["clinical"])
-        return round(median(_slice_mm(header) for header in headers), 4)
+    @staticmethod
+    def _refuse_twins(marks: Mapping[str, Sequence[str]]) -> None:
+        if (line := twins(marks)) is not None:
+            raise UserError(line)
 
     def _parts(self, domain: str, prepared: Sequence[PreparedCase]) -> dict[str, list[PreparedCase]]:
         """Splits a domain's cases, or each case along z."""
-        val, test = self.split["val"], self.split["test"]
         if self.split["mode"] == "slab":
-            slabs = SlabSplit(val, test, self.split["gap_mm"])
             parts: dict[str, list[PreparedCase]] = {"train": [], "val": [], "test": []}
             for case in prepared:
-                for part, slices in slabs.ranges(case.shape[0], case.spacing[0]).items():
+                for part, slices in self.plan.slabs.ranges(case.shape[0], case.spacing[0]).items():
                     parts[part] += [case.view(slices)] if slices else []
             return parts
         by_name = {case.name: case for case in prepared}
-        split = split_cases(list(by_name), val, test, self.seed)
-        for name in shared_cases(split):
-            warn(
-                f"{name} is the only {domain} case: it serves training and validation, so no figure is held out; "
-                "data.split.mode=slab sets slices apart"
-            )
-        return {part: [by_name[name] for name in names] for part, names in split.items()}
+        return {part: [by_name[name] for name in names] for part, names in self.plan.split[domain].items()}
+
+    def write_split(self, path: Path) -> None:
+        """Writes the cases with their parts as a list that `data.list` takes, see `ctsr.data.case_list`."""
+        write_list(self.plan.listed(), path)
 
     def write_report(self, path: Path) -> None:
         """Writes a page over all cases to look at, see `ctsr.data.qc`; after `setup`."""
@@ -291,10 +252,13 @@ class ScansDataModule(LightningDataModule):
                 for domain, parts in self.cases.items()
             },
             "trained_on": {
-                case.facts["content"]: f"{domain} case {case.name}"
+                mark: f"{domain} case {case.name}"
                 for domain, parts in self.cases.items()
                 for case in (*parts["train"], *parts["val"])
+                for mark in (case.facts["content"], case.facts["voxels"])
             },
+            "patients": {part: self._patients(part) for part in PARTS},
+            "scale_ratio": self.plan.scale_ratio,
         }
         if "clinical" in training:
             seen = training["clinical"]
@@ -307,7 +271,7 @@ class ScansDataModule(LightningDataModule):
         return {
             "data.clinical.window": [float(grey) for grey in self.keys["clinical"]["window"]],
             "data.micro.spacing": self.keys["micro"]["spacing"],
-            "data.micro.slab_mm": self.slab_mm,
+            "data.micro.slab_mm": self.plan.slab_mm,
             "data.micro.percentiles": [float(share) for share in self.keys["micro"]["percentiles"]],
         }
 
@@ -322,32 +286,26 @@ class ScansDataModule(LightningDataModule):
                 raise UserError(
                     f"{key}={value}, but {path} was trained with {meta['preparation'][key]}: make them equal"
                 )
+        wanted = "use the same seed and data.split, or data.list=<the run's split.csv>"
         for domain, parts in self.cases.items():
             trained = set(meta["cases"].get(domain, {}).get("train", []))
-            held_out = {case.name for case in parts["test"]} - {case.name for case in parts["train"]}
-            if trained & held_out:
-                raise UserError(
-                    f"{domain} case {min(trained & held_out)} is a test case here, but {path} was trained on it: "
-                    "use the same seed and data.split"
-                )
+            here = {case.name for case in parts["train"]}  # in mode slab
+            for case in parts["test"]:
+                marks = {case.facts["content"], case.facts["voxels"]}
+                if case.name not in here and (case.name in trained or marks & set(meta["trained_on"])):
+                    raise UserError(
+                        f"{domain} case {case.name} is a test case here, but {path} was trained on it: {wanted}"
+                    )
+        seen = {patient for part in ("train", "val") for patient in meta.get("patients", {}).get(part, [])}
+        for patient in sorted(seen.intersection(self._patients("test")) - set(self._patients("train"))):
+            raise UserError(f"patient {patient} is for testing here, but {path} was trained on them: {wanted}")
+
+    def _patients(self, part: str) -> list[str]:
+        """The patients of a part, of both domains."""
+        names = {(domain, case.name) for domain, parts in self.cases.items() for case in parts[part]}
+        cases = ((domain, case) for domain, found in self.plan.found.items() for case in found)
+        return sorted({case.patient for domain, case in cases if (domain, case.name) in names})
 
 
-def _slice_mm(header: Header) -> float:
-    """Distance of the slices as they were acquired, however they lie in the file."""
-    axis = find_slice_axis(header.affine) if header.slice_axis is None else header.slice_axis
-    return header.spacing[axis]
-
-
-def _spacing(domain: str, keys: Mapping[str, Any]) -> float | None:
-    """In-plane spacing to resample to, in mm; None for native."""
-    given = keys["spacing"]
-    if given == "native":
-        return None
-    if not isinstance(given, int | float) or given <= 0:
-        raise UserError(f"data.{domain}.spacing={given}: give millimetres, or native")
-    return float(given)
-
-
-def _text(value: object) -> str | None:
-    """A series' number may come as one."""
-    return None if value is None else str(value)
+def _named(domain: str, name: str, source: object) -> str:
+    return f"{domain} case {name} ({source})"

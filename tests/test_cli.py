@@ -11,7 +11,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf.errors import ConfigAttributeError
 
-from ctsr.cli import quoted, run_cli
+from ctsr.cli import quoted, quoted_texts, run_cli
 from ctsr.errors import UserError
 
 
@@ -64,3 +64,19 @@ def test_bugs_keep_their_traceback() -> None:
 
     with pytest.raises(ZeroDivisionError):
         run_cli(program)
+
+
+@pytest.mark.parametrize(
+    ("typed", "seen"),
+    [
+        ("data.micro.patient=(.*)_[0-9]+$", "(.*)_[0-9]+$"),
+        ("data.micro.patient='(.*)_[0-9]+$'", "(.*)_[0-9]+$"),
+        ("data.micro.patient=null", None),
+        ("data.micro.patient=case", "case"),
+        ("data.micro.patient=^([^-]+)-a,b", "^([^-]+)-a,b"),
+    ],
+)
+def test_patterns_need_no_quotes_of_hydras(typed: str, seen: str | None) -> None:
+    parser = OverridesParser.create()
+    (argument,) = quoted_texts([typed], ["data.micro.patient"])
+    assert parser.parse_override(argument).value() == seen

@@ -1,17 +1,16 @@
-"""Cases (one scan each) found in a folder, and their split into training, validation and test."""
+"""Cases (one scan each) found in a folder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from ctsr.errors import UserError
+from ctsr.data.layouts import places
+from ctsr.data.patients import patient_of
+from ctsr.errors import UserError, warn_once
 from ctsr.imaging.formats import FORMATS, files_in, format_of, is_tiff, natural_key, stem
-
-Split = dict[str, list[str]]
+from ctsr.imaging.slices import FileSpacing
 
 
 @dataclass(frozen=True)
@@ -21,47 +20,89 @@ class Case:
     Attributes:
         name: Unique among the cases of its domain.
         path: What `ctsr.imaging.readers.read_volume` reads.
+        patient: Whose it is; without one, the case is a patient of its own.
+        masks: Files that together are its mask; empty: looked for in the folder of masks, or found by the program.
+        file_spacing: Voxel size in mm of files that do not tell, instead of the one for all cases.
+        part: "train", "val" or "test", where a list says so; None: drawn.
     """
 
     name: str
     path: Path
+    patient: str = ""
+    masks: tuple[Path, ...] = ()
+    file_spacing: FileSpacing = None
+    part: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "patient", self.patient or self.name)
 
 
-def find_cases(root: str | Path, domain: str) -> list[Case]:
+def find_cases(root: str | Path, domain: str, files: str | None = None, patient: str | None = None) -> list[Case]:
     """The scans at a place, sorted by name.
+
+    Label maps, scouts, DICOM reports, and pictures beside scans are passed over, which is told on standard error.
 
     Args:
         root: One scan (a file, a folder of slices, or an OME-Zarr folder), or a folder of scans at any depth. Hidden
             and other files are passed over.
         domain: "clinical" or "micro", for error messages.
+        files: Which files or folders below the root are the scans, as "*/ct.nii.gz"; None: all that look like scans.
+        patient: See `ctsr.data.patients.patient_of`.
 
     Raises:
-        UserError: Nothing is there, or two scans share a name.
+        UserError: Nothing is there, what is there is no scan, or two scans share a name.
     """
+    from ctsr.data.beside_scans import beside, told, why_no_scan  # here, since what is prepared needs no readers
+
     root = Path(root).expanduser()
     key = f"data.{domain}.root={root}"
     if not root.exists():
         raise UserError(f"{key} does not exist: give {FORMATS}, or a folder of these")
-    if root.is_file() or _is_scan(root):
-        return [Case(stem(root.resolve()), root)]
-    cases = [case for path in _visible(root) for case in _cases_at(path)]
-    if not cases:
-        raise UserError(f"{key} holds no scan: give {FORMATS}, or a folder of these")
-    by_name: dict[str, Case] = {}
-    for case in cases:
-        twin = by_name.setdefault(case.name, case)
-        if twin is not case:
-            raise UserError(f"{key}: {twin.path.name} and {case.path.name} would both be case {case.name}: rename one")
-    return [by_name[name] for name in sorted(by_name)]
+    if files is not None:
+        scans = _chosen(root, domain, files)
+    elif root.is_file() or _is_scan(root):
+        if (reason := why_no_scan(root)) is not None:
+            raise UserError(f"{key} is no scan, but {reason}")
+        name = stem(root.resolve())
+        return [Case(name, root, patient_of(root, name, name, patient, f"data.{domain}.patient"))]
+    else:
+        candidates = [scan for path in _visible(root) for scan in _scans_at(path)]
+        reasons = beside(candidates, root, pictures_too=domain == "micro")
+        scans = [scan for scan in candidates if scan not in reasons]
+        passed_over = f"passed over {told(reasons, root)}" if reasons else ""
+        if not scans:
+            raise UserError(
+                f"{key} holds no scan: give {FORMATS}, or a folder of these{passed_over and '; '}{passed_over}"
+            )
+        if reasons:
+            warn_once(f"{key}: {passed_over}")
+    placed = places(scans, root)
+    by_name: dict[str, Path] = {}
+    for scan, place in placed.items():
+        if by_name.setdefault(place.name, scan) != scan:
+            one, other = (path.relative_to(root) for path in (by_name[place.name], scan))
+            raise UserError(f"{key}: {one} and {other} would both be case {place.name}: rename one")
+    rule_key = f"data.{domain}.patient"
+    return [
+        Case(name, scan, patient_of(scan, *placed[scan], patient, rule_key)) for name, scan in sorted(by_name.items())
+    ]
 
 
-def _cases_at(path: Path) -> list[Case]:
-    """The cases in a file or folder directly below the root; a patient's folder with one scan gives it its name."""
-    scans = list(_scans_at(path))
-    if path.is_file() or len(scans) == 1:
-        return [Case(stem(path), scan) for scan in scans]
-    inner = [scan.relative_to(path).with_name(stem(scan)) for scan in scans]
-    return [Case("-".join((path.name, *name.parts)), scan) for name, scan in zip(inner, scans, strict=True)]
+def _chosen(root: Path, domain: str, files: str) -> list[Path]:
+    """The scans that the user's pattern names, whatever else they look like."""
+    key = f"data.{domain}.files={files}"
+    try:
+        scans = sorted((path for path in root.glob(files) if not path.name.startswith(".")), key=natural_key)
+    except (NotImplementedError, ValueError) as error:
+        raise UserError(
+            f"{key} is no pattern of files below data.{domain}.root: give one such as */ct.nii.gz"
+        ) from error
+    if not scans:
+        raise UserError(f"{key} matches nothing below {root}: give a pattern such as */ct.nii.gz")
+    other = next((path for path in scans if format_of(path) is None), None)
+    if other is not None:
+        raise UserError(f"{key} matches {other}, which is no scan: give {FORMATS}")
+    return scans
 
 
 def _scans_at(path: Path) -> Iterator[Path]:
@@ -77,106 +118,13 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def _is_scan(path: Path) -> bool:
-    """Whether a file, or the files in a folder together, are one scan."""
+    """Whether a file, or the files in a folder together, are in a scan's format."""
     found = format_of(path)
     if found == "tiff" and path.is_dir():
         from ctsr.imaging.tiff import page_shape  # here, since training on prepared cases should not need its library
 
-        return len(page_shape(next(file for file in files_in(path) if is_tiff(file)))) == 2
+        try:
+            return len(page_shape(next(file for file in files_in(path) if is_tiff(file)))) == 2
+        except UserError:
+            return True  # its reader tells what is wrong with it, and the other cases are seen nevertheless
     return found is not None
-
-
-def split_cases(
-    names: Sequence[str], val: float | Sequence[str] = 0.2, test: float | Sequence[str] = 0.2, seed: int = 0
-) -> Split:
-    """Split cases, never slices or patches, into "train", "val" and "test".
-
-    The split depends on the set of names and the seed alone. Validation gets at least one case where there are two,
-    test at least one where there are three and `test` is not 0, training always. One case alone serves both training
-    and validation, see `shared_cases`.
-
-    Args:
-        names: All cases of a domain.
-        val: Share of the cases, or their names.
-        test: Share of the cases, or their names.
-        seed: Of the draw.
-
-    Raises:
-        UserError: A named case is unknown or named twice, or none is left to train on.
-    """
-    asked = {"val": val, "test": test}
-    named = {part: list(value) for part, value in asked.items() if isinstance(value, Sequence)}
-    shares = {part: value for part, value in asked.items() if not isinstance(value, Sequence)}
-    for part, wanted in named.items():
-        unknown = sorted(set(wanted) - set(names))
-        if unknown:
-            raise UserError(f"data.split.{part} names {', '.join(unknown)}: the cases are {', '.join(sorted(names))}")
-    twice = sorted(set(named.get("val", [])) & set(named.get("test", [])))
-    if twice:
-        raise UserError(f"data.split names {', '.join(twice)} for both val and test")
-    for part, share in shares.items():
-        if not 0 <= share < 1:
-            raise UserError(f"data.split.{part}={share} is no share of the cases: give 0 to less than 1, or names")
-
-    drawn = sorted(set(names).difference(*named.values()))
-    np.random.default_rng(seed).shuffle(drawn)
-    total = len(set(names))
-    at_least = {"val": total >= 2, "test": total >= 3 and test != 0}
-    counts = {part: max(int(at_least[part]), round(share * total)) for part, share in shares.items()}
-    while sum(counts.values()) >= max(len(drawn), 1) and any(counts.values()):
-        counts[max(counts, key=lambda part: (counts[part] - at_least[part], part == "test"))] -= 1
-    parts = {part: named[part] if part in named else [drawn.pop() for _ in range(counts[part])] for part in asked}
-    if total == 1 and not named:
-        parts["val"] = list(drawn)
-    if not drawn:
-        raise UserError("data.split leaves no case to train on: name fewer for val and test")
-    return {"train": sorted(drawn), "val": sorted(parts["val"]), "test": sorted(parts["test"])}
-
-
-def shared_cases(split: Split) -> list[str]:
-    """Cases that serve both training and evaluation, so that no figure on them is held out; worth a warning."""
-    return sorted(set(split["train"]) & {*split["val"], *split["test"]})
-
-
-@dataclass(frozen=True)
-class SlabSplit:
-    """One case cut along z into training, validation and test slabs, for those who have only one.
-
-    Slabs of one lung resemble each other: figures on them are kinder than on another lung.
-
-    Attributes:
-        val: Share of the slices.
-        test: Share of the slices.
-        gap_mm: Omitted between two slabs: at least the slice thickness (`slab_mm` for µCT), so that they share nothing.
-    """
-
-    val: float = 0.2
-    test: float = 0.2
-    gap_mm: float = 1.0
-
-    def ranges(self, slices: int, spacing: float) -> dict[str, range]:
-        """Slices of each part, in the order train, val, test; an empty range for a share of 0.
-
-        Args:
-            slices: Number of slices of the case.
-            spacing: Between slices, mm.
-
-        Raises:
-            UserError: Too few slices for the three parts and the gaps.
-        """
-        gap = int(np.ceil(self.gap_mm / spacing - 1e-6))
-        shares = {"train": 1 - self.val - self.test, "val": self.val, "test": self.test}
-        used = [share for share in shares.values() if share > 0]
-        usable = slices - gap * (len(used) - 1)
-        counts = {part: max(1, round(share * usable)) if share > 0 else 0 for part, share in shares.items()}
-        counts["train"] = usable - counts["val"] - counts["test"]
-        if shares["train"] <= 0 or counts["train"] < 1:
-            raise UserError(
-                f"{slices} slices of {spacing:g} mm are too few to cut off {self.val:g} val and {self.test:g} test "
-                f"with gaps of {self.gap_mm:g} mm: lower data.split.val, test or gap_mm"
-            )
-        ranges, start = {}, 0
-        for part, count in counts.items():
-            ranges[part] = range(start, start + count)
-            start += count + gap if count else 0
-        return ranges

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path, PurePath
+from pathlib import Path
 
-from ctsr.data.dicom_tags import patient_id
 from ctsr.errors import UserError
 from ctsr.imaging.formats import format_of
 
 OWN = "case"
 """Value of `data.*.patient` that makes each case a patient of its own."""
+
+_NOBODY = re.compile(r"anon(ym(ous|i[sz]ed?)?)?|unknown|none|n/?a|removed|[0\W_]*", re.IGNORECASE)
+"""What stands in place of a removed PatientID, and would make one patient of all."""
 
 _BIDS = re.compile(r"sub-[0-9A-Za-z]+")
 
@@ -35,9 +37,14 @@ def patient_of(path: Path, name: str, top: str, rule: str | None, key: str) -> s
         return name
     if rule is not None:
         return _by_rule(name, rule, key)
-    found = patient_id(path) if format_of(path) == "dicom" else None
-    bids = next(filter(None, map(_BIDS.match, (*PurePath(top).parts, name))), None)
-    return found or (bids[0] if bids else top)
+    if format_of(path) == "dicom":
+        from ctsr.imaging import dicom  # here, as the readers' libraries everywhere
+
+        told = dicom.patient_of(path)
+        if told is not None and not _NOBODY.fullmatch(told):
+            return told
+    bids = _BIDS.match(top) or _BIDS.match(name)
+    return bids[0] if bids else top
 
 
 def _by_rule(name: str, rule: str, key: str) -> str:
@@ -47,5 +54,7 @@ def _by_rule(name: str, rule: str, key: str) -> str:
         raise UserError(f"{key}={rule} is no regular expression: {error}") from error
     found = match and (match[1] if match.re.groups else match[0])
     if not found:
-        raise UserError(f"{key}={rule} tells no patient of case {name}: its first group must match a part of every name")
+        raise UserError(
+            f"{key}={rule} tells no patient of case {name}: its first group must match a part of every name"
+        )
     return found

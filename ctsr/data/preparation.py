@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from monai.transforms import Compose, MapTransform
 
-from ctsr.data.masks import read_mask
+from ctsr.data.masks import read_masks
 from ctsr.data.settings import ClinicalSettings, MicroSettings, Settings
 from ctsr.imaging.formats import format_of
 from ctsr.imaging.intensity import Window, robust_window
@@ -23,23 +23,35 @@ from ctsr.imaging.orientation import canonical, find_orientation
 from ctsr.imaging.readers import read_volume
 from ctsr.imaging.resample import Plane, resample_plane, resampled_affine, resampled_shape
 from ctsr.imaging.specimen import specimen_mask
-from ctsr.imaging.volume import Array, Header, Volume, spacing_of
+from ctsr.imaging.volume import Array, Header, Spacing, Volume, spacing_of
+from ctsr.imaging.voxel_hash import voxel_hash
 
 Data = dict[str, Any]
 
 
 def preparation(settings: Settings) -> Compose:
-    """The whole preparation of one case: {"path", "mask_path"} -> {"volume", "mask", "window", "image", "slab"}."""
+    """All of it for one case: {"path", "masks"} -> {"volume", "greys", "mask", "window", "image", "slab"}."""
     return Compose([step(settings) for step in (ReadVolumed, Canonicald, Resampled, Maskd, Normalised)])
 
 
 def prepared_plane(header: Header, settings: Settings) -> tuple[int, int]:
     """In-plane size (y, x) that a scan will have once prepared."""
-    orientation = find_orientation(header.affine, header.slice_axis)
-    plane = spacing_of(orientation.apply_affine(header.affine, header.shape))[1:]
-    shape = orientation.apply_shape(header.shape)
+    plane = canonical_spacing(header)[1:]
+    shape = find_orientation(header.affine, header.slice_axis).apply_shape(header.shape)
     height, width = resampled_shape(shape[1:], plane, _target(plane, settings))
     return height - height % settings.multiple, width - width % settings.multiple
+
+
+def prepared_spacing(header: Header, settings: Settings) -> Spacing:
+    """Voxel size (z, y, x) in mm that a scan will have once prepared."""
+    slices, *plane = canonical_spacing(header)
+    return (slices, *_target((plane[0], plane[1]), settings))
+
+
+def canonical_spacing(header: Header) -> Spacing:
+    """Voxel size in mm with the acquired slices first, however they lie in the file."""
+    orientation = find_orientation(header.affine, header.slice_axis)
+    return spacing_of(orientation.apply_affine(header.affine, header.shape))
 
 
 def slab_slices(slab_mm: float, spacing: float) -> int:
@@ -76,13 +88,13 @@ class ReadVolumed(_Step):
     """Reads the scan, and the user's mask."""
 
     def __call__(self, data: Data) -> Data:
-        """`path`, `mask_path` -> `volume` and `given_mask` (None without)."""
+        """`path`, `masks` -> `volume`, its `greys` hashed, and `given_mask` (None without)."""
         settings = self.settings
         padding_below = settings.padding_below if isinstance(settings, ClinicalSettings) else None
         volume = read_volume(data["path"], settings.file_spacing, padding_below, settings.series, settings.spacing)
-        mask = None if data["mask_path"] is None else read_mask(data["mask_path"], volume)
-        given = None if mask is None else replace(volume, array=mask, outside=None)
-        return data | {"volume": volume, "given_mask": given}
+        masks = data["masks"]
+        given = replace(volume, array=read_masks(masks, volume), outside=None) if masks else None
+        return data | {"volume": volume, "greys": voxel_hash(volume.array), "given_mask": given}
 
 
 class Canonicald(_Step):

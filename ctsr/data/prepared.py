@@ -21,7 +21,7 @@ import numpy.typing as npt
 from ctsr.data.cases import Case
 from ctsr.data.facts import case_facts
 from ctsr.data.hashes import remember, remembered_hash
-from ctsr.data.masks import find_mask
+from ctsr.data.masks import find_masks
 from ctsr.data.preparation import preparation, prepared_plane
 from ctsr.data.settings import Settings
 from ctsr.errors import UserError, warn
@@ -29,7 +29,7 @@ from ctsr.files import content_hash, locked
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.volume import Affine, Header, Spacing, Volume, spacing_of
 
-FORMAT = 6  # raise it whenever preparation changes what it makes of the same scan
+FORMAT = 7  # raise it whenever preparation changes what it makes of the same scan
 ARRAYS = ("image", "slab", "mask")
 
 
@@ -136,17 +136,23 @@ def prepare(case: Case, settings: Settings, cache: str | Path) -> PreparedCase:
     """
     cache = Path(cache)
     cache.mkdir(parents=True, exist_ok=True)
-    mask = None if settings.masks is None else find_mask(settings.masks, case.name, settings.domain)
-    folder = cache / f"{case.name}-{_key(case, mask, settings, cache)}"
+    masks = find_masks(settings.masks, case, settings.domain)
+    settings = of_case(settings, case)
+    folder = cache / f"{case.name}-{_key(case, masks, settings, cache)}"
     if not folder.exists() or _damage(folder, cache):
         with locked(folder.with_name(folder.name + ".lock")):
             if folder.exists() and (damaged := _damage(folder, cache)):
                 warn(f"{damaged} is damaged: {settings.domain} case {case.name} is prepared anew")
                 shutil.rmtree(folder)
             if not folder.exists():
-                _make(case, mask, settings, folder)
+                _make(case, masks, settings, folder)
                 remember({folder / name: known["sha256"] for name, known in _files(folder).items()}, cache)
     return _load(folder)
+
+
+def of_case(settings: Settings, case: Case) -> Settings:
+    """The settings of a domain with what is said of one case alone."""
+    return settings if case.file_spacing is None else replace(settings, file_spacing=case.file_spacing)
 
 
 def check_size(case: Case, header: Header, settings: Settings, patch: int) -> None:
@@ -165,13 +171,13 @@ def check_size(case: Case, header: Header, settings: Settings, patch: int) -> No
         )
 
 
-def _key(case: Case, mask: Path | None, settings: Settings, cache: Path) -> str:
+def _key(case: Case, masks: Sequence[Path], settings: Settings, cache: Path) -> str:
     facts: dict[str, Any] = {
         "format": FORMAT,
         "domain": settings.domain,
         "settings": asdict(settings) | {"masks": None},
     }
-    facts["content"] = [None if path is None else remembered_hash(path, cache) for path in (case.path, mask)]
+    facts["content"] = [remembered_hash(path, cache) for path in (case.path, *masks)]
     return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
@@ -196,10 +202,10 @@ def _damage(folder: Path, cache: Path) -> Path | None:
     return None
 
 
-def _make(case: Case, mask: Path | None, settings: Settings, folder: Path) -> None:
+def _make(case: Case, masks: Sequence[Path], settings: Settings, folder: Path) -> None:
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
-    data = _prepared(case, mask, settings)
+    data = _prepared(case, masks, settings)
     try:
         partial.mkdir()
         for name in ARRAYS:
@@ -212,6 +218,7 @@ def _make(case: Case, mask: Path | None, settings: Settings, folder: Path) -> No
             "domain": settings.domain,
             "source": str(case.path.resolve()),
             "content": remembered_hash(case.path, folder.parent),
+            "voxels": data["greys"],
             "shape": volume.array.shape,
             "spacing": volume.spacing,
             "affine": volume.affine.tolist(),
@@ -230,9 +237,9 @@ def _make(case: Case, mask: Path | None, settings: Settings, folder: Path) -> No
         raise
 
 
-def _prepared(case: Case, mask: Path | None, settings: Settings) -> dict[str, Any]:
+def _prepared(case: Case, masks: Sequence[Path], settings: Settings) -> dict[str, Any]:
     try:
-        data: dict[str, Any] = preparation(settings)({"path": case.path, "mask_path": mask})
+        data: dict[str, Any] = preparation(settings)({"path": case.path, "masks": masks})
     except RuntimeError as error:
         # MONAI wraps what a transform raises.
         if isinstance(error.__cause__, UserError):

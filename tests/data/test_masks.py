@@ -8,7 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from ctsr.data.masks import check_mask
+from ctsr.data.masks import check_masks
 from ctsr.errors import UserError
 from ctsr.imaging.readers import probe
 
@@ -29,7 +29,7 @@ def test_boxes_that_do_not_meet_are_refused_before_voxels_are_read(tmp_path, cor
     scan = probe(saved(tmp_path / "scan.nii", (20, 20, 20), 1.0, (0, 0, 0)))
     mask = saved(tmp_path / "mask.nii", (6, 6, 6), 2.0, corner)
     if fits:
-        check_mask(mask, scan)
+        check_masks([mask], scan)
     else:
         with pytest.raises(UserError, match=r"mask\.nii lies outside the scan"):
-            check_mask(mask, scan)
+            check_masks([mask], scan)

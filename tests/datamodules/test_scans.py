@@ -82,7 +82,7 @@ def test_validation_is_fixed_and_whole(root: Path) -> None:
 
 def test_slab_follows_the_clinical_slices(root: Path) -> None:
     data = ready(build(root))
-    assert data.slab_mm == pytest.approx(0.625)  # the phantom's slice distance
+    assert data.plan.slab_mm == pytest.approx(0.625)  # the phantom's slice distance
     case = data.cases["micro"]["train"][0]
     # 0.625 mm / 0.078125 mm = 8 slices; of the odd numbers 7 and 9 are equally near.
     expected = [np.asarray(case.image[8 - h : 9 + h], np.float32).mean(axis=0) for h in (3, 4)]
@@ -158,4 +158,4 @@ def test_the_slab_is_as_thick_as_slices_that_lie_along_another_axis(root: Path, 
     (tmp_path / "clinical").mkdir()
     coronal = nibabel.Nifti1Image(np.zeros((40, 12, 40), np.int16), np.diag([0.7, 2.5, 0.7, 1.0]))
     nibabel.save(coronal, tmp_path / "clinical" / "a.nii.gz")
-    assert build(tmp_path, micro={"root": str(root / "micro")}).slab_mm == 2.5
+    assert build(tmp_path, micro={"root": str(root / "micro")}).plan.slab_mm == 2.5

@@ -1,0 +1,106 @@
+"""What lies beside scans in their formats and is none: label maps, scouts, DICOM reports, pictures to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pydicom
+from pydicom.errors import InvalidDicomError
+
+from ctsr.data.label_maps import is_label_name, is_label_place, why_label_map
+from ctsr.data.layouts import FIRST_CHANNEL, channels_of
+from ctsr.imaging.dicom import is_scout
+from ctsr.imaging.formats import files_in, format_of, is_dicom
+
+Reasons = dict[Path, str]
+
+SECOND_VERSIONS = {  # BIDS: what was made of the scans, and what the scans were made of
+    "derivatives": "a derivative",
+    "sourcedata": "a source of another scan",
+}
+_MODALITIES = {  # of DICOM objects that are exported beside scans
+    "SEG": "a DICOM segmentation",
+    "RTSTRUCT": "DICOM outlines",
+    "RTPLAN": "a radiotherapy plan",
+    "RTDOSE": "a radiotherapy dose",
+    "SR": "a DICOM report",
+    "PR": "a DICOM presentation state",
+    "KO": "a DICOM list of images",
+    "REG": "a DICOM registration",
+    "DOC": "a DICOM document",
+}
+NAMED = 3  # of those passed over in a message
+
+
+def why_no_scan(path: Path) -> str | None:
+    """Why a file or folder in a scan's format is none, as "a scout"; None: it may be one."""
+    if format_of(path) == "dicom":
+        return _dicom_object(path) or ("a scout" if is_scout(path) else None)
+    return why_label_map(path, expected=is_label_name(path))
+
+
+def beside(scans: Sequence[Path], root: Path, pictures_too: bool) -> Reasons:
+    """Those of the candidates below a root that are no scan, and why.
+
+    A folder named as label maps' are is believed, unless the first file in it is a scan by its voxels.
+
+    Args:
+        scans: Files and folders in a scan's format.
+        root: They lie below it.
+        pictures_too: Take stacks of PNG or BMP as scans beside scans of other formats, unless both are of one case.
+    """
+    reasons = {scan: "another channel" for scan, (_, n) in channels_of(scans).items() if n != FIRST_CHANNEL}
+    places: dict[Path, bool] = {}
+    for scan in scans:
+        if scan in reasons:
+            continue
+        above = list(scan.relative_to(root).parents)
+        second = next((SECOND_VERSIONS[part.name] for part in above if part.name in SECOND_VERSIONS), None)
+        place = next((root / part for part in above if is_label_place(part.name)), None)
+        if place is None and is_label_place(scan.name):
+            place = scan  # a folder of slices
+        if second is None and place is not None and place not in places:
+            places[place] = why_label_map(scan, expected=True) is not None
+        reason = second or ("a label map" if place is not None and places[place] else why_no_scan(scan))
+        if reason is not None:
+            reasons[scan] = reason
+    return reasons | _pictures([scan for scan in scans if scan not in reasons], root, pictures_too)
+
+
+def told(reasons: Reasons, root: Path) -> str:
+    """One line over all that is passed over: "2 x a label map (a/heart.nii.gz, ...); a scout (S1000)"."""
+    by_reason: dict[str, list[str]] = {}
+    for path, reason in reasons.items():
+        by_reason.setdefault(reason, []).append(str(path.relative_to(root)))
+    return "; ".join(
+        f"{f'{len(paths)} x ' if len(paths) > 1 else ''}{reason} "
+        f"({', '.join(paths[:NAMED])}{', ...' if len(paths) > NAMED else ''})"
+        for reason, paths in by_reason.items()
+    )
+
+
+def _dicom_object(path: Path) -> str | None:
+    """What a DICOM file, or all files of a folder, are instead of images."""
+    found = None
+    for file in files_in(path) if path.is_dir() else [path]:
+        try:
+            header = pydicom.dcmread(file, stop_before_pixels=True, force=True) if is_dicom(file) else None
+        except (InvalidDicomError, OSError):  # damaged: the scan's reader tells
+            header = None
+        if header is not None:
+            found = _MODALITIES.get(str(header.get("Modality", "")))
+            if found is None:
+                return None  # mostly at the first file
+    return found
+
+
+def _pictures(scans: Sequence[Path], root: Path, pictures_too: bool) -> Reasons:
+    """Stacks of pictures beside scans of other formats, which somebody made to look at."""
+    pictures = [scan for scan in scans if format_of(scan) == "images"]
+    others = [scan.relative_to(root).parts[0] for scan in scans if scan not in pictures]
+    return {
+        scan: "a folder of pictures"
+        for scan in pictures
+        if scan.relative_to(root).parts[0] in others or (others and not pictures_too)
+    }

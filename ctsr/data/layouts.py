@@ -1,0 +1,83 @@
+"""Names of cases by the place of their files: patient trees, BIDS, nnU-Net, Medical Segmentation Decathlon."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ctsr.imaging.formats import stem
+
+_IMAGES = ("imagesTr", "imagesTs", "imagesVal")  # of nnU-Net and the Medical Segmentation Decathlon
+_NO_PATIENTS = (*_IMAGES, "rawdata")  # folders that say nothing of the cases in them
+_CHANNEL = re.compile(r"(.+)_(\d{4})")
+FIRST_CHANNEL = "0000"
+
+
+class Place(NamedTuple):
+    """What a scan's place says.
+
+    Attributes:
+        name: Of the case; unique where the files' names are.
+        top: The folder directly below the root that it lies in; the case's name, where it lies in none.
+    """
+
+    name: str
+    top: str
+
+
+def places(scans: Sequence[Path], root: Path) -> dict[Path, Place]:
+    """Name scans by where they lie below a root.
+
+    A folder below the root with one scan in it gives it its name. Of several, each is named by all folders on the way
+    to it; or by its own name alone, where that begins with the folder's (BIDS). nnU-Net's channel is no part of a name.
+    """
+    channels = channels_of(scans)
+    below = {scan: _below(scan, root) for scan in scans}
+    members = Counter(parts[0] for parts in below.values())
+    named = {}
+    for scan, parts in below.items():
+        own = channels[scan][0] if scan in channels else stem(scan)
+        if len(parts) == 1:
+            named[scan] = Place(own, own)
+        elif members[parts[0]] == 1:
+            named[scan] = Place(parts[0], parts[0])
+        else:
+            name = own if own.startswith(f"{parts[0]}_") else "-".join((*parts[:-1], own))
+            named[scan] = Place(name, parts[0])
+    return named
+
+
+def channels_of(scans: Sequence[Path]) -> Mapping[Path, tuple[str, str]]:
+    """Case and channel of the scans of nnU-Net: <case>_0000, <case>_0001.
+
+    In a folder whose files are numbered cases instead, such as case_0000 to case_0041, nothing is a channel.
+    """
+    split: dict[Path, tuple[str, str]] = {}
+    folders = {scan.parent for scan in scans if scan.resolve().parent.name in _IMAGES}
+    for folder in folders:
+        found = {scan: _CHANNEL.fullmatch(stem(scan)) for scan in scans if scan.parent == folder}
+        parts = {scan: (match[1], match[2]) for scan, match in found.items() if match}
+        cases = Counter(case for case, _ in parts.values())
+        first = {case for case, channel in parts.values() if channel == FIRST_CHANNEL}
+        told = _channels_told(folder.resolve().parent / "dataset.json")
+        if len(parts) == len(found) and first == set(cases) and (len(cases) > 1 or max(cases.values()) in (1, told)):
+            split |= parts
+    return split
+
+
+def _channels_told(dataset: Path) -> int | None:
+    """How many channels nnU-Net's description of a data set tells."""
+    try:
+        content = json.loads(dataset.read_text())
+        return len(content.get("channel_names") or content["modality"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, or not nnU-Net's
+        return None
+
+
+def _below(scan: Path, root: Path) -> tuple[str, ...]:
+    parts = scan.relative_to(root).parts
+    return parts[1:] if len(parts) > 1 and parts[0] in _NO_PATIENTS else parts
