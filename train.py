@@ -54,8 +54,8 @@ from datamodules import MicroDataModule, PairsDataModule, ScansDataModule, Unpai
 from lightning_modules import SRGAN, CycleGANSSIM, SRCycleGAN
 from lightning_modules.gan import GAN
 
-PATHS = ("data.clinical.root", "data.micro.root", "data.paired.root", "data.list", "data.cache")
-PATHS = (*PATHS, "synth_ckpt", "resume", "sr.pairs")
+ROOTS = ("data.clinical.root", "data.micro.root", "data.paired.root", "data.list", "data.cache")
+PATHS = ("synth_ckpt", "resume", *ROOTS, "sr.pairs")
 PATTERNS = ("data.clinical.files", "data.micro.files", "data.clinical.patient", "data.micro.patient")
 GREY_MAP_PATCHES = 128
 ENDS = np.array([-2.0, 2.0])  # greys between which a line is kept: [-1, 1], and what networks overshoot it by

@@ -155,7 +155,7 @@ class ScansDataModule(LightningDataModule):
             for cases in parts.values()
             for case in cases
         }
-        write_page(self.cases, places, path)
+        write_page(self.cases, places, path, self.plan.notes())
 
     # --- patches
 

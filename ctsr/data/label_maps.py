@@ -24,7 +24,8 @@ _NAMED = re.compile(r"(\.seg|[._-](seg|segmentation|dseg|mask|masks|label|labels
 MOST_LABELS = 150  # TotalSegmentator has 117
 HIGHEST_LABEL = 255
 FEW_GREYS = 4  # as many are no scan, however they lie
-UNIFORM = 0.8  # share of neighbours with one label, where not both are background; in a scan's noise few are alike
+UNIFORM = 0.8  # share of neighbours with one label, leaving out the most frequent; in a scan's noise few are alike
+NEVER = 1e-3  # a probability; background has no more
 SLICES = 4  # looked at, of a volume
 _UNREADABLE = (  # what the libraries raise of damaged files; the scan's reader meets it again, and tells
     ImageFileError,
@@ -70,9 +71,11 @@ def why_label_map(path: Path, expected: bool = False) -> str | None:
         for plane in _planes(path):
             if plane.ndim != 2 or not _may_be_labels(plane, expected):
                 return None
-            greys |= set(np.unique(plane).astype(float).tolist())
+            found, counts = np.unique(plane, return_counts=True)
+            greys |= set(found.astype(float).tolist())
+            background = found[counts.argmax()]
             for a, b in ((plane[1:], plane[:-1]), (plane[:, 1:], plane[:, :-1])):
-                inside = (a != 0) | (b != 0)
+                inside = (a != background) | (b != background)
                 alike, edges = alike + int((a == b)[inside].sum()), edges + int(inside.sum())
             uniform = alike >= UNIFORM * edges and (expected or len(greys) <= MOST_LABELS)
             if len(greys) > FEW_GREYS and max(greys) > 1 and not uniform:
@@ -85,7 +88,7 @@ def why_label_map(path: Path, expected: bool = False) -> str | None:
         return None  # all of one grey, as far as was looked
     few = sorted(greys)[:FEW_GREYS]
     listed = ", ".join(f"{grey:g}" for grey in few) + (", ..." if len(greys) > FEW_GREYS else "")
-    return f"of only {_counted(len(greys))} greys ({listed}), as a label map or segmentation"
+    return f"a label map or segmentation of only {_counted(len(greys))} greys ({listed})"
 
 
 def _counted(number: int) -> str:
@@ -96,7 +99,9 @@ def _may_be_labels(plane: Array, expected: bool) -> bool:
     if plane.dtype.kind not in "iufb" or not plane.size or plane.min() < 0:
         return False
     whole = plane.dtype.kind != "f" or bool((plane == np.rint(plane)).all())
-    return (whole and (expected or plane.max() <= HIGHEST_LABEL)) or (expected and plane.max() <= 1)
+    if whole:
+        return bool(expected or plane.max() <= HIGHEST_LABEL)
+    return bool(expected and plane.max() <= 1 and np.median(plane) < NEVER)  # probabilities
 
 
 def _planes(path: Path) -> Iterator[Array]:

@@ -5,14 +5,30 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ctsr.imaging.formats import stem
 
 _IMAGES = ("imagesTr", "imagesTs", "imagesVal")  # of nnU-Net and the Medical Segmentation Decathlon
-_NO_PATIENTS = (*_IMAGES, "rawdata")  # folders that say nothing of the cases in them
+_KINDS = (
+    "image",
+    "images",
+    "scan",
+    "scans",
+    "volumes",
+    "ct",
+    "nifti",
+    "nrrd",
+    "dicom",
+    "tiff",
+    "tif",
+    "raw",
+    "rawdata",
+)
+_PARTS = ("train", "training", "val", "validation", "test", "testing")
+_NO_PATIENTS = (*map(str.lower, _IMAGES), *_KINDS, *_PARTS)  # a folder of such a name is nobody's
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
 FIRST_CHANNEL = "0000"
 
@@ -33,10 +49,21 @@ def places(scans: Sequence[Path], root: Path) -> dict[Path, Place]:
     """Name scans by where they lie below a root.
 
     A folder below the root with one scan in it gives it its name. Of several, each is named by all folders on the way
-    to it; or by its own name alone, where that begins with the folder's (BIDS). nnU-Net's channel is no part of a name.
+    to it; or by its own name alone, where that begins with the folder's (BIDS). nnU-Net's channel is no part of a name,
+    nor is a first folder that tells a kind of file or a part of the data (images, imagesTr, train), where names stay
+    unique without it.
     """
+    shorter = _named(scans, root, _NO_PATIENTS)
+    names = {place.name for place in shorter.values()}
+    if len(names) == len(scans):
+        return shorter
+    return {scan: Place(full.name, shorter[scan].top) for scan, full in _named(scans, root, ()).items()}
+
+
+def _named(scans: Sequence[Path], root: Path, skipped: Container[str]) -> dict[Path, Place]:
     channels = channels_of(scans)
-    below = {scan: _below(scan, root) for scan in scans}
+    below = {scan: scan.relative_to(root).parts for scan in scans}
+    below = {scan: parts[1:] if parts[0].lower() in skipped and parts[1:] else parts for scan, parts in below.items()}
     members = Counter(parts[0] for parts in below.values())
     named = {}
     for scan, parts in below.items():
@@ -57,7 +84,7 @@ def channels_of(scans: Sequence[Path]) -> Mapping[Path, tuple[str, str]]:
     In a folder whose files are numbered cases instead, such as case_0000 to case_0041, nothing is a channel.
     """
     split: dict[Path, tuple[str, str]] = {}
-    folders = {scan.parent for scan in scans if scan.resolve().parent.name in _IMAGES}
+    folders = dict.fromkeys(scan.parent for scan in scans if scan.resolve().parent.name in _IMAGES)
     for folder in folders:
         found = {scan: _CHANNEL.fullmatch(stem(scan)) for scan in scans if scan.parent == folder}
         parts = {scan: (match[1], match[2]) for scan, match in found.items() if match}
@@ -76,8 +103,3 @@ def _channels_told(dataset: Path) -> int | None:
         return len(content.get("channel_names") or content["modality"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, or not nnU-Net's
         return None
-
-
-def _below(scan: Path, root: Path) -> tuple[str, ...]:
-    parts = scan.relative_to(root).parts
-    return parts[1:] if len(parts) > 1 and parts[0] in _NO_PATIENTS else parts

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from ctsr.data.cases import Case
+from ctsr.data.label_maps import why_label_map
 from ctsr.errors import UserError
 from ctsr.imaging.formats import format_of, stem
 from ctsr.imaging.readers import probe, read_volume
@@ -46,12 +47,15 @@ def find_masks(folder: str | Path | None, case: Case, domain: str) -> tuple[Path
     if not folder.is_dir():
         raise UserError(f"{key} is no folder: give one with a mask for each case")
     named = _named(folder.iterdir(), folder, case) or _named(folder.rglob("*"), folder, case)
+    named = [path for path in named if _is_of_scan(path, case)] or named
     depth = min((len(path.parts) for path in named), default=0)
     found = {scan for path in named if len(path.parts) == depth for scan in _scans(path)}
     found = {scan for scan in found if scan.resolve() != case.path.resolve()}
     lungs = {scan for scan in found if _LUNG.fullmatch(stem(scan))}
     if domain == "clinical" and len(found) > 1 and lungs:
         return tuple(sorted(lungs))
+    if len(found) > 1:
+        found = {scan for scan in found if why_label_map(scan, expected=True) is not None}
     if len(found) != 1:
         what = f"{len(found)} masks ({', '.join(sorted(scan.name for scan in found)[:3])} ...)" if found else "no mask"
         raise UserError(f"{key} holds {what} of {domain} case {case.name}: name it {case.name}.nii.gz, .mha, .nrrd ...")
@@ -108,15 +112,20 @@ def _read(path: Path, volume: Volume) -> npt.NDArray[np.bool_]:
 
 
 def _named(paths: Iterable[Path], folder: Path, case: Case) -> list[Path]:
-    return [path for path in paths if _is_named_after(path, case) and not _hidden(path.relative_to(folder))]
+    return [
+        path
+        for path in paths
+        if (_is_of_case(path, case) or _is_of_scan(path, case)) and not _hidden(path.relative_to(folder))
+    ]
 
 
-def _is_named_after(path: Path, case: Case) -> bool:
-    name = stem(path)
-    if name in {pattern.format(case.name) for pattern in NAMES}:
-        return True
+def _is_of_case(path: Path, case: Case) -> bool:
+    return stem(path) in {pattern.format(case.name) for pattern in NAMES}
+
+
+def _is_of_scan(path: Path, case: Case) -> bool:
     entities = _BIDS.fullmatch(stem(case.path))
-    return entities is not None and re.fullmatch(rf"{entities[1]}(_.+)?_(mask|dseg)", name) is not None
+    return entities is not None and re.fullmatch(rf"{entities[1]}(_.+)?_(mask|dseg)", stem(path)) is not None
 
 
 def _hidden(path: Path) -> bool:

@@ -27,13 +27,14 @@ img { max-width: 100%; display: block } h2 { margin: 1.5em 0 .3em; font-size: 1.
 Cases = Mapping[str, Mapping[str, Sequence[PreparedCase]]]
 
 
-def write_page(cases: Cases, patches: Mapping[PreparedCase, int], path: Path) -> None:
+def write_page(cases: Cases, patches: Mapping[PreparedCase, int], path: Path, notes: Sequence[str] = ()) -> None:
     """Write the page, with its pictures inside it.
 
     Args:
         cases: Domain -> part (train, val, test) -> cases.
         patches: For each case, the places that patches can be drawn from.
         path: An HTML file; it appears whole or not at all.
+        notes: What is odd about the cases together.
     """
     rows, pictures = [], []
     for domain, parts in cases.items():
@@ -45,9 +46,10 @@ def write_page(cases: Cases, patches: Mapping[PreparedCase, int], path: Path) ->
                 rows.append(_row(case, part, anchor, patches[case], found))
                 pictures.append(_picture(case, part, anchor, found))
     head = "".join(f"<th>{heading}</th>" for heading in HEADINGS)
+    told = "".join(f"<p class='warn'>{html.escape(note)}</p>" for note in notes)
     page = (
         f"<!doctype html><html><head><meta charset='utf-8'><title>cases</title><style>{STYLE}</style></head><body>"
-        f"<h1>Cases</h1><table><tr>{head}</tr>{''.join(rows)}</table>{''.join(pictures)}</body></html>"
+        f"<h1>Cases</h1>{told}<table><tr>{head}</tr>{''.join(rows)}</table>{''.join(pictures)}</body></html>"
     )
     with replacing(path) as partial:
         partial.write_text(page, encoding="utf-8")

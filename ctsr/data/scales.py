@@ -26,6 +26,6 @@ def scale_warning(ratio: float | None) -> str | None:
         return None
     larger, smaller = ("clinical", "micro-CT") if ratio > 1 else ("micro-CT", "clinical")
     return (
-        f"the domains differ in scale by {max(ratio, 1 / ratio):.2g}: {larger} structures cover fewer pixels than "
+        f"the domains differ in scale by {max(ratio, 1 / ratio):.3g}: {larger} structures cover fewer pixels than "
         f"{smaller} ones; data.clinical.spacing={SCALE} x data.micro.spacing brings them to one"
     )

@@ -64,6 +64,12 @@ def test_page_tells_of_each_case_and_needs_no_other_file(case: PreparedCase, tmp
     assert np.asarray(picture).std() > 20
 
 
+def test_what_is_odd_of_all_together_stands_above(case: PreparedCase, tmp_path: Path) -> None:
+    write_page({"clinical": {"train": [case]}}, {case: 7}, tmp_path / "data.html", ["scales <differ>"])
+    text = (tmp_path / "data.html").read_text()
+    assert 0 < text.index("scales &lt;differ&gt;") < text.index("<table>")
+
+
 def test_pictures_are_drawn_once(case: PreparedCase, tmp_path: Path, monkeypatch) -> None:
     cases = {"clinical": {"train": [case]}}
     write_page(cases, {case: 7}, tmp_path / "first.html")
