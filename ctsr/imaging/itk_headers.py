@@ -69,9 +69,7 @@ class Told:
             if not self.compressed and there < part:
                 raise UserError(f"{header} cannot be read to its end: {file.name} has {max(0, there)} of {part} bytes")
             if not self.compressed and there > part and self.offset is not None:
-                notes.append(
-                    f"{file.name} holds {there - part} bytes more than the header tells: those after the voxels are passed over"
-                )
+                notes.append(f"{file.name} holds {there - part} bytes more than its header tells: the last are left")
         return notes
 
 

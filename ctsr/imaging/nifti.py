@@ -118,7 +118,7 @@ def _dtype(file: Path, header: Nifti1Header) -> np.dtype[Any]:
         kind = "complex numbers" if dtype.kind == "c" else f"numbers of a kind that cannot be read (datatype {code})"
         what = "is a colour image" if dtype.names else f"holds {kind}"
         raise UserError(f"{file} {what}: save it in greys")
-    return dtype.newbyteorder(str(header.endianness))
+    return dtype.newbyteorder("<" if header.endianness == "<" else ">")
 
 
 def _pair(file: Path) -> Path:
