@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scipy import ndimage
 from skimage.filters import threshold_multiotsu, threshold_otsu
 
+from ctsr.errors import UserError
 from ctsr.imaging.volume import Array, Spacing
 
 BLOCK_MM = 0.2  # the coarse grid: about one alveolus
@@ -21,6 +22,21 @@ VALLEY = 0.6  # air around a specimen has a peak of its own in the histogram: ho
 
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
+
+
+def check_greys(array: Array) -> None:
+    """Make sure that a µCT volume is one.
+
+    Args:
+        array: Its greys, as read.
+
+    Raises:
+        UserError: There are one or two greys only.
+    """
+    low, high = array.min(), array.max()
+    if all(bool(((plane == low) | (plane == high)).all()) for plane in array):
+        what = f"one grey only ({low:g}): is it empty?" if low == high else f"two greys only ({low:g} and {high:g})"
+        raise UserError(what if low == high else f"{what}: a segmentation? give the µCT volume itself")
 
 
 def specimen_mask(array: Array, spacing: Spacing) -> Mask:

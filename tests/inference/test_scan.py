@@ -160,7 +160,8 @@ def test_the_record_tells_where_it_comes_from(tmp_path: Path, checkpoint: Path, 
     assert record["checkpoint"]["sha256"] == model.sha256
     assert record["checkpoint"]["path"] == str(checkpoint)
     assert record["checkpoint"]["ctsr"]["stage"] == "sr"
-    assert record["input"] == {"path": str(source), "sha256": content_hash(source)}
+    assert record["input"] == {"path": str(source), "sha256": content_hash(source), "greys": [-900.0, 0.0]}
+    assert record["warnings"] == []
     assert record["settings"]["grid"] == "input"
     assert record["geometry"]["output_shape"] == [12 // 2, 14 * 8, 16 * 8]
     assert {"ctsr", "torch", "python"} <= record["versions"].keys()
