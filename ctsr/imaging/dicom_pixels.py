@@ -54,9 +54,7 @@ def read_greys(slices: list[Slice]) -> tuple[Array, npt.NDArray[np.bool_]]:
         for place in there:
             stored[place] = frames[slices[place].frame]
     if slices[0].is_ct and _hold_negatives(stored):
-        warn(
-            f"{slices[0].file} holds negative numbers, though its header says that it does not: they are taken as such"
-        )
+        warn(f"{slices[0].file.parent}: numbers are negative that should not be by PixelRepresentation: taken as such")
         stored = [numbers.view(np.int16) for numbers in stored]
     padding = np.stack([_padding(numbers, s) for numbers, s in zip(stored, slices, strict=True)])
     greys = np.stack([_greys(numbers, s.scale) for numbers, s in zip(stored, slices, strict=True)])
@@ -133,14 +131,15 @@ def _decompressed(image: pydicom.Dataset, syntax: UID) -> Array:
 
 
 def _without_unused_bits(file: Path, numbers: Array, image: pydicom.Dataset) -> Array:
-    """Clear the bits above BitsStored, which mean nothing, or overlays; where greys need them, the header is wrong."""
+    """Clear the bits above BitsStored: they mean nothing, or overlays. Where greys need them, the header is wrong."""
     spare = image.BitsAllocated - image.BitsStored
     if numbers.dtype.kind == "f" or image.BitsAllocated == 1 or spare <= 0:
         return numbers
     stored: Array = (numbers << spare) >> spare
     if np.array_equal(stored, numbers):
         return numbers
-    if image.HighBit == image.BitsStored - 1 and _variation(stored) <= _variation(numbers):
+    both_signs = (numbers.view(f"{sign}{numbers.itemsize}") for sign in "iu")
+    if image.HighBit == image.BitsStored - 1 and _variation(stored) <= min(map(_variation, both_signs)):
         return stored
     raise UserError(
         f"{file}: its numbers do not fit BitsStored {image.BitsStored}, HighBit {image.HighBit} and "
