@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -84,8 +85,7 @@ class ImageHeader:
         return ["" if part is None else part for part in values]
 
     def _damaged(self, keyword: str, error: Exception) -> UserError:
-        reason = " ".join(str(error).split())
-        return UserError(f"{self.name}: {keyword} cannot be read ({reason}): correct it, or take the file away")
+        return UserError(f"{self.name}: {keyword} cannot be read ({_short(error)}): correct it, or take the file away")
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,3 +272,8 @@ def _padding(header: ImageHeader) -> tuple[float, float] | None:
 def _senseless(header: ImageHeader, keyword: str) -> UserError:
     value = header.text(keyword)
     return UserError(f"{header.name}: {keyword} {value} makes no sense: correct it, or take the file away")
+
+
+def _short(error: Exception) -> str:
+    """What a library says, without the bytes it stumbled over."""
+    return shorten("".join(c if c.isprintable() else " " for c in str(error)), 90, placeholder=" ...")

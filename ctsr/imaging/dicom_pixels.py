@@ -25,16 +25,6 @@ from ctsr.imaging.padding import PADDING_BELOW_HU
 from ctsr.imaging.volume import Array
 
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-_IMAGE = (
-    "Rows",
-    "Columns",
-    "NumberOfFrames",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    *_PIXELS,
-)
 
 
 def read_greys(slices: list[Slice]) -> tuple[Array, npt.NDArray[np.bool_]]:
@@ -73,21 +63,20 @@ def stored_numbers(file: Path) -> Array:
         warnings.simplefilter("ignore")
         try:
             data = pydicom.dcmread(file, force=True)
-            image = _image(data)
+            image, syntax = _image(data), _syntax(data)
         except Exception as error:  # pydicom has no error of its own for damaged files
             raise _unreadable(file, "", error) from error
-    if not any(name in image for name in _PIXELS):
-        raise UserError(f"{file} is cut off before the end of its pixels: copy it again")
-    syntax = _syntax(data)
-    kind = f" ({syntax.name})" if syntax.is_compressed else ""
-    try:
-        numbers: Array = _decompressed(image, syntax) if syntax.is_encapsulated else _plain(image, syntax)
-    except Exception as error:  # neither has an error of its own for damaged files
-        raise _unreadable(file, kind, error) from error
-    size = (int(image.Rows), int(image.Columns))
-    if numbers.size % (size[0] * size[1]) or numbers.shape[-2:] != size:
-        raise UserError(f"{file}{kind} cannot be read to its end: its pixels are not {size[0]} rows of {size[1]}")
-    numbers = numbers.reshape(-1, *size)
+        if not any(name in image for name in _PIXELS):
+            raise UserError(f"{file} is cut off before the end of its pixels: copy it again")
+        kind = f" ({syntax.name})" if syntax.is_compressed else ""
+        try:
+            numbers: Array = _decompressed(image, syntax) if syntax.is_encapsulated else _plain(image, syntax)
+        except Exception as error:  # neither library has an error of its own for damaged files
+            raise _unreadable(file, kind, error) from error
+    shape = (image.NumberOfFrames, image.Rows, image.Columns)
+    if numbers.size != np.prod(shape):
+        raise _unreadable(file, kind, ValueError(f"its image is not {shape} (frames, rows, columns)"))
+    numbers = numbers.reshape(shape)
     return numbers if syntax.is_encapsulated else _without_unused_bits(file, numbers, image)
 
 
@@ -95,10 +84,13 @@ def _image(data: pydicom.Dataset) -> pydicom.Dataset:
     """The image alone, with what every file should tell of it."""
     image = pydicom.Dataset()
     image.SamplesPerPixel, image.PhotometricInterpretation = 1, "MONOCHROME2"
-    image.update({data[name].tag: data[name] for name in _IMAGE if name in data})
-    image.setdefault("BitsStored", image.get("BitsAllocated"))
-    image.setdefault("HighBit", image.get("BitsAllocated", 1) - 1)
-    image.setdefault("PixelRepresentation", 0)
+    image.update({data[name].tag: data[name] for name in _PIXELS if name in data})
+    image.NumberOfFrames = int(data.get("NumberOfFrames") or 1)
+    image.Rows, image.Columns = int(data.Rows), int(data.Columns)
+    bits = int(data.BitsAllocated)
+    stored = int(data.get("BitsStored") or bits)
+    image.BitsAllocated, image.BitsStored, image.HighBit = bits, stored, int(data.get("HighBit") or stored - 1)
+    image.PixelRepresentation = int(data.get("PixelRepresentation") or 0)
     return image
 
 
