@@ -31,7 +31,7 @@ from ctsr.callbacks.metrics_csv import MetricsCSV
 from ctsr.callbacks.panels import Panels
 from ctsr.callbacks.sweep_report import failed
 from ctsr.callbacks.throughput import Throughput
-from ctsr.cli import quoted, quoted_texts, run_cli
+from ctsr.cli import quoted, run_cli
 from ctsr.data.materials import gain_and_offset
 from ctsr.errors import UserError, warn
 from ctsr.evaluation.contestants import Contestant, TestSet
@@ -56,7 +56,7 @@ from lightning_modules.gan import GAN
 
 ROOTS = ("data.clinical.root", "data.micro.root", "data.paired.root", "data.list", "data.cache")
 PATHS = ("synth_ckpt", "resume", *ROOTS, "sr.pairs")
-PATTERNS = ("data.clinical.files", "data.micro.files", "data.clinical.patient", "data.micro.patient")
+TEXTS = tuple(f"data.{domain}.{key}" for domain in ("clinical", "micro") for key in ("series", "files", "patient"))
 GREY_MAP_PATCHES = 128
 ENDS = np.array([-2.0, 2.0])  # greys between which a line is kept: [-1, 1], and what networks overshoot it by
 STOPPED = 75  # exit code after a signal: everything is saved, start again with resume=auto (EX_TEMPFAIL of sysexits.h)
@@ -507,7 +507,7 @@ def with_values(cfg: DictConfig, **values: Any) -> DictConfig:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = quoted_texts(quoted(sys.argv[1:], PATHS, existing=True), PATTERNS)
+    sys.argv[1:] = quoted(sys.argv[1:], PATHS, existing=True, texts=TEXTS)
     if {"--help", "-h"} & set(sys.argv) and not any(argument.startswith("stage=") for argument in sys.argv):
         sys.argv.append("stage=all")  # help needs none, but Hydra composes the configuration first
     code = run_cli(main)
