@@ -1,4 +1,4 @@
-"""What the program sees in a folder of scans: `python -m ctsr.data.inspect PATH...`."""
+"""What the program sees in folders of scans, and whether they would train: `python -m ctsr.data.inspect`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from nibabel import aff2axcodes
 from rich.console import Console
@@ -13,10 +14,14 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from ctsr.data.cases import Case, find_cases
+from ctsr.data.configuration import planned
 from ctsr.data.facts import interpolated
+from ctsr.data.plan import Plan
 from ctsr.data.preparation import prepared_plane
+from ctsr.data.prepared import of_case
 from ctsr.data.settings import ClinicalSettings, MicroSettings, Settings
-from ctsr.errors import UserError
+from ctsr.data.twins import twins
+from ctsr.errors import CollectedError, UserError
 from ctsr.imaging.formats import format_of
 from ctsr.imaging.hounsfield import not_hu
 from ctsr.imaging.orientation import find_orientation
@@ -25,6 +30,7 @@ from ctsr.imaging.readers import probe, read_volume
 from ctsr.imaging.slices import FileSpacing
 from ctsr.imaging.specimen import check_greys
 from ctsr.imaging.volume import Header, spacing_of
+from ctsr.imaging.voxel_hash import voxel_hash
 
 AXES = "slices, rows, columns"
 REFUSED = 2  # exit code where a scan cannot be used
@@ -39,12 +45,14 @@ class Finding:
         seen: Heading -> what the scan is.
         plan: What preparing it would do, step by step.
         refused: Why it cannot be used; None: it can.
+        voxels: See `ctsr.imaging.voxel_hash`; None: they were not looked at.
     """
 
     case: Case
     seen: dict[str, str]
     plan: list[str]
     refused: str | None = None
+    voxels: str | None = None
 
 
 def inspect(case: Case, settings: Settings, headers_only: bool = False) -> Finding:
@@ -52,10 +60,12 @@ def inspect(case: Case, settings: Settings, headers_only: bool = False) -> Findi
 
     Args:
         case: What to look at.
-        settings: How it would be prepared.
+        settings: How its domain would be prepared.
         headers_only: Do not read voxels; their range is then unknown.
     """
+    settings = of_case(settings, case)
     seen: dict[str, str] = {"format": format_of(case.path) or "?"}
+    voxels = None
     try:
         header = probe(case.path, settings.file_spacing, settings.series, settings.spacing)
         orientation = find_orientation(header.affine, header.slice_axis)
@@ -68,34 +78,71 @@ def inspect(case: Case, settings: Settings, headers_only: bool = False) -> Findi
         }
         doubts: list[str] = []
         if not headers_only:
-            seen["greys"], doubts = _greys(case, settings)
+            seen["greys"], doubts, voxels = _greys(case, settings)
     except UserError as error:
         return Finding(case, seen, [], str(error))
     plan = _plan(header, settings) + [f"[yellow]{doubt}[/]" for doubt in doubts]
-    return Finding(case, seen, plan or ["taken as it is"])
+    return Finding(case, seen, plan or ["taken as it is"], voxels=voxels)
 
 
 def print_findings(findings: Sequence[Finding], settings: Settings, console: Console) -> None:
     """Print a table of the cases, what would be done with them, and the refused ones with the reason."""
     headings = list(dict.fromkeys(heading for finding in findings for heading in finding.seen))
     notes = {"size": f"\n({AXES})", "spacing": "\n(mm)", "as stored": "\n(axes run to)", "greys": "\n(range)"}
-    columns = ["case", *(heading + notes.get(heading, "") for heading in headings), "what is done with it"]
+    columns = ["case", "patient", *(heading + notes.get(heading, "") for heading in headings), "what is done with it"]
     table = Table(*(Column(heading, overflow="fold") for heading in columns))  # nothing is cut off in a narrow window
     for finding in findings:
         told = "\n".join(finding.plan) if finding.refused is None else "[red]refused, see below[/]"
-        table.add_row(finding.case.name, *(finding.seen.get(heading, "") for heading in headings), told)
+        name, patient = escape(finding.case.name), escape(finding.case.patient)
+        table.add_row(name, patient, *(finding.seen.get(heading, "") for heading in headings), told)
     console.print(table)
     for finding in findings:
         if finding.refused is not None:
-            console.print(f"[red]{finding.case.name}:[/] {escape(finding.refused)}", soft_wrap=True, highlight=False)
+            name = escape(finding.case.name)
+            console.print(f"[red]{name}:[/] {escape(finding.refused)}", soft_wrap=True, highlight=False)
     usable = sum(finding.refused is None for finding in findings)
+    patients = len({finding.case.patient for finding in findings})
     console.print(
-        f"{usable} of {len(findings)} {settings.domain} cases can be used. {_for_all(settings)}", highlight=False
+        f"{usable} of {len(findings)} {settings.domain} cases can be used, of {patients} "
+        f"{'patient' if patients == 1 else 'patients'}. {_for_all(settings)}",
+        highlight=False,
     )
 
 
-def _greys(case: Case, settings: Settings) -> tuple[str, list[str]]:
-    """The range of the greys, and what is odd about them.
+def would_train(plan: Plan, headers_only: bool, console: Console) -> bool:
+    """Print what a training would find, all that stands against it, and whether it would begin.
+
+    Args:
+        plan: Of the training.
+        headers_only: As for `inspect`.
+        console: Where to print.
+    """
+    problems: list[str] = []
+    findings: dict[str, Finding] = {}
+    try:
+        plan.check()
+    except CollectedError as error:
+        problems += error.problems
+    else:
+        for note in plan.notes():
+            console.print(f"[yellow]warning:[/] {escape(note)}", soft_wrap=True, highlight=False)
+    if plan.readable:
+        for domain, settings in plan.settings.items():
+            found = [inspect(case, settings, headers_only) for case in plan.found[domain]]
+            print_findings(found, settings, console)
+            findings |= {f"{domain} case {finding.case.name} ({finding.case.path})": finding for finding in found}
+    refused = [finding.refused for finding in findings.values() if finding.refused is not None]
+    same = twins({name: [finding.voxels] for name, finding in findings.items() if finding.voxels is not None})
+    problems = list(dict.fromkeys([*problems, *refused, *([] if same is None else [same])]))
+    for problem in problems:
+        console.print(f"[red]problem:[/] {escape(problem)}", soft_wrap=True, highlight=False)
+    answer = f"no, {len(problems)} {'problem' if len(problems) == 1 else 'problems'}" if problems else "yes"
+    console.print(f"would this train? {answer}", highlight=False)
+    return not problems
+
+
+def _greys(case: Case, settings: Settings) -> tuple[str, list[str], str]:
+    """The range of the greys, what is odd about them, and their hash.
 
     Raises:
         UserError: They cannot be read, or are too few.
@@ -108,7 +155,8 @@ def _greys(case: Case, settings: Settings) -> tuple[str, list[str]]:
     else:
         check_greys(volume.array)
     text = f"{volume.array.dtype}, {volume.array.min():g} ... {volume.array.max():g}"
-    return (text if volume.outside is None else f"{text}; {volume.outside.mean():.0%} is padding"), doubts
+    padding = "" if volume.outside is None else f"; {volume.outside.mean():.0%} is padding"
+    return text + padding, doubts, voxel_hash(volume.array)
 
 
 def _plan(header: Header, settings: Settings) -> list[str]:
@@ -163,26 +211,42 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m ctsr.data.inspect",
         description="Tells what ctsr sees in your scans, what it would do with them, and what it refuses and why.",
         epilog="examples:  python -m ctsr.data.inspect clinical/\n"
-        "           python -m ctsr.data.inspect micro/ --domain micro --file-spacing 0.05",
+        "           python -m ctsr.data.inspect micro/ --domain micro --file-spacing 0.05\n"
+        "           python train.py stage=all data=volumes data.clinical.root=... --cfg job --resolve > my.yaml\n"
+        "           python -m ctsr.data.inspect --config my.yaml          would this train?",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="a scan, or a folder of scans")
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="a scan, or a folder of scans")
+    parser.add_argument("--config", metavar="FILE", help="of a training: would it train? Instead of all but --headers")
     parser.add_argument("--domain", choices=("clinical", "micro"), default="clinical", help="what they are (clinical)")
     parser.add_argument("--file-spacing", metavar="MM", help="voxel size of files that do not tell: a number, or z,y,x")
     parser.add_argument("--series", help="of DICOM folders that hold several: number, UID or part of the description")
+    parser.add_argument("--files", metavar="GLOB", help='which files below a PATH are the scans, such as "*/ct.nii.gz"')
+    parser.add_argument("--patient", metavar="REGEX", help="whose a case is, from its name; case: its own")
     parser.add_argument("--spacing", metavar="MM", help="pixels they would be brought to, or native; as in training")
     parser.add_argument("--headers", action="store_true", help="do not read voxels: fast, but tells no range of greys")
     arguments = parser.parse_args(argv)
+    if (arguments.config is None) == (not arguments.paths):
+        parser.error("give either paths, or --config FILE")
     console = Console()
     try:
+        if arguments.config is not None:
+            return 0 if would_train(planned(Path(arguments.config)), arguments.headers, console) else REFUSED
         settings = _settings(arguments)
-        cases = [case for path in arguments.paths for case in find_cases(path, arguments.domain)]
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return REFUSED
+    cases, all_usable = [], True
+    for path in arguments.paths:
+        try:
+            cases += find_cases(path, arguments.domain, arguments.files, arguments.patient)
+        except UserError as error:  # the other paths are looked at nevertheless
+            print(f"error: {error}", file=sys.stderr)
+            all_usable = False
     findings = [inspect(case, settings, arguments.headers) for case in cases]
-    print_findings(findings, settings, console)
-    return REFUSED if any(finding.refused is not None for finding in findings) else 0
+    if findings:
+        print_findings(findings, settings, console)
+    return 0 if all_usable and all(finding.refused is None for finding in findings) else REFUSED
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
-import SimpleITK
 import tifffile
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
@@ -132,6 +131,8 @@ def _planes(path: Path) -> Iterator[Array]:
 
 
 def _itk_planes(path: Path) -> Iterator[Array]:
+    import SimpleITK  # here, since training on prepared cases should not need it
+
     if path.stat().st_size > LARGEST_READ:
         raise UserError(f"{path} is too large to be looked at")
     reader = SimpleITK.ImageFileReader()

@@ -48,17 +48,23 @@ class Plan:
         """Domain -> its cases, of each domain that is given.
 
         Raises:
-            UserError: A domain that is needed is not given, or has no cases.
+            UserError: Domains that are needed are not given, or have no cases.
         """
         rules = {domain: _text(self.keys[domain].get("patient")) for domain in DOMAINS}
         listed = self.keys.get("list")
         cases = {} if listed is None else read_list(listed, rules)
+        problems: list[str] = []
         for domain in DOMAINS:
             keys = self.keys[domain]
             if domain not in cases and keys["root"] is not None:
-                cases[domain] = find_cases(keys["root"], domain, keys.get("files"), rules[domain])
+                try:
+                    cases[domain] = find_cases(keys["root"], domain, keys.get("files"), rules[domain])
+                except UserError as error:
+                    problems.append(str(error))
             elif domain not in cases and domain in self.needed:
-                raise UserError(f"data.{domain}.root=<folder of scans> is needed")
+                problems.append(f"data.{domain}.root=<folder of scans> is needed, or data.list=<list of cases>")
+        if problems:
+            raise CollectedError(problems)
         return {domain: cases[domain] for domain in DOMAINS if domain in cases}
 
     @cached_property
@@ -149,6 +155,11 @@ class Plan:
         if problems:
             raise CollectedError(list(dict.fromkeys(problems)))
 
+    @property
+    def readable(self) -> bool:
+        """Whether the cases and how they are prepared are known, whatever else stands against a training."""
+        return not _refusal(lambda: (self.found, self.settings))
+
     def notes(self) -> list[str]:
         """What should be known before a training, but does not stand against it."""
         notes = [note for note in [scale_warning(self.scale_ratio)] if note is not None]
@@ -201,7 +212,7 @@ class Plan:
         if _refusal(lambda: self.found):
             return
         yield lambda: self.settings
-        if not _refusal(lambda: self.settings):
+        if self.readable:
             for domain, cases in self.found.items():
                 yield from (partial(self._check_case, case, domain) for case in cases)
         yield self._check_twins

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import SimpleITK
 
 from ctsr.errors import UserError
 from ctsr.imaging.formats import format_of
@@ -16,6 +15,8 @@ def has_layers(file: Path) -> bool:
     """Whether a file is an NRRD with several values a voxel."""
     if format_of(file) != "nrrd":
         return False
+    import SimpleITK  # here, since training on prepared cases should not need it
+
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(file))
     try:
@@ -31,6 +32,8 @@ def read_layers(file: Path) -> Volume:
     Raises:
         UserError: The file cannot be read to its end.
     """
+    import SimpleITK
+
     try:
         image = SimpleITK.ReadImage(str(file))
     except RuntimeError as error:

@@ -10,12 +10,14 @@ import nibabel
 import numpy as np
 import pytest
 import tifffile
+import yaml
 
 from ctsr.data import inspect as inspection
 from ctsr.data.cases import Case
 from ctsr.data.inspect import inspect
 from ctsr.data.settings import ClinicalSettings, MicroSettings
 from tests.conftest import REPOSITORY
+from tests.data.trees import chest, foam, lung, nifti
 
 
 @pytest.fixture
@@ -94,3 +96,97 @@ def test_is_a_program() -> None:
     )
     assert done.returncode == 0
     assert "examples:" in done.stdout
+
+
+def test_patients_and_what_is_passed_over_are_told(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    for k in range(2):
+        nifti(tmp_path / "p[1]" / f"s{k}.nii", chest(k))
+        nifti(tmp_path / "p[1]" / f"s{k}_seg.nii", lung(chest(k)))
+    nifti(tmp_path / "x.nii", chest(5))
+    assert inspection.main([str(tmp_path)]) == 0
+    captured = capsys.readouterr()
+    assert "3 of 3 clinical cases can be used, of 2 patients." in captured.out
+    assert "p[1]-s0" in captured.out
+    assert "passed over 2 x a label map (p[1]/s0_seg.nii, p[1]/s1_seg.nii)" in captured.err
+    assert inspection.main([str(tmp_path), "--files", "*/s?.nii", "--patient", "case", "--headers"]) == 0
+    assert "2 of 2 clinical cases can be used, of 2 patients." in capsys.readouterr().out
+
+
+def test_one_wrong_path_does_not_hide_the_others(scans: Path, tmp_path: Path, capsys) -> None:
+    assert inspection.main([str(tmp_path / "nowhere"), str(scans / "coronal.nii.gz")]) == 2
+    captured = capsys.readouterr()
+    assert "nowhere does not exist" in captured.err
+    assert "1 of 1 clinical cases" in captured.out
+
+
+def config(root: Path, **changes: dict[str, object]) -> Path:
+    """What `--cfg job --resolve` prints, as far as it is looked at."""
+    keys = yaml.safe_load((REPOSITORY / "conf/data/volumes.yaml").read_text())
+    keys["clinical"] |= {"root": str(root / "clinical"), "patch": 12}
+    keys["micro"] |= {"root": str(root / "micro"), "patch": 96}
+    for name, change in changes.items():
+        keys[name] |= change
+    file = root / "config.yaml"
+    file.write_text(yaml.safe_dump({"stage": "all", "seed": 0, "data": keys}))
+    return file
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Path:
+    for k in range(3):
+        nifti(tmp_path / "clinical" / f"c{k}.nii", chest(k))
+        nifti(tmp_path / "micro" / f"m{k}.nii", foam(k), (0.078125,) * 3)
+    return tmp_path
+
+
+def test_would_this_train(both: Path, capsys) -> None:
+    assert inspection.main(["--config", str(config(both))]) == 0
+    assert capsys.readouterr().out.endswith("would this train? yes\n")
+
+
+def test_why_this_would_not_train_all_at_once(both: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    nifti(both / "clinical" / "small.nii", chest(7)[:, :9, :9])
+    nifti(both / "clinical" / "twin.nii.gz", chest(0))
+    (both / "clinical" / "broken.nii").write_bytes(b"nothing")
+    (both / "masks").mkdir()
+    changes = {"micro": {"masks": str(both / "masks"), "spacing": 0.02}, "split": {"val": ["c9"]}}
+    assert inspection.main(["--config", str(config(both, **changes))]) == 2
+    lines = capsys.readouterr().out.splitlines()
+    problems = [line for line in lines if line.startswith("problem: ")]
+    for what in (
+        "small has 9 x 9 pixels",
+        "broken.nii is not a readable NIfTI",
+        "clinical case c0 (",
+        "no mask of micro case m0",
+        "no mask of micro case m2",
+        "data.split.val names c9",
+    ):
+        assert sum(what in problem for problem in problems) == 1, what
+    assert "and clinical case twin (" in "".join(problems)
+    assert lines[-1] == f"would this train? no, {len(problems)} problems"
+
+
+def test_scales_that_differ_do_not_stand_against_a_training(both: Path, capsys) -> None:
+    assert inspection.main(["--config", str(config(both, clinical={"spacing": 1.0})), "--headers"]) == 0
+    assert "warning: the domains differ in scale by 1.6: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("stage: synth\ndata: {clinical: {root: '${data.phantom.root}/a'}}", "has no data.clinical.spacing"),
+        ("a: [", "cannot be read"),
+        ("just words", "is no configuration of a training: give a run's config.yaml"),
+        (None, "holds ${data.phantom.root}/clinical, which is open: print it with --resolve, too"),
+    ],
+)
+def test_other_files_are_no_configuration(both: Path, content: str | None, message: str, capsys) -> None:
+    file = config(both, clinical={"root": "${data.phantom.root}/clinical"})
+    if content is not None:
+        file.write_text(content)
+    assert inspection.main(["--config", str(file)]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
