@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 from collections import Counter
@@ -136,12 +137,11 @@ def _rows(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     except (OSError, ValueError) as error:
         raise UserError(f"{_key(file)} cannot be read: {error}") from error
     if content is None:
-        lines = text.splitlines()
         try:
-            separator = csv.Sniffer().sniff(lines[0] if lines else "", ",;\t").delimiter
+            separator = csv.Sniffer().sniff(text.partition("\n")[0], ",;\t").delimiter
         except csv.Error:  # a single column
             separator = ","
-        reader = csv.DictReader(lines, delimiter=separator, skipinitialspace=True)
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
         columns = [column.strip() for column in reader.fieldnames or []]
         reader.fieldnames = columns
         _check_columns(file, columns)

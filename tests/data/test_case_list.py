@@ -1,0 +1,138 @@
+"""Lists of cases: what they say, and what is wrong with them, by row."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from ctsr.data.case_list import read_list, write_list
+from ctsr.data.cases import Case
+from ctsr.errors import UserError
+from tests.data.trees import chest, dicom, foam, lung, nifti, tiff
+
+NO_RULE = {"clinical": None, "micro": None}
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    """Two scans of patient P, one file each of others, µCT slices without a voxel size, and a mask."""
+    for k in (1, 2):
+        dicom(tmp_path / "scans" / f"P{k}", chest(k), "P")
+    nifti(tmp_path / "scans" / "q" / "ct.nii.gz", chest(3))
+    nifti(tmp_path / "scans" / "r" / "ct.nii.gz", chest(4))
+    nifti(tmp_path / "masks" / "q.nii.gz", lung(chest(3)))
+    tiff(tmp_path / "micro" / "m.tif", foam(0))
+    return tmp_path
+
+
+def saved(folder: Path, text: str, name: str = "cases.csv") -> Path:
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def test_a_csv_says_everything(scans: Path, monkeypatch) -> None:
+    file = saved(
+        scans,
+        "domain,path,name,patient,part,mask,spacing\n"
+        "clinical,scans/P1,,,train,,\n"
+        'clinical,scans/q/ct.nii.gz,"q, early",Q,test,masks/q.nii.gz,\n'
+        "micro,micro/m.tif,,P,train,,0.1 0.05 0.05\n",
+    )
+    monkeypatch.chdir("/")
+    found = read_list(file, NO_RULE)
+    assert found == {
+        "clinical": [
+            Case("P1", scans / "scans/P1", "P", (), None, "train"),
+            Case("q, early", scans / "scans/q/ct.nii.gz", "Q", (scans / "masks/q.nii.gz",), None, "test"),
+        ],
+        "micro": [Case("m", scans / "micro/m.tif", "P", (), [0.1, 0.05, 0.05], "train")],
+    }
+
+
+def test_json_and_spreadsheets_say_the_same(scans: Path) -> None:
+    rows = [
+        {"domain": "clinical", "path": "scans/q/ct.nii.gz", "mask": ["masks/q.nii.gz"], "part": None},
+        {"domain": "micro", "path": "micro/m.tif", "spacing": 0.05},
+    ]
+    by_json = read_list(saved(scans, json.dumps(rows), "cases.json"), NO_RULE)
+    lines = (
+        "\ufeffdomain;path;mask;part;spacing",
+        "clinical;scans/q/ct.nii.gz;masks/q.nii.gz;;",
+        "micro;micro/m.tif;;;0.05",
+    )
+    assert read_list(saved(scans, "\r\n".join(lines)), NO_RULE) == by_json
+    assert by_json["micro"][0].file_spacing == 0.05
+    assert by_json["clinical"][0].masks == (scans / "masks/q.nii.gz",)
+
+
+def test_names_and_patients_follow_from_the_files_where_none_are_given(scans: Path, capsys) -> None:
+    file = saved(
+        scans, "domain,path\n" + "".join(f"clinical,scans/{p}\n" for p in ("P1", "P2", "q/ct.nii.gz", "r/ct.nii.gz"))
+    )
+    found = read_list(file, NO_RULE)["clinical"]
+    assert {case.name: case.patient for case in found} == {"P1": "P", "P2": "P", "q": "q", "r": "r"}
+    assert "P1, P2 are taken for patient P" in capsys.readouterr().err
+    by_rule = read_list(file, {"clinical": r"^(.)", "micro": None})["clinical"]
+    assert [case.patient for case in by_rule] == ["P", "P", "q", "r"]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,part\nscans/P1,train\n", "has no column domain: needed are domain, path"),
+        ("domain,path,fold\nclinical,scans/P1,3\n", "has an unknown column fold: known are domain, path, name"),
+        ("domain,path\nclinical,scans/P1\nclinical,scans/P9\n", "row 3 names .*scans/P9, which does not exist"),
+        ("domain,path\nclinical,\n", "row 2 has no path"),
+        ("domain,path\nct,scans/P1\n", "row 2 has the domain ct: give clinical, micro"),
+        ("domain,path,part\nclinical,scans/P1,holdout\n", "row 2 has the part holdout: give train, val, test"),
+        ("domain,path,mask\nclinical,scans/P1,masks/P1.nii\n", "row 2 names .*masks/P1.nii, which does not exist"),
+        ("domain,path,spacing\nmicro,micro/m.tif,fine\n", "row 2 has the spacing fine: give mm"),
+        ("domain,path,spacing\nmicro,micro/m.tif,1 2\n", "row 2 has the spacing 1 2: give mm"),
+        ("domain,path\nclinical,scans/P1\nclinical,scans/P1\n", "row 3 names .*scans/P1, as row 2 does"),
+        ("domain,path,name\nclinical,scans/P1,a\nclinical,scans/P2,a\n", "row 3 is case a, as row 2 is"),
+        ("domain,path\nclinical,cases.csv\n", "row 2 names .*cases.csv, which is no scan"),
+        ("domain,path\nclinical,scans/P1,x\n", "row 2 has not as many values as columns: 2"),
+        (
+            "domain,path,part\nclinical,scans/P1,train\nclinical,scans/P2,val\n",
+            "row 3 puts patient P into val, but row 2 into",
+        ),
+        (
+            "domain,path,part,patient\nclinical,scans/P1,test,\nmicro,micro/m.tif,train,P\n",
+            "row 3 puts patient P into train, but row 2 into test",
+        ),
+        ("domain,path\n", "names no case"),
+    ],
+)
+def test_mistakes_name_the_row(scans: Path, text: str, message: str) -> None:
+    file = saved(scans, text)
+    with pytest.raises(UserError, match=rf"^data\.list={re.escape(str(file))}(, | ){message}") as raised:
+        read_list(file, NO_RULE)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ['{"a": 1}', "[1]", "["])
+def test_other_json_is_no_list(scans: Path, text: str) -> None:
+    with pytest.raises(UserError, match=r"is no list of objects|cannot be read"):
+        read_list(saved(scans, text, "cases.json"), NO_RULE)
+    with pytest.raises(UserError, match="cannot be read"):
+        read_list(scans / "nowhere.csv", NO_RULE)
+
+
+def test_what_is_written_is_read(scans: Path) -> None:
+    cases = {
+        "clinical": [
+            Case('a "b", c', scans / "scans/P1", "P", (), None, "train"),
+            Case(
+                "q", scans / "scans/q/ct.nii.gz", "Q", (scans / "masks/q.nii.gz", scans / "masks/q.nii.gz"), None, None
+            ),
+        ],
+        "micro": [Case("m", scans / "micro/m.tif", "µ", (), [0.1, 0.05, 0.05], "test")],
+    }
+    write_list(cases, scans / "split.csv")
+    assert read_list(scans / "split.csv", NO_RULE) == cases
+    assert len(list(csv.DictReader((scans / "split.csv").open(encoding="utf-8")))) == 3
