@@ -14,7 +14,6 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from PIL import Image
 
-from ctsr.errors import UserError
 from ctsr.imaging.formats import files_in, format_of, is_picture, is_tiff, stem
 from ctsr.imaging.volume import Array
 
@@ -30,7 +29,6 @@ _UNREADABLE = (  # what the libraries raise of damaged files; the scan's reader 
     ImageFileError,
     HeaderDataError,
     tifffile.TiffFileError,
-    UserError,
     OSError,
     EOFError,
     ValueError,
@@ -38,7 +36,8 @@ _UNREADABLE = (  # what the libraries raise of damaged files; the scan's reader 
     IndexError,
     zlib.error,
 )
-LARGEST_READ = 2**30  # bytes of a MetaImage or NRRD, which may have to be read whole; larger ones are judged by name
+LARGEST_READ = 2**30  # bytes of a MetaImage or NRRD, which may have to be read whole; larger ones are scans
+DENSEST = 0.25  # bytes a voxel of compressed labels; a scan that is compressed takes more
 
 
 def is_label_place(name: str) -> bool:
@@ -118,23 +117,25 @@ def _planes(path: Path) -> Iterator[Array]:
             if len(files) > 1:
                 yield from (tifffile.imread(files[k]).squeeze() for k in _chosen(len(files)))
             else:
-                with tifffile.TiffFile(files[0]) as tiff:
-                    pages = tiff.series[0].pages
-                    if len(pages) == 1:  # one page for all slices, as ImageJ writes large stacks
-                        array = tiff.series[0].asarray().squeeze()
-                        yield from (array[k] for k in _chosen(len(array)))
-                    else:
-                        yield from (tiff.series[0].asarray(key=k).squeeze() for k in _chosen(len(pages)))
+                yield from _tiff_planes(files[0])
         case "images":
             files = [file for file in files_in(path) if is_picture(file)]
             yield from (np.asarray(Image.open(files[k])) for k in _chosen(len(files)))
 
 
+def _tiff_planes(file: Path) -> Iterator[Array]:
+    with tifffile.TiffFile(file) as tiff:
+        series = tiff.series[0]
+        if len(series.pages) > 1:
+            yield from (series.asarray(key=k).squeeze() for k in _chosen(len(series.pages)))
+            return
+    array = tifffile.memmap(file, mode="r").squeeze()  # one page for all slices, as ImageJ writes large stacks
+    yield from (array[k] for k in _chosen(len(array)))
+
+
 def _itk_planes(path: Path) -> Iterator[Array]:
     import SimpleITK  # here, since training on prepared cases should not need it
 
-    if path.stat().st_size > LARGEST_READ:
-        raise UserError(f"{path} is too large to be looked at")
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
@@ -142,6 +143,10 @@ def _itk_planes(path: Path) -> Iterator[Array]:
         yield np.array([[0, 1]])  # 3D Slicer's own keys: no need to look
         return
     x, y, z = reader.GetSize()
+    stored = path.stat().st_size / (x * y * z)
+    whole = SimpleITK.Image([1, 1, 1], reader.GetPixelID()).GetSizeOfPixelComponent()
+    if DENSEST < stored < whole or path.stat().st_size > LARGEST_READ:
+        return
     for k in _chosen(z):
         reader.SetExtractIndex((0, 0, k))
         reader.SetExtractSize((x, y, 1))

@@ -5,6 +5,7 @@ Nothing here reads voxels; a training does what is planned, and `ctsr.data.inspe
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -163,16 +164,16 @@ class Plan:
     def notes(self) -> list[str]:
         """What should be known before a training, but does not stand against it."""
         notes = [note for note in [scale_warning(self.scale_ratio)] if note is not None]
+        patients = Counter(case.patient for cases in self.found.values() for case in cases)
+        if not self.split:
+            notes += [
+                f"data.split.mode=slab cuts each case by itself, but patient {patient} has {count}: "
+                "what is held out of one may be trained on in another"
+                for patient, count in sorted(patients.items())
+                if count > 1
+            ]
+            return notes
         for domain, cases in self.found.items():
-            patients = [case.patient for case in cases]
-            several = sorted({patient for patient in patients if patients.count(patient) > 1})
-            if not self.split:
-                notes += [
-                    f"data.split.mode=slab cuts each {domain} case by itself, but {patient} has several: "
-                    "what is held out of one may be trained on in another"
-                    for patient in several
-                ]
-                continue
             split = self.split[domain]
             if shared_cases(split):
                 who = f"{cases[0].name} is the only {domain} case: it serves"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import nibabel
@@ -9,6 +10,7 @@ import tifffile
 
 from ctsr.data.cases import find_cases
 from ctsr.errors import UserError
+from tests.data import trees
 
 
 def nifti(path: Path) -> Path:
@@ -86,3 +88,65 @@ def test_real_folders(shared_data) -> None:
     assert list(found(shared_data / "clinical" / "totalsegmentator")) == crops
     assert list(found(shared_data / "micro" / "lhdl-3155-trabecular")) == ["lhdl-3155-trabecular"]
     assert list(found(shared_data / "micro" / "puma-fiberform")) == ["100_fiberform", "small_weave"]
+
+
+def test_a_scan_is_none_the_less_where_label_maps_lie_or_by_their_name(tmp_path) -> None:
+    expected = {
+        "a_seg": trees.nifti(tmp_path / "a_seg.nii.gz", trees.chest(0)),
+        "b": trees.itk(tmp_path / "masks" / "b.mha", trees.chest(1)),  # masked scans, say
+        "c-label": trees.tiff(tmp_path / "c-label.tif", trees.foam(0)),
+        "d": trees.dicom(tmp_path / "labels" / "d", trees.chest(2), "D"),
+    }
+    assert set(found(tmp_path).values()) == set(expected.values())
+
+
+def test_files_names_the_scans(tmp_path) -> None:
+    for name in ("a", "b"):
+        nifti(tmp_path / name / "ct.nii.gz")
+        nifti(tmp_path / name / "other.nii.gz")
+    two_greys = trees.nifti(tmp_path / "c" / "ct.nii.gz", trees.lung(trees.chest(0)))
+    chosen = find_cases(tmp_path, "clinical", files="*/ct.nii.gz")
+    assert {case.name: case.path.parent.name for case in chosen} == {"a": "a", "b": "b", "c": "c"}
+    assert chosen[2].path == two_greys, "what is named is believed"
+    (tmp_path / "a" / "ct.txt").write_text("no scan")
+    for pattern, message in (
+        ("*/mr.nii.gz", "matches nothing below"),
+        ("/ct.nii.gz", "is no pattern of files below"),
+        ("*/ct.*", "matches .*ct.txt, which is no scan"),
+    ):
+        with pytest.raises(UserError, match=rf"data\.clinical\.files={re.escape(pattern)} {message}"):
+            find_cases(tmp_path, "clinical", files=pattern)
+
+
+def test_what_is_no_scan_alone_is_refused_with_the_reason(tmp_path) -> None:
+    mask = trees.tiff(tmp_path / "micro" / "mask.tif", 255 * trees.lung(trees.chest(0)))
+    with pytest.raises(UserError, match=r"mask.tif is no scan, but .* of only two greys \(0, 255\)"):
+        find_cases(mask, "micro")
+    with pytest.raises(UserError, match=r"holds no scan.*passed over .* of only two greys \(0, 255\) \(mask.tif\)"):
+        find_cases(mask.parent, "micro")
+    scout = trees.dicom(tmp_path / "scout", trees.chest(0)[:1], "P", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    with pytest.raises(UserError, match="scout is no scan, but a scout"):
+        find_cases(scout, "clinical")
+
+
+def test_parts_and_kinds_of_files_are_no_patients(tmp_path) -> None:
+    for part in ("train", "test"):
+        for name in ("P1", "P2"):
+            nifti(tmp_path / part / name / f"{part}.nii.gz")
+    by_name = {case.name: case.patient for case in find_cases(tmp_path, "clinical")}
+    assert by_name == {"P1-train": "P1", "P1-test": "P1", "P2-train": "P2", "P2-test": "P2"}
+
+
+def test_numbered_cases_are_no_channels(tmp_path) -> None:
+    for k in range(3):
+        nifti(tmp_path / "imagesTr" / f"case_{k:04d}.nii.gz")
+    assert list(found(tmp_path)) == ["case_0000", "case_0001", "case_0002"]
+    (tmp_path / "dataset.json").write_text('{"channel_names": {"0": "CT", "1": "PET", "2": "MR"}}')
+    assert list(found(tmp_path)) == ["case"]
+
+
+def test_an_unreadable_stack_does_not_hide_the_others(tmp_path) -> None:
+    nifti(tmp_path / "a.nii")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "s1.tif").write_bytes(b"nothing")
+    assert list(found(tmp_path)) == ["a", "b"]

@@ -8,6 +8,8 @@ from pathlib import Path
 import nrrd
 import numpy as np
 import pytest
+import SimpleITK
+import tifffile
 
 from ctsr.data.label_maps import why_label_map
 from tests.data.trees import chest, foam, itk, lung, nifti, pictures, tiff
@@ -79,3 +81,18 @@ def test_a_damaged_file_is_left_to_its_reader(tmp_path: Path) -> None:
     for name, content in (("b.nii.gz", whole[:100]), ("c.nii", b"nothing"), ("d.mha", b"nothing"), ("e.tif", b"no")):
         (tmp_path / name).write_bytes(content)
         assert why_label_map(tmp_path / name) is None
+
+
+def test_large_stacks_of_imagej_are_not_read_whole(tmp_path: Path, monkeypatch) -> None:
+    """They have one page for all slices."""
+    for name, array, is_map in (("a.tif", foam(0), False), ("b.tif", lung(chest(0)), True)):
+        tifffile.imwrite(tmp_path / name, array[:, None], imagej=True, metadata={"axes": "ZCYX"}, truncate=True)
+        assert len(tifffile.TiffFile(tmp_path / name).pages) == 1
+        monkeypatch.setattr(tifffile.TiffFile, "asarray", None)
+        assert (why_label_map(tmp_path / name) is not None) == is_map
+
+
+def test_a_compressed_scan_is_known_by_its_size(tmp_path: Path, monkeypatch) -> None:
+    file = itk(tmp_path / "a.nrrd", chest(0) + 1024)
+    monkeypatch.setattr(SimpleITK.ImageFileReader, "Execute", None)
+    assert why_label_map(file) is None

@@ -308,7 +308,7 @@ def test_all_of_one_patient_is_told(tmp_path: Path, capsys) -> None:
     assert "data.clinical.patient=case makes each case a patient of its own" in told
     slabs = build(tmp_path, split={"mode": "slab", "gap_mm": 0, "test": 0})
     slabs.prepare_data()
-    assert "data.split.mode=slab cuts each clinical case by itself, but P has several" in capsys.readouterr().err
+    assert "data.split.mode=slab cuts each case by itself, but patient P has 2: " in capsys.readouterr().err
 
 
 # --- a list
