@@ -36,6 +36,7 @@ _UNREADABLE = (  # what the libraries raise of damaged files; the scan's reader 
     IndexError,
     zlib.error,
 )
+SMALL = 2**20  # bytes that are read whole in no time
 LARGEST_READ = 2**30  # bytes of a MetaImage or NRRD, which may have to be read whole; larger ones are scans
 DENSEST = 0.25  # bytes a voxel of compressed labels; a scan that is compressed takes more
 
@@ -143,9 +144,9 @@ def _itk_planes(path: Path) -> Iterator[Array]:
         yield np.array([[0, 1]])  # 3D Slicer's own keys: no need to look
         return
     x, y, z = reader.GetSize()
-    stored = path.stat().st_size / (x * y * z)
-    whole = SimpleITK.Image([1, 1, 1], reader.GetPixelID()).GetSizeOfPixelComponent()
-    if DENSEST < stored < whole or path.stat().st_size > LARGEST_READ:
+    stored, voxels = path.stat().st_size, x * y * z
+    whole = voxels * SimpleITK.Image([1, 1, 1], reader.GetPixelID()).GetSizeOfPixelComponent()
+    if stored > SMALL and (DENSEST * voxels < stored < whole or stored > LARGEST_READ):
         return
     for k in _chosen(z):
         reader.SetExtractIndex((0, 0, k))

@@ -104,8 +104,8 @@ def _read(path: Path, volume: Volume) -> npt.NDArray[np.bool_]:
     if inside.shape == volume.array.shape and np.allclose(to_mask, np.eye(4), atol=0.05 / max(inside.shape)):
         return np.asarray(inside, dtype=bool)
     there: npt.NDArray[np.bool_] = ndimage.affine_transform(
-        inside.astype(np.uint8), to_mask[:3, :3], to_mask[:3, 3], volume.array.shape, order=0
-    ).astype(bool)
+        inside.astype(np.uint8), to_mask[:3, :3], to_mask[:3, 3], volume.array.shape, order=0, mode="grid-constant"
+    ).astype(bool)  # a grid's outermost voxels reach half a voxel beyond their centres
     if inside.any() and not there.any():
         raise UserError(f"{ELSEWHERE.format(path)}: their places in the world do not overlap")
     return there
