@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -20,6 +21,8 @@ from ctsr.data.prepared import PreparedCase, prepare_all
 from ctsr.data.splits import PARTS
 from ctsr.data.twins import twins
 from ctsr.errors import UserError, warn
+from ctsr.evaluation.pairs import find_pairs
+from ctsr.evaluation.test_set import pair_hashes
 from ctsr.imaging.pyramid import SCALE
 from ctsr.phantom.cases import PhantomSettings, generate
 
@@ -80,6 +83,8 @@ class ScansDataModule(LightningDataModule):
         if self.phantom is not None:
             settings = {key: value for key, value in self.phantom.items() if key != "root"}
             generate(Path(self.phantom["root"]), PhantomSettings(**settings), self.show_progress)
+        if self.paired_root is not None:
+            find_pairs(self.paired_root)
         self.plan.check()
 
     def prepare_data(self) -> None:
@@ -124,11 +129,31 @@ class ScansDataModule(LightningDataModule):
             }
         )
         self.cases = {domain: self._parts(domain, cases) for domain, cases in prepared.items()}
+        self._refuse_test_cases()
 
     @staticmethod
     def _refuse_twins(marks: Mapping[str, Sequence[str]]) -> None:
         if (line := twins(marks)) is not None:
             raise UserError(line)
+
+    def _refuse_test_cases(self) -> None:
+        """Makes sure that no paired case, all of which are for testing, is trained or validated on."""
+        seen = self._trained_on()
+        for folder in [] if self.paired_root is None else find_pairs(self.paired_root):
+            for scan in pair_hashes(folder, self.cache):
+                if scan in seen:
+                    raise UserError(
+                        f"{seen[scan]} is also in {folder}, a paired case, which is for testing: remove one"
+                    )
+
+    def _trained_on(self) -> dict[str, str]:
+        """Hashes of the files and of the voxels of each case that is trained or validated on, to its name."""
+        return {
+            mark: f"{domain} case {case.name}"
+            for domain, parts in self.cases.items()
+            for case in (*parts["train"], *parts["val"])
+            for mark in (case.facts["content"], case.facts["voxels"])
+        }
 
     def _parts(self, domain: str, prepared: Sequence[PreparedCase]) -> dict[str, list[PreparedCase]]:
         """Splits a domain's cases, or each case along z."""
@@ -251,13 +276,8 @@ class ScansDataModule(LightningDataModule):
                 domain: {part: [case.name for case in cases] for part, cases in parts.items()}
                 for domain, parts in self.cases.items()
             },
-            "trained_on": {
-                mark: f"{domain} case {case.name}"
-                for domain, parts in self.cases.items()
-                for case in (*parts["train"], *parts["val"])
-                for mark in (case.facts["content"], case.facts["voxels"])
-            },
-            "patients": {part: self._patients(part) for part in PARTS},
+            "trained_on": self._trained_on(),
+            "patients": {part: sorted(map(_unnamed, self._patients(part))) for part in PARTS},
             "scale_ratio": self.plan.scale_ratio,
         }
         if "clinical" in training:
@@ -297,14 +317,20 @@ class ScansDataModule(LightningDataModule):
                         f"{domain} case {case.name} is a test case here, but {path} was trained on it: {wanted}"
                     )
         seen = {patient for part in ("train", "val") for patient in meta.get("patients", {}).get(part, [])}
-        for patient in sorted(seen.intersection(self._patients("test")) - set(self._patients("train"))):
-            raise UserError(f"patient {patient} is for testing here, but {path} was trained on them: {wanted}")
+        for patient in sorted(set(self._patients("test")) - set(self._patients("train"))):
+            if _unnamed(patient) in seen:
+                raise UserError(f"patient {patient} is for testing here, but {path} was trained on them: {wanted}")
 
     def _patients(self, part: str) -> list[str]:
         """The patients of a part, of both domains."""
         names = {(domain, case.name) for domain, parts in self.cases.items() for case in parts[part]}
         cases = ((domain, case) for domain, found in self.plan.found.items() for case in found)
         return sorted({case.patient for domain, case in cases if (domain, case.name) in names})
+
+
+def _unnamed(patient: str) -> str:
+    """Tells a patient from others in a checkpoint that is passed on, without naming them."""
+    return hashlib.sha256(patient.encode()).hexdigest()[:16]
 
 
 def _named(domain: str, name: str, source: object) -> str:

@@ -93,8 +93,8 @@ def test_prepare_only_stops_with_a_page_to_look_at(smoke_run: Path, workplace: P
         cwd=workplace,
     )
     assert done.returncode == 0, done.stderr
-    visible = [path.name for path in (workplace / "outputs/prepared").glob("[!.]*")]
-    assert visible == ["data.html"]
+    visible = sorted(path.name for path in (workplace / "outputs/prepared").glob("[!.]*"))
+    assert visible == ["data.html", "split.csv"]
     assert "outputs/prepared/data.html" in done.stdout
 
 
@@ -103,6 +103,9 @@ def test_splits_are_recorded_and_disjoint(smoke_run: Path) -> None:
     for parts in cases.values():
         names = [name for part in parts.values() for name in part]
         assert len(names) == len(set(names)) == 3
+    with (smoke_run / "split.csv").open(encoding="utf-8") as stream:
+        listed = {(row["domain"], row["name"]): row["part"] for row in csv.DictReader(stream)}
+    assert listed == {(d, name): part for d, parts in cases.items() for part, names in parts.items() for name in names}
 
 
 def test_checkpoint_tells_what_it_is_and_holds_the_g1_of_synth(smoke_run: Path) -> None:
@@ -159,9 +162,9 @@ def test_mistakes_are_one_line(arguments: list[str], expected: list[str], tmp_pa
     done = command("train.py", *arguments, cwd=tmp_path)
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     assert done.returncode != 0
-    assert len(lines) == 1, done.stderr
-    assert lines[0].startswith("error: ")
+    assert all(line.startswith("error: ") for line in lines), done.stderr
     assert all(word in lines[0] for word in expected), lines[0]
+    assert len(lines) == (2 if "data=volumes" in arguments else 1), "a line for each root"
     assert not list(tmp_path.rglob("*.ckpt"))
 
 

@@ -278,7 +278,8 @@ def test_a_patient_of_both_domains_is_in_one_part(tmp_path: Path) -> None:
         clinical, micro = parts(data, "clinical"), parts(data, "micro")
         assert [clinical[f"scan{k}"] for k in range(5)] == [micro[f"specimen{k}"] for k in range(5)]
         patients = data.describe()["patients"]
-        assert sorted(p for part in patients.values() for p in part) == [f"P{k}" for k in range(5)]
+        assert len({p for part in patients.values() for p in part}) == sum(map(len, patients.values())) == 5
+        assert not any(f"P{k}" in str(patients) for k in range(5)), "a checkpoint is passed on"
 
 
 def test_a_rule_names_patients(tmp_path: Path) -> None:
@@ -309,6 +310,48 @@ def test_all_of_one_patient_is_told(tmp_path: Path, capsys) -> None:
     slabs = build(tmp_path, split={"mode": "slab", "gap_mm": 0, "test": 0})
     slabs.prepare_data()
     assert "data.split.mode=slab cuts each case by itself, but patient P has 2: " in capsys.readouterr().err
+
+
+def test_a_patient_that_g1_was_trained_on_is_no_test_case(tmp_path: Path) -> None:
+    for k in range(6):
+        nifti(tmp_path / "micro" / f"p{k // 2}_{k}.nii.gz", foam(k), (0.078125,) * 3)
+    for k in range(3):
+        nifti(tmp_path / "clinical" / f"c{k}.nii.gz", chest(k))
+    rule = {"patient": "(.*)_"}
+    g1 = ready(
+        build(tmp_path, micro=rule | {"files": "*_[024].nii.gz"}, split={"val": ["p0", "c0"], "test": ["p1", "c1"]})
+    )
+    meta = g1.describe()
+    same = ready(build(tmp_path, micro=rule, split={"val": ["p0", "c0"], "test": ["p1", "c1"]}))
+    same.must_match(meta, "g1.ckpt")
+    other = build(tmp_path, micro=rule | {"files": "*_[135].nii.gz"}, split={"val": ["p0", "c0"], "test": ["p2", "c1"]})
+    with pytest.raises(UserError, match=r"patient p2 is for testing here, but g1.ckpt was trained on them"):
+        ready(other).must_match(meta, "g1.ckpt")
+    renamed = tmp_path / "micro" / "x.nii.gz"
+    shutil.copy(tmp_path / "micro" / "p2_4.nii.gz", renamed)
+    files = {"files": "[!p]*.nii.gz"}
+    for k in range(2):
+        nifti(tmp_path / "micro" / f"y{k}.nii.gz", foam(20 + k), (0.078125,) * 3)
+    with pytest.raises(UserError, match=r"micro case x is a test case here, but g1.ckpt was trained on it"):
+        ready(build(tmp_path, micro=files, split={"val": ["y0", "c0"], "test": ["x", "c1"]})).must_match(
+            meta, "g1.ckpt"
+        )
+
+
+def test_a_paired_case_is_not_trained_on(tmp_path: Path) -> None:
+    specimens(tmp_path)
+    for k in range(3):
+        nifti(tmp_path / "clinical" / f"c{k}.nii.gz", chest(k))
+    paired = tmp_path / "paired" / "lung"
+    nifti(paired / "clinical.nii.gz", chest(8))
+    shutil.copy(tmp_path / "micro" / "specimen_1.nii.gz", paired / "micro.nii.gz")
+    nifti(paired / "labels.nii.gz", lung(chest(8)))
+    where = {"root": str(tmp_path / "paired")}
+    ready(build(tmp_path, paired=where, split={"val": ["specimen_0"], "test": ["specimen_1"]}))
+    with pytest.raises(
+        UserError, match=r"micro case specimen_1 is also in .*lung, a paired case, which is for testing"
+    ):
+        ready(build(tmp_path, paired=where, split={"val": ["specimen_1"], "test": ["specimen_0"]}))
 
 
 # --- a list
