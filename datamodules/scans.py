@@ -83,8 +83,7 @@ class ScansDataModule(LightningDataModule):
         if self.phantom is not None:
             settings = {key: value for key, value in self.phantom.items() if key != "root"}
             generate(Path(self.phantom["root"]), PhantomSettings(**settings), self.show_progress)
-        if self.paired_root is not None:
-            find_pairs(self.paired_root)
+        self._given_pairs()
         self.plan.check()
 
     def prepare_data(self) -> None:
@@ -139,12 +138,16 @@ class ScansDataModule(LightningDataModule):
     def _refuse_test_cases(self) -> None:
         """Makes sure that no paired case, all of which are for testing, is trained or validated on."""
         seen = self._trained_on()
-        for folder in [] if self.paired_root is None else find_pairs(self.paired_root):
+        for folder in self._given_pairs():
             for scan in pair_hashes(folder, self.cache):
                 if scan in seen:
                     raise UserError(
                         f"{seen[scan]} is also in {folder}, a paired case, which is for testing: remove one"
                     )
+
+    def _given_pairs(self) -> list[Path]:
+        """Folders of the paired cases that a user gave; the phantom's are lungs of their own."""
+        return [] if self.paired_root is None or self.phantom is not None else find_pairs(self.paired_root)
 
     def _trained_on(self) -> dict[str, str]:
         """Hashes of the files and of the voxels of each case that is trained or validated on, to its name."""

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError
 
 from ctsr.cli import quoted, run_cli
-from ctsr.errors import UserError
+from ctsr.errors import CollectedError, UserError
 
 
 def test_success_is_zero() -> None:
@@ -106,3 +106,12 @@ def test_patterns_need_no_quotes_of_hydras(typed: str, seen: str | None) -> None
     parser = OverridesParser.create()
     (argument,) = quoted([typed], [], texts=["data.micro.patient"])
     assert parser.parse_override(argument).value() == seen
+
+
+def test_several_mistakes_are_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    def program() -> None:
+        raise CollectedError(["one\nthing", "another"])
+
+    assert run_cli(program) == 2
+    assert capsys.readouterr().err == "error: one thing\nerror: another\n"
+    assert str(CollectedError(["one", "another"])) == "one; another"

@@ -30,6 +30,7 @@ _MODALITIES = {  # of DICOM objects that are exported beside scans
     "REG": "a DICOM registration",
     "DOC": "a DICOM document",
 }
+COLOURS = 3
 NAMED = 3  # of those passed over in a message
 
 
@@ -51,18 +52,25 @@ def beside(scans: Sequence[Path], root: Path, pictures_too: bool) -> Reasons:
         pictures_too: Take stacks of PNG or BMP as scans beside scans of other formats, unless both are of one case.
     """
     reasons = {scan: "another channel" for scan, (_, n) in channels_of(scans).items() if n != FIRST_CHANNEL}
+    second = {
+        scan: SECOND_VERSIONS[part.name]
+        for scan in scans
+        for part in scan.relative_to(root).parents
+        if part.name in SECOND_VERSIONS
+    }
+    if len(second) < len(scans):  # there are first ones
+        reasons |= second
     places: dict[Path, bool] = {}
     for scan in scans:
         if scan in reasons:
             continue
         above = list(scan.relative_to(root).parents)
-        second = next((SECOND_VERSIONS[part.name] for part in above if part.name in SECOND_VERSIONS), None)
         place = next((root / part for part in above if is_label_place(part.name)), None)
         if place is None and is_label_place(scan.name):
             place = scan  # a folder of slices
-        if second is None and place is not None and place not in places:
+        if place is not None and place not in places:
             places[place] = why_label_map(scan, expected=True) is not None
-        reason = second or ("a label map" if place is not None and places[place] else why_no_scan(scan))
+        reason = "a label map" if place is not None and places[place] else why_no_scan(scan)
         if reason is not None:
             reasons[scan] = reason
     return reasons | _pictures([scan for scan in scans if scan not in reasons], root, pictures_too)
@@ -86,13 +94,20 @@ def _dicom_object(path: Path) -> str | None:
     for file in files_in(path) if path.is_dir() else [path]:
         try:
             header = pydicom.dcmread(file, stop_before_pixels=True, force=True) if is_dicom(file) else None
-        except (InvalidDicomError, OSError):  # damaged: the scan's reader tells
+        except (InvalidDicomError, OSError, EOFError, ValueError):  # damaged: the scan's reader tells
             header = None
         if header is not None:
-            found = _MODALITIES.get(str(header.get("Modality", "")))
+            found = _MODALITIES.get(str(header.get("Modality", ""))) or _picture(header)
             if found is None:
                 return None  # mostly at the first file
     return found
+
+
+def _picture(header: pydicom.Dataset) -> str | None:
+    """What a scanner's console saves beside its scans, such as the dose report."""
+    if "SCREEN SAVE" in (header.get("ImageType") or []):
+        return "a DICOM screenshot"
+    return "a DICOM colour picture" if header.get("SamplesPerPixel") == COLOURS else None
 
 
 def _pictures(scans: Sequence[Path], root: Path, pictures_too: bool) -> Reasons:

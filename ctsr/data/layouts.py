@@ -26,6 +26,8 @@ _KINDS = (
     "tif",
     "raw",
     "rawdata",
+    "sourcedata",
+    "derivatives",
 )
 _PARTS = ("train", "training", "val", "validation", "test", "testing")
 _NO_PATIENTS = (*map(str.lower, _IMAGES), *_KINDS, *_PARTS)  # a folder of such a name is nobody's

@@ -150,3 +150,28 @@ def test_an_unreadable_stack_does_not_hide_the_others(tmp_path) -> None:
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "s1.tif").write_bytes(b"nothing")
     assert list(found(tmp_path)) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("tags", "reason"),
+    [
+        ({"Modality": "SEG"}, "a DICOM segmentation"),
+        ({"Modality": "SR"}, "a DICOM report"),
+        ({"Modality": "RTSTRUCT"}, "DICOM outlines"),
+        ({"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"]}, "a DICOM screenshot"),
+        ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "a DICOM colour picture"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "a scout"),
+    ],
+)
+def test_dicom_beside_scans(tmp_path, capsys, tags, reason) -> None:
+    expected = trees.dicom(tmp_path / "P" / "chest", trees.chest(0), "P")
+    trees.dicom(tmp_path / "P" / "other", trees.chest(1)[:1], "P", **tags)
+    assert found(tmp_path) == {"P": expected}
+    assert f"passed over {reason} (P/other)" in capsys.readouterr().err
+
+
+def test_sources_are_scans_where_there_are_no_others(tmp_path) -> None:
+    nifti(tmp_path / "sourcedata" / "a" / "ct.nii")
+    assert list(found(tmp_path)) == ["a"]
+    nifti(tmp_path / "b.nii")
+    assert list(found(tmp_path)) == ["b"]
