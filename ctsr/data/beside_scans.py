@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pydicom
+import tifffile
 from pydicom.errors import InvalidDicomError
 
 from ctsr.data.label_maps import is_label_name, is_label_place, why_label_map
 from ctsr.data.layouts import FIRST_CHANNEL, channels_of
 from ctsr.imaging.dicom import is_scout
-from ctsr.imaging.formats import files_in, format_of, is_dicom
+from ctsr.imaging.formats import files_in, format_of, is_dicom, is_tiff
 
 Reasons = dict[Path, str]
 
@@ -31,6 +32,7 @@ _MODALITIES = {  # of DICOM objects that are exported beside scans
     "DOC": "a DICOM document",
 }
 COLOURS = 3
+VOLUME = 3  # axes
 NAMED = 3  # of those passed over in a message
 
 
@@ -111,11 +113,22 @@ def _picture(header: pydicom.Dataset) -> str | None:
 
 
 def _pictures(scans: Sequence[Path], root: Path, pictures_too: bool) -> Reasons:
-    """Stacks of pictures beside scans of other formats, which somebody made to look at."""
-    pictures = [scan for scan in scans if format_of(scan) == "images"]
+    """Pictures beside scans of other formats, which somebody made to look at."""
+    pictures = [scan for scan in scans if format_of(scan) == "images" or _is_single_page(scan)]
     others = [scan.relative_to(root).parts[0] for scan in scans if scan not in pictures]
     return {
-        scan: "a folder of pictures"
+        scan: "a folder of pictures" if scan.is_dir() else "a picture"
         for scan in pictures
         if scan.relative_to(root).parts[0] in others or (others and not pictures_too)
     }
+
+
+def _is_single_page(scan: Path) -> bool:
+    """Whether a file is a TIFF of one slice, or in colour."""
+    if scan.is_dir() or not is_tiff(scan):
+        return False
+    try:
+        with tifffile.TiffFile(scan) as tiff:
+            return "S" in tiff.series[0].axes or tiff.series[0].ndim < VOLUME
+    except (tifffile.TiffFileError, OSError, IndexError, ValueError):  # damaged: the scan's reader tells
+        return False

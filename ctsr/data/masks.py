@@ -12,7 +12,6 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from ctsr.data.cases import Case
-from ctsr.data.label_maps import why_label_map
 from ctsr.errors import UserError
 from ctsr.imaging.formats import format_of, stem
 from ctsr.imaging.readers import probe, read_volume
@@ -55,6 +54,8 @@ def find_masks(folder: str | Path | None, case: Case, domain: str) -> tuple[Path
     if domain == "clinical" and len(found) > 1 and lungs:
         return tuple(sorted(lungs))
     if len(found) > 1:
+        from ctsr.data.label_maps import why_label_map  # here, since what is prepared needs no readers
+
         found = {scan for scan in found if why_label_map(scan, expected=True) is not None}
     if len(found) != 1:
         what = f"{len(found)} masks ({', '.join(sorted(scan.name for scan in found)[:3])} ...)" if found else "no mask"

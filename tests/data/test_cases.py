@@ -149,7 +149,8 @@ def test_an_unreadable_stack_does_not_hide_the_others(tmp_path) -> None:
     nifti(tmp_path / "a.nii")
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "s1.tif").write_bytes(b"nothing")
-    assert list(found(tmp_path)) == ["a", "b"]
+    (tmp_path / "c.tif").write_bytes(b"nothing")
+    assert list(found(tmp_path)) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(
@@ -175,3 +176,23 @@ def test_sources_are_scans_where_there_are_no_others(tmp_path) -> None:
     assert list(found(tmp_path)) == ["a"]
     nifti(tmp_path / "b.nii")
     assert list(found(tmp_path)) == ["b"]
+
+
+@pytest.mark.parametrize("domain", ["clinical", "micro"])
+def test_pictures_beside_scans(tmp_path, capsys, domain) -> None:
+    expected = {"P1": nifti(tmp_path / "P1" / "ct.nii.gz"), "P2": nifti(tmp_path / "P2" / "ct.nii.gz")}
+    tifffile.imwrite(tmp_path / "P1" / "preview.tif", np.arange(20, dtype=np.uint8).reshape(4, 5))
+    tifffile.imwrite(tmp_path / "P2" / "colour.tif", np.zeros((4, 5, 3), np.uint8), photometric="rgb")
+    trees.pictures(tmp_path / "P2" / "shots", (trees.foam(0) // 256).astype(np.uint8))
+    (tmp_path / "P1" / "shot.png").write_bytes(b"a picture by itself is no scan's format")
+    assert {case.name: case.path for case in find_cases(tmp_path, domain)} == expected
+    told = capsys.readouterr().err
+    assert "2 x a picture (P1/preview.tif, P2/colour.tif)" in told
+    assert "a folder of pictures (P2/shots)" in told
+
+
+def test_stacks_of_pictures_are_scans_of_micro_ct_beside_others(tmp_path) -> None:
+    stack = trees.pictures(tmp_path / "a", (trees.foam(0) // 256).astype(np.uint8))
+    volume = trees.tiff(tmp_path / "b.tif", trees.foam(1))
+    assert [case.path for case in find_cases(tmp_path, "micro")] == [stack, volume]
+    assert [case.path for case in find_cases(tmp_path, "clinical")] == [volume]

@@ -310,6 +310,14 @@ def test_all_of_one_patient_is_told(tmp_path: Path, capsys) -> None:
     slabs = build(tmp_path, split={"mode": "slab", "gap_mm": 0, "test": 0})
     slabs.prepare_data()
     assert "data.split.mode=slab cuts each case by itself, but patient P has 2: " in capsys.readouterr().err
+    slabs.write_split(tmp_path / "split.csv")
+    given = ready(build(tmp_path, split={"mode": "slab", "gap_mm": 0, "test": 0}, list=str(tmp_path / "split.csv")))
+    slabs.setup()
+    for part, cases in slabs.cases["clinical"].items():
+        assert [(c.name, c.slices) for c in given.cases["clinical"][part]] == [(c.name, c.slices) for c in cases]
+    data.write_split(tmp_path / "parts.csv")
+    with pytest.raises(UserError, match=r"data\.list puts clinical case scan0 into train, but data\.split\.mode=slab"):
+        build(tmp_path, split={"mode": "slab"}, list=str(tmp_path / "parts.csv")).check()
 
 
 def test_a_patient_that_g1_was_trained_on_is_no_test_case(tmp_path: Path) -> None:
