@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ctsr.data.cases import Case
-from ctsr.data.layouts import places
+from ctsr.data.layouts import channels_of, places
 from ctsr.data.patients import patient_of
 from ctsr.errors import UserError, warn_once
 from ctsr.files import replacing
@@ -176,11 +176,13 @@ def _cases(rows: Sequence[_Row], domain: str, rule: str | None, file: Path) -> l
         if by_path.setdefault(row.path.resolve(), row) is not row:
             raise UserError(f"{row.place} names {row.path}, as {by_path[row.path.resolve()].number} does: keep one")
     placed = places([row.path for row in rows], Path(os.path.commonpath([row.path.parent for row in rows])))
-    stems = Counter(stem(row.path) for row in rows)
+    channels = channels_of([row.path for row in rows])
+    own = {row.path: channels[row.path][0] if row.path in channels else stem(row.path) for row in rows}
+    times = Counter(own.values())
     cases: dict[str, tuple[Case, _Row]] = {}
     for row in rows:
         place = placed[row.path]
-        name = row.text("name") or (stem(row.path) if stems[stem(row.path)] == 1 else place.name)
+        name = row.text("name") or (own[row.path] if times[own[row.path]] == 1 else place.name)
         top = name if place.top == place.name else place.top
         patient = row.text("patient") or patient_of(row.path, name, top, rule, f"data.{domain}.patient")
         case = Case(name, row.path, patient, row.masks, row.spacing, row.part)

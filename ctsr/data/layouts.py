@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ctsr.imaging.formats import stem
 
-_IMAGES = ("imagesTr", "imagesTs", "imagesVal")  # of nnU-Net and the Medical Segmentation Decathlon
+_IMAGES = ("imagesTr", "imagesTs", "imagesVal")  # nnU-Net, Medical Segmentation Decathlon: a file for each patient
 _KINDS = (
     "image",
     "images",
@@ -76,7 +76,7 @@ def _named(scans: Sequence[Path], root: Path, skipped: Container[str]) -> dict[P
             named[scan] = Place(parts[0], parts[0])
         else:
             name = own if own.startswith(f"{parts[0]}_") else "-".join((*parts[:-1], own))
-            named[scan] = Place(name, parts[0])
+            named[scan] = Place(name, own if scan.parent.name in _IMAGES else parts[0])
     return named
 
 

@@ -43,7 +43,7 @@ def patient_of(path: Path, name: str, top: str, rule: str | None, key: str) -> s
         told = dicom.patient_of(path)
         if told is not None and not _NOBODY.fullmatch(told):
             return told
-    bids = _BIDS.match(top) or _BIDS.match(name)
+    bids = next(filter(None, map(_BIDS.match, (top, name, path.name))), None)
     return bids[0] if bids else top
 
 

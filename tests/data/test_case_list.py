@@ -81,6 +81,13 @@ def test_names_and_patients_follow_from_the_files_where_none_are_given(scans: Pa
     assert capsys.readouterr().err == ""
 
 
+def test_channels_are_no_part_of_a_name(tmp_path: Path) -> None:
+    for k in range(2):
+        nifti(tmp_path / "imagesTr" / f"lung_{k:03d}_0000.nii.gz", chest(k))
+    file = saved(tmp_path, "domain,path\n" + "".join(f"clinical,imagesTr/lung_{k:03d}_0000.nii.gz\n" for k in range(2)))
+    assert [case.name for case in read_list(file, NO_RULE)["clinical"]] == ["lung_000", "lung_001"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -196,3 +196,17 @@ def test_stacks_of_pictures_are_scans_of_micro_ct_beside_others(tmp_path) -> Non
     volume = trees.tiff(tmp_path / "b.tif", trees.foam(1))
     assert [case.path for case in find_cases(tmp_path, "micro")] == [stack, volume]
     assert [case.path for case in find_cases(tmp_path, "clinical")] == [volume]
+
+
+def test_the_sessions_of_one_bids_patient(tmp_path) -> None:
+    for session in ("01", "02"):
+        nifti(tmp_path / "sub-07" / f"ses-{session}" / "ct" / f"sub-07_ses-{session}_ct.nii.gz")
+    assert {case.patient for case in find_cases(tmp_path / "sub-07", "clinical")} == {"sub-07"}
+    assert {case.patient for case in find_cases(tmp_path, "clinical")} == {"sub-07"}
+
+
+def test_nnunets_cases_are_patients_at_any_depth(tmp_path) -> None:
+    for k in range(2):
+        nifti(tmp_path / "Dataset001" / "imagesTr" / f"lung_{k:03d}_0000.nii.gz")
+    by_name = {case.name: case.patient for case in find_cases(tmp_path, "clinical")}
+    assert by_name == {f"Dataset001-imagesTr-lung_{k:03d}": f"lung_{k:03d}" for k in range(2)}
