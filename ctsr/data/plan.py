@@ -215,17 +215,23 @@ class Plan:
         yield lambda: self.settings
         if self.readable:
             for domain, cases in self.found.items():
-                yield from (partial(self._check_case, case, domain) for case in cases)
+                for case in cases:
+                    yield partial(self._check_size, case, domain)
+                    yield partial(self._check_masks, case, domain)
         yield self._check_twins
         yield self._check_parts
 
-    def _check_case(self, case: Case, domain: str) -> None:
-        settings = self.settings[domain]
+    def _check_size(self, case: Case, domain: str) -> None:
         header = self._probed[domain][case.name]
         if isinstance(header, UserError):
             raise header
-        check_size(case, header, settings, self.keys[domain]["patch"])
-        check_masks(find_masks(settings.masks, case, domain), header)
+        check_size(case, header, self.settings[domain], self.keys[domain]["patch"])
+
+    def _check_masks(self, case: Case, domain: str) -> None:
+        masks = find_masks(self.settings[domain].masks, case, domain)
+        header = self._probed[domain][case.name]
+        if isinstance(header, Header):
+            check_masks(masks, header)
 
     def _check_twins(self) -> None:
         marks = {

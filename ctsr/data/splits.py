@@ -45,7 +45,8 @@ def split_cases(
     shares: dict[str, float] = {}
     for part, asked in (("val", val), ("test", test)):
         if isinstance(asked, Sequence):
-            _name(parts, part, [asked] if isinstance(asked, str) else asked, everyone)
+            names = [asked] if isinstance(asked, str) else [str(name) for name in asked]  # a number may come as one
+            _name(parts, part, names, everyone)
             shares[part] = 0.0
         elif 0 <= asked < 1:
             shares[part] = asked
@@ -72,7 +73,7 @@ def _listed(cases: Sequence[Case]) -> dict[str, str]:
 
 def _name(parts: dict[str, str], part: str, asked: Sequence[str], cases: Sequence[Case]) -> None:
     """Note the part of patients that are named, or a case of theirs."""
-    for name in map(str, asked):
+    for name in asked:
         patients = {case.patient for case in cases if name in (case.name, case.patient)}
         if not patients:
             known = ", ".join(sorted({case.name for case in cases}))
@@ -80,7 +81,7 @@ def _name(parts: dict[str, str], part: str, asked: Sequence[str], cases: Sequenc
         for patient in sorted(patients):
             if parts.setdefault(patient, part) != part:
                 raise UserError(f"data.split names {name} for both {parts[patient]} and {part}")
-            others = sorted({c.name for c in cases if c.patient == patient} - {str(one) for one in asked})
+            others = sorted({c.name for c in cases if c.patient == patient} - set(asked))
             if others and patient not in asked:
                 warn_once(
                     f"data.split.{part} names case {name}: the other cases of patient {patient} go with it: "

@@ -136,6 +136,15 @@ def test_a_named_case_takes_its_patient_along_which_is_told(capsys) -> None:
         split_cases(cases, val=["a2"], test=["a1"])
 
 
+def test_one_name_needs_no_brackets_and_may_be_a_number() -> None:
+    cases = {"micro": [Case(str(k), Path(), f"p{k // 2}") for k in range(6)]}
+    assert split_cases(cases, val="p1", test=[4])["micro"] == {
+        "train": ["0", "1"],
+        "val": ["2", "3"],
+        "test": ["4", "5"],
+    }
+
+
 def test_a_domain_of_which_none_is_named_gets_one_for_validation() -> None:
     cases = {"clinical": of(a="a", b="b"), "micro": of(m="m", n="n", o="o")}
     splits = split_cases(cases, val=["b"], test=["o"])

@@ -411,10 +411,17 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     nifti(tmp_path / "clinical" / "good.nii.gz", chest(1))
     specimens(tmp_path)
     (tmp_path / "masks").mkdir()
-    data = build(tmp_path, micro={"patch": 100, "masks": str(tmp_path / "masks")}, split={"val": ["nobody"]})
+    masks = {"masks": str(tmp_path / "masks")}
+    data = build(tmp_path, clinical=masks, micro=masks | {"patch": 100}, split={"val": ["nobody"]})
     with pytest.raises(CollectedError) as raised:
         data.check()
     problems = raised.value.problems
-    wanted = ["data.micro.patch=100 must", "broken.nii.gz", "small has 10 x 10", "no mask of micro case specimen_0:"]
+    wanted = [
+        "data.micro.patch=100 must",
+        "broken.nii.gz",
+        "case small has 10 x 10",
+        "no mask of clinical case small:",
+        "no mask of micro case specimen_0:",
+    ]
     for what in [*wanted, "case specimen_1:", "case specimen_2:", "data.split.val names nobody"]:
         assert sum(what in problem for problem in problems) == 1, (what, problems)
