@@ -47,7 +47,8 @@ from ctsr.files import replacing
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.pyramid import SCALE, GaussianPyramid
-from ctsr.inference.checkpoint import FORMAT, load_g1
+from ctsr.inference.checkpoint import FORMAT, load_g1, read_card
+from ctsr.methods import check_g1, check_name, described
 from ctsr.networks.synthesis import build_g1
 from ctsr.versions import versions
 from datamodules import MicroDataModule, PairsDataModule, ScansDataModule, UnpairedDataModule
@@ -186,6 +187,8 @@ def prepare(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 def fit(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     """Trains one stage into a run folder, and measures it."""
     started = time.monotonic()
+    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+        print(f"stage {cfg.stage}, {described(cfg.name)}")
     seed_everything(cfg.seed, workers=True, verbose=False)
     data = build_data(cfg)
     data.prepare_data()
@@ -193,6 +196,7 @@ def fit(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     module, trainer = train_through(cfg, data, folder)
     summary: dict[str, Any] = {
         "stage": cfg.stage,
+        "method": cfg.name,
         "checkpoint": str(folder / "checkpoints" / "last.ckpt"),
         "versions": module.facts["versions"],
         "seed": cfg.seed,
@@ -202,7 +206,7 @@ def fit(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     }
     if trainer.is_global_zero:
         rows = evaluate(cfg, module, data, folder) if cfg.evaluate and not isinstance(module, CycleGANSSIM) else []
-        summary["rows"] = validation_rows(trainer) + [row.to_dict() for row in means(rows)]
+        summary["rows"] = validation_rows(trainer, cfg.name) + [row.to_dict() for row in means(rows)]
         summary["per_case"] = [row.to_dict() for row in rows]
         write_summary(summary, folder)
         print_summary(summary, folder)
@@ -364,7 +368,7 @@ def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> 
         Guard(cfg.trainer.log_every_n_steps, cfg.guard.patience, cfg.guard.action),
         Checkpoints(folder / "checkpoints", **plain(cfg.checkpoint), **plain(cfg[cfg.stage].best)),
         Panels(folder / "panels", **plain(cfg.panels)),
-        Curves(folder, cfg.panels.every),
+        Curves(folder, cfg.panels.every, cfg.name),
         Throughput(),
     ]
     if settings["enable_progress_bar"]:
@@ -388,6 +392,7 @@ def check(cfg: DictConfig) -> None:
     """
     if cfg.stage == "all" and cfg.resume not in (None, AUTO):
         raise UserError("resume=<checkpoint> goes on with one stage: give stage=synth or stage=sr, or resume=auto")
+    check_name(cfg.name, cfg.stage, cfg.published, lambda key: value_of(cfg, key))
     if cfg.stage in ("sr", "all"):
         check_inputs(cfg)
     if cfg.stage in ("synth", "all") and cfg.networks.G1.greys not in ("calibrated", "learned"):
@@ -397,6 +402,8 @@ def check(cfg: DictConfig) -> None:
     for key in ("resume", "synth_ckpt"):
         if cfg[key] and cfg[key] != AUTO and not Path(cfg[key]).is_file():
             raise UserError(f"{key}={cfg[key]}: no such file")
+    if cfg.stage == "sr" and cfg.sr.inputs == "G1":
+        check_g1(cfg.name, read_card(cfg.synth_ckpt)["name"], cfg.synth_ckpt)
     if cfg.guard.action not in get_args(Action):
         raise UserError(f"guard.action={cfg.guard.action}: give {', '.join(get_args(Action))}")
     if cfg.data.global_batch_size % (devices(cfg) * cfg.data.accumulate):
@@ -458,13 +465,13 @@ def evaluate(cfg: DictConfig, module: GAN, data: ScansDataModule, folder: Path) 
     return measure(contestant, test, folder, Cut(cover=data.keys["micro"]["cover"]))
 
 
-def validation_rows(trainer: Trainer) -> list[dict[str, Any]]:
+def validation_rows(trainer: Trainer, method: str) -> list[dict[str, Any]]:
     """The last validation's figures, as rows of the summary."""
     return [
-        {"protocol": "validation", "method": method, "metric": metric, "value": float(value)}
+        {"protocol": "validation", "method": who, "metric": metric, "value": float(value)}
         for name, value in trainer.callback_metrics.items()
         if name.startswith("val/")
-        for metric, method in [validation_name(name)]
+        for metric, who in [validation_name(name, method)]
     ]
 
 
@@ -485,6 +492,14 @@ def devices(cfg: DictConfig) -> int:
     else:
         count = len(asked) if not isinstance(asked, str) else len([part for part in asked.split(",") if part])
     return max(count, 1) * int(cfg.trainer.num_nodes)
+
+
+def value_of(cfg: DictConfig, key: str) -> Any:
+    """The value of a dotted key; `KeyError` where there is none."""
+    node: Any = OmegaConf.select(cfg, key, throw_on_missing=True, default=KeyError)
+    if node is KeyError:
+        raise KeyError(key)
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
 def plain(node: DictConfig) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from ctsr.inference.places import lung_places
 from ctsr.inference.provenance import NOTICE, write_json
 from ctsr.inference.settings import ScanSettings
 from ctsr.inference.sight import Sight
+from ctsr.methods import described
 from ctsr.versions import versions
 
 Mask = npt.NDArray[np.bool_]
@@ -49,7 +50,7 @@ class Results:
     Attributes:
         volume: The super-resolved scan.
         record: Where it comes from.
-        picture: Clinical, bicubic and ours at a few places.
+        picture: Clinical, bicubic and the network's at a few places.
     """
 
     volume: Path
@@ -96,6 +97,7 @@ def super_resolve_scan(
     scan, orientation = canonical(read_volume(input_path, padding_below=PADDING_BELOW_HU, series=settings.series))
     volume, lung = crop(scan, settings.roi), crop_mask(_lung(scan, settings.region), settings.roi)
     steps = plan(volume.shape, volume.affine, model.spacing, settings.spacing_tolerance, settings.grid)
+    console.print(described(model.meta["name"]), soft_wrap=True, highlight=False)
     console.print(_summary(steps, model), soft_wrap=True, highlight=False)
     _check_space(output, steps)
     clinical = model.window("clinical")
