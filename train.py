@@ -392,6 +392,9 @@ def check(cfg: DictConfig) -> None:
     """
     if cfg.stage == "all" and cfg.resume not in (None, AUTO):
         raise UserError("resume=<checkpoint> goes on with one stage: give stage=synth or stage=sr, or resume=auto")
+    for key in ("noise", "spread") if cfg.stage in ("sr", "all") else ():
+        if not rising(cfg.sr[key]) or cfg.sr[key][0] < 0:
+            raise UserError(f"sr.{key}={cfg.sr[key]}: give the least and the largest factor, such as [1, 3]")
     check_name(cfg.name, cfg.stage, cfg.published, lambda key: value_of(cfg, key))
     if cfg.stage in ("sr", "all"):
         check_inputs(cfg)
@@ -434,9 +437,6 @@ def check_inputs(cfg: DictConfig) -> None:
     inputs = cfg.sr.inputs
     if inputs not in get_args(Inputs):
         raise UserError(f"sr.inputs={inputs}: give {', '.join(get_args(Inputs))}")
-    for key in ("noise", "spread"):
-        if not rising(cfg.sr[key]) or cfg.sr[key][0] < 0:
-            raise UserError(f"sr.{key}={cfg.sr[key]}: give the least and the largest factor, such as [1, 3]")
     if cfg.stage == "all" and inputs != "G1":
         raise UserError(f"sr.inputs={inputs} needs no stage synth: give stage=sr")
     if cfg.stage == "sr" and inputs == "G1" and not cfg.synth_ckpt:

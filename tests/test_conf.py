@@ -44,24 +44,6 @@ def test_experiments_choose_their_stage(experiment: str) -> None:
     )
 
 
-def test_papers_section_3_2() -> None:
-    synth, sr = composed("experiment=paper_synth"), composed("experiment=paper_sr")
-    loss = synth.loss
-    assert (loss.lambda1, loss.lambda2, loss.ssim.C1, loss.ssim.C2) == (0.5, 0.4, 0.02, 0.06)
-    assert (loss.lambda_cycle, loss.lambda_identity, loss.lambda_detail) == (10.0, 0.0, 0.0)
-    assert (synth.networks.G1.kind, synth.networks.G1.noise) == ("resnet", False)
-    assert (synth.synth.epochs, sr.sr.epochs, sr.loss.lambda_adv) == (200, 200, 0.001)
-    for cfg in (synth, sr):
-        data = cfg.data
-        assert (data.clinical.patch, data.micro.patch, data.patches_per_case, data.global_batch_size) == (
-            32,
-            256,
-            2000,
-            64,
-        )
-        assert (data.clinical.spacing, data.micro.spacing, data.micro.slab_mm) == ("native", "native", 0)
-
-
 @pytest.mark.parametrize("stage", ["synth", "sr"])
 def test_trainer_is_built_with_ddp_that_works(stage: str, tmp_path: Path) -> None:
     cfg = composed(f"stage={stage}", "trainer.accelerator=cpu", "trainer.devices=4")

@@ -283,16 +283,16 @@ def test_the_picture_has_cuts_and_differences(tmp_path: Path, model: SRModel, mo
     run(model, source, tmp_path / "sr.nii")
     assert [view.title for view in seen["views"]] == ["slice 1", "slice 4", "slice 6"]
     for view in seen["views"]:
-        assert view.ours.shape == tuple(8 * n for n in view.clinical.shape)
+        assert view.enlarged.shape == tuple(8 * n for n in view.clinical.shape)
         assert view.difference.shape == view.clinical.shape
-        means = view.ours.reshape(view.clinical.shape[0], 8, -1, 8).mean(axis=(1, 3))
+        means = view.enlarged.reshape(view.clinical.shape[0], 8, -1, 8).mean(axis=(1, 3))
         assert np.corrcoef(means.ravel(), view.clinical.ravel())[0, 1] > 0.99
     assert [cut.title.split(",")[0] for cut in seen["cuts"]] == ["coronal", "sagittal"]
     for cut in seen["cuts"]:
-        assert cut.ours.shape == (len(cut.clinical), 8 * cut.clinical.shape[1])
+        assert cut.enlarged.shape == (len(cut.clinical), 8 * cut.clinical.shape[1])
         assert cut.height_mm == pytest.approx(1.5 * len(cut.clinical))
         assert cut.width_mm == pytest.approx(0.625 * cut.clinical.shape[1])
-        means = cut.ours.reshape(len(cut.clinical), -1, 8).mean(axis=2)
+        means = cut.enlarged.reshape(len(cut.clinical), -1, 8).mean(axis=2)
         assert np.corrcoef(means.ravel(), cut.clinical.ravel())[0, 1] > 0.95
 
 
