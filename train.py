@@ -60,6 +60,7 @@ GREY_MAP_PATCHES = 128
 ENDS = np.array([-2.0, 2.0])  # greys between which a line is kept: [-1, 1], and what networks overshoot it by
 STOPPED = 75  # exit code after a signal: everything is saved, start again with resume=auto (EX_TEMPFAIL of sysexits.h)
 AUTO = "auto"
+SSIM_KEYS = ("loss.lambda1=", "loss.lambda2=", "loss.ssim.")
 Inputs = Literal["G1", "fx", "quantiles", "pairs"]
 PROCESS_GROUP = ("LOCAL_RANK", "NODE_RANK", "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED")
 QUIET = (  # what Lightning says of things that are meant
@@ -115,6 +116,9 @@ def run_job(cfg: DictConfig, hydra_config: Any) -> None:
     """One job of a sweep, in a process of its own: it shares nothing with the others, and may fail alone."""
     folder, number = Path(hydra_config.runtime.output_dir), int(hydra_config.job.num)
     overrides = list(hydra_config.overrides.task)
+    told = [one for one in overrides if one.startswith(SSIM_KEYS)]
+    if told and number == 0 and cfg.stage in ("synth", "all") and cfg.networks.G1.kind == "scanner":
+        warn(f"{', '.join(told)}: method={cfg.name} has a G1 that cannot distort; the SSIM terms change next to nothing in it")
     if "project" in cfg.logger:  # W&B: the jobs of a sweep stand together, named by what differs
         given = {"logger.group": folder.parent.name, "logger.name": folder.name}
         typed = {override.partition("=")[0] for override in overrides}
