@@ -118,7 +118,7 @@ def run_job(cfg: DictConfig, hydra_config: Any) -> None:
     overrides = list(hydra_config.overrides.task)
     told = [one for one in overrides if one.startswith(SSIM_KEYS)]
     if told and number == 0 and cfg.stage in ("synth", "all") and cfg.networks.G1.kind == "scanner":
-        warn(f"{', '.join(told)}: method={cfg.name} has a G1 that cannot distort; the SSIM terms change next to nothing in it")
+        warn(f"{', '.join(told)}: a G1 of kind scanner cannot distort, so SSIM terms change next to nothing")
     if "project" in cfg.logger:  # W&B: the jobs of a sweep stand together, named by what differs
         given = {"logger.group": folder.parent.name, "logger.name": folder.name}
         typed = {override.partition("=")[0] for override in overrides}
