@@ -20,7 +20,7 @@ _BY_SUFFIX = {
     ".tiff": "tiff",
 }
 _PICTURES = (".png", ".bmp")
-_ZARR_MARKS = (".zattrs", ".zgroup", "zarr.json")
+_ZARR_MARKS = (".zattrs", ".zgroup", ".zarray", "zarr.json")
 _NOT_DICOM = (".md", ".txt", ".json", ".csv", ".yaml", ".yml", ".xml", ".html", ".pdf", ".png", ".jpg", ".raw", ".zraw")
 FEWEST_PICTURES = 3  # fewer are somebody's screenshots
 

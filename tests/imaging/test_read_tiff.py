@@ -58,7 +58,7 @@ def test_unlike_slices_colour_and_broken_files_are_refused(tmp_path, greys) -> N
         tifffile.imwrite(tmp_path / name, page)
     with pytest.raises(UserError, match=r"1\.tif is \(4, 7\)"):
         read_volume(tmp_path, spacing=0.05)
-    tifffile.imwrite(tmp_path / "0.tif", np.zeros((5, 7, 3), np.uint8), photometric="rgb")
+    tifffile.imwrite(tmp_path / "0.tif", np.arange(105, dtype=np.uint8).reshape(5, 7, 3), photometric="rgb")
     for path in (tmp_path, tmp_path / "0.tif"):
         with pytest.raises(UserError, match=r"0\.tif is a colour image"):
             read_volume(path, spacing=0.05)
