@@ -59,7 +59,7 @@ def page_shape(file: Path) -> tuple[int, ...]:
 def _header(path: Path, stack: Stack, spacing: FileSpacing) -> Header:
     logs = told_by_logs(path, stack.step) if path.is_dir() else []
     with opened_tiff(stack.files[0]) as image:
-        image.check_grey()
+        image.check_first()
         if image.inverted:
             warn_once(f"{path} stores darkness (WhiteIsZero): its greys are inverted")
         size = voxel_size(path, spacing, [*told_by_tiff(image), *logs])

@@ -14,7 +14,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
-from tifffile import PHOTOMETRIC, TiffFile, TiffPageSeries
+from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile, TiffPageSeries
 
 from ctsr.errors import UserError, warn_once
 from ctsr.imaging.slices import one_grey, one_line, palette_greys, plain
@@ -53,14 +53,15 @@ class TiffImage:
         """Whether its greys are stored as darkness."""
         return self.page.photometric == PHOTOMETRIC.MINISWHITE and "PhotometricInterpretation" in self.page.tags
 
-    def check_grey(self) -> None:
-        """Make sure, by its first page, that an image that could be in colours is in greys.
+    def check_first(self) -> None:
+        """Make sure, by its first page, that an image is in greys and its compression can be undone.
 
         Raises:
-            UserError: It is coloured.
+            UserError: It is coloured, or cannot be read.
         """
-        if self.page.samplesperpixel > 1 or self.page.photometric == PHOTOMETRIC.PALETTE:
-            self._one_value(self.page.asarray())
+        simple = self.page.compression == COMPRESSION.NONE and self.page.bitspersample % 8 == 0
+        if not simple or self.page.samplesperpixel > 1 or self.page.photometric == PHOTOMETRIC.PALETTE:
+            self._one_value(np.asarray(self.page.asarray()))
 
     def greys(self) -> Array:
         """Its greys, brighter where it is denser: as stored, or from what a palette or a calibration makes of them.
@@ -123,7 +124,7 @@ def opened_tiff(file: Path) -> Iterator[TiffImage]:
     except UserError:
         raise
     except Exception as error:  # of any kind: they are the library's, about a damaged file
-        if "imagecodecs" in str(error):
+        if isinstance(error, ImportError) or "imagecodecs" in str(error):
             way = "pip install imagecodecs, or save it without compression"
             raise UserError(f"{file} cannot be read, {one_line(error)}: {way}") from error
         raise UserError(f"{file} is not a readable TIFF: {one_line(error)}") from error
