@@ -55,7 +55,9 @@ def suffix(path: Path) -> str:
 
 
 def stem(path: Path) -> str:
-    """The file's name without that ending."""
+    """The file's name without that ending; of folders only those of Zarr have one."""
+    if path.is_dir() and not path.name.lower().endswith(".zarr"):
+        return path.name
     return path.name.removesuffix(path.name[len(path.name) - len(suffix(path)) :])
 
 

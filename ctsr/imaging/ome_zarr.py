@@ -158,7 +158,8 @@ def _placed(axes: int, *nodes: Mapping[str, Any]) -> tuple[Vector, Vector, bool]
         for step in node.get("coordinateTransformations", []):
             if step["type"] == "scale":
                 factor = np.array(step["scale"], dtype=np.float64).reshape(axes)
-                scale, first, scaled = scale * factor, first * factor, True
+                with np.errstate(invalid="ignore"):  # an infinite one is refused later, with all others
+                    scale, first, scaled = scale * factor, first * factor, True
             elif step["type"] == "translation":
                 first = first + np.array(step["translation"], dtype=np.float64).reshape(axes)
     return scale, first, scaled
@@ -177,10 +178,15 @@ def _millimetres(folder: Path, units: Sequence[Any], finest: Vector, spacing: Fi
 
 def _check_chunks(folder: Path, array: Any) -> None:
     """A chunk that is not there reads as the fill value: right where a writer leaves out empty ones, else a loss."""
+    level = folder / array.path
     there = array.nchunks_initialized
     if not there:
-        raise UserError(f"{folder}/{array.path} holds no data: copy it anew")
+        raise UserError(f"{level} holds no data: copy it anew")
     if there < array.nchunks:
-        warn_once(
-            f"{folder}/{array.path}: {array.nchunks - there} of {array.nchunks} chunks are not there, taken as empty"
-        )
+        warn_once(f"{level}: {array.nchunks - there} of {array.nchunks} chunks are not there, taken as empty")
+    if array.shards is None and any("blosc" in type(codec).__name__.lower() for codec in array.compressors):
+        for chunk in (file for file in level.rglob("[!.]*") if file.is_file() and file.name != "zarr.json"):
+            with chunk.open("rb") as file:
+                size = int.from_bytes(file.read(16)[12:], "little")
+            if size > chunk.stat().st_size:  # which Blosc does not notice: it reads on in what memory holds there
+                raise UserError(f"{chunk} is cut off: copy it anew")
