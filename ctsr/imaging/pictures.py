@@ -15,7 +15,7 @@ from ctsr.errors import UserError
 from ctsr.imaging.formats import files_in, is_picture
 from ctsr.imaging.scanner_log import told_by_logs
 from ctsr.imaging.slice_names import Stack, find_stack
-from ctsr.imaging.slices import one_grey, one_line, palette_greys, stacked
+from ctsr.imaging.slices import check_alike, one_grey, one_line, palette_greys, stacked
 from ctsr.imaging.volume import Array, Header, Volume
 from ctsr.imaging.voxel_size import FileSpacing, axial_affine, voxel_size
 
@@ -29,7 +29,7 @@ def probe_pictures(folder: Path, spacing: FileSpacing) -> Header:
     """Shape of a stack of pictures, with the voxel size that a scanner's log tells or the user gives.
 
     Raises:
-        UserError: No spacing, a slice missing, or a picture in colour.
+        UserError: No spacing, a slice missing or of another size than the others, or a picture in colour.
     """
     return _header(folder, _stack(folder), spacing)
 
@@ -38,7 +38,7 @@ def read_pictures(folder: Path, spacing: FileSpacing) -> Volume:
     """Read a folder's pictures in the order of the numbers in their names.
 
     Raises:
-        UserError: As for `probe_pictures`, or a file that is unreadable or unlike the others.
+        UserError: As for `probe_pictures`, or a slice that cannot be read to its end.
     """
     stack = _stack(folder)
     affine = _header(folder, stack, spacing).affine
@@ -54,6 +54,7 @@ def _header(folder: Path, stack: Stack, spacing: FileSpacing) -> Header:
     with _opened(stack.files[0]) as picture:
         picture.check_grey()
         height, width = picture.shape
+    check_alike(stack.files, _opened)
     return Header((len(stack.files), height, width), affine, "images", slice_axis=0)
 
 

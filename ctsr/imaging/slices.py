@@ -25,26 +25,43 @@ class Slice(Protocol):
         """Its pixels."""
 
 
-def stacked(files: Sequence[Path], opened: Callable[[Path], AbstractContextManager[Slice]]) -> Array:
+Opened = Callable[[Path], AbstractContextManager[Slice]]
+
+
+def check_alike(files: Sequence[Path], opened: Opened) -> None:
+    """Make sure, by their headers, that slices are of one size.
+
+    Raises:
+        UserError: One has another size than the first, or is damaged.
+    """
+    shapes: set[tuple[int, ...]] = set()
+    for file in files:
+        with opened(file) as image:
+            shapes.add(image.shape)
+            if len(shapes) > 1:
+                raise UserError(f"{file} is {image.shape}, unlike {files[0].name}: keep one volume's slices")
+
+
+def stacked(files: Sequence[Path], opened: Opened) -> Array:
     """The slices of files, in their order, as (z, y, x).
 
     Raises:
-        UserError: One has another size or number type than the first.
+        UserError: One has another number type than the first, or is damaged.
     """
-    with opened(files[0]) as image:
-        first = image.greys()
+    pages = (_greys(file, opened) for file in files)
+    first = next(pages)
     array = np.empty((len(files), *first.shape), dtype=first.dtype)
     array[0] = first
-    for target, file in zip(array[1:], files[1:], strict=True):
-        with opened(file) as image:
-            # The size first: a damaged header may promise more than memory holds.
-            page = image.greys() if image.shape == first.shape else None
-            if page is None or page.dtype != first.dtype:
-                kind = image.shape if page is None else f"{page.shape} {page.dtype}"
-                like = f"{files[0].name}, {first.shape} {first.dtype}"
-                raise UserError(f"{file} is {kind}, unlike {like}: keep one volume's slices")
+    for target, file, page in zip(array[1:], files[1:], pages, strict=True):
+        if page.dtype != first.dtype:
+            raise UserError(f"{file} is {page.dtype}, unlike {files[0].name}, {first.dtype}: keep one volume's slices")
         target[:] = page
     return array
+
+
+def _greys(file: Path, opened: Opened) -> Array:
+    with opened(file) as image:
+        return image.greys()
 
 
 def plain(array: Array) -> Array:

@@ -8,7 +8,7 @@ from ctsr.errors import UserError, warn_once
 from ctsr.imaging.formats import files_in, is_picture, is_tiff
 from ctsr.imaging.scanner_log import told_by_logs
 from ctsr.imaging.slice_names import Stack, alike, find_stack
-from ctsr.imaging.slices import stacked
+from ctsr.imaging.slices import check_alike, stacked
 from ctsr.imaging.tiff_pages import opened_tiff
 from ctsr.imaging.tiff_spacing import told_by_tiff
 from ctsr.imaging.volume import Header, Volume
@@ -19,7 +19,8 @@ def probe_tiff(path: Path, spacing: FileSpacing) -> Header:
     """Shape of a TIFF volume, with the voxel size that it, a scanner's log or the user tells.
 
     Raises:
-        UserError: No spacing, a slice missing, or neither grey slices nor one grey volume.
+        UserError: No spacing, a slice missing or cut off or unlike the others, or neither grey slices nor one grey
+            volume.
     """
     return _header(path, _stack(path), spacing)
 
@@ -28,7 +29,7 @@ def read_tiff(path: Path, spacing: FileSpacing) -> Volume:
     """Read a multi-page TIFF, or a folder's slices in the order of the numbers in their names.
 
     Raises:
-        UserError: As for `probe_tiff`, or a file that is unreadable or unlike the others.
+        UserError: As for `probe_tiff`, or a slice that cannot be read to its end.
     """
     stack = _stack(path)
     header = _header(path, stack, spacing)
@@ -63,7 +64,10 @@ def _header(path: Path, stack: Stack, spacing: FileSpacing) -> Header:
         if image.inverted:
             warn_once(f"{path} stores darkness (WhiteIsZero): its greys are inverted")
         size = voxel_size(path, spacing, [*told_by_tiff(image), *logs])
+    check_alike(stack.files, opened_tiff)
     z, y, x = (len(stack.files), *image.shape) if len(image.shape) == 2 else image.shape
+    if image.slices not in (None, z):
+        raise UserError(f"{path} holds {z} of the {image.slices} slices that its OME metadata name: copy it anew")
     return Header((z, y, x), axial_affine(size), "tiff", slice_axis=0)
 
 
@@ -74,6 +78,8 @@ def _stack(path: Path) -> Stack:
     if len(files) > 1 and not holds_slices(path):
         raise UserError(f"{path} holds {len(files)} TIFF files, not all of them slices: give one file, or only slices")
     pictures = sum(is_picture(file) for file in files_in(path))
+    if pictures > len(files) > 0 and len(page_shape(files[0])) == 2:
+        raise UserError(f"{path} holds {len(files)} TIFF files and {pictures} pictures: keep the slices alone")
     if pictures:
         warn_once(f"{path}: passed over beside TIFF: {pictures} pictures")
     return find_stack(files)

@@ -20,7 +20,8 @@ from ctsr.errors import UserError, warn_once
 from ctsr.imaging.slices import one_grey, one_line, palette_greys, plain
 from ctsr.imaging.volume import Array
 
-_AXES = {"C": "channels", "T": "times", "R": "tiles", "A": "angles", "P": "positions", "E": "colours"}
+_SLICES = "ZIQ"  # axes that may run over slices: named so, pages, and of an unknown name
+_AXES = {"C": "channels", "T": "times"}
 _CHANNELS = 7  # the most that ImageJ shows: what has more was given the wrong name
 _STRAIGHT, _NO_FUNCTION = 0, 20  # of ImageJ's calibrations
 
@@ -53,6 +54,12 @@ class TiffImage:
         """Whether its greys are stored as darkness."""
         return self.page.photometric == PHOTOMETRIC.MINISWHITE and "PhotometricInterpretation" in self.page.tags
 
+    @property
+    def slices(self) -> int | None:
+        """How many slices the volume has, by the metadata of a file that may be one of several; None: not told."""
+        named = 1 if self.ome is None else int(self.ome.get("SizeZ") or 1)
+        return named if named > 1 else None
+
     def check_first(self) -> None:
         """Make sure, by its first page, that an image is in greys and its compression can be undone.
 
@@ -80,7 +87,8 @@ class TiffImage:
             colours = 3 if self.page.photometric in (PHOTOMETRIC.RGB, PHOTOMETRIC.YCBCR) else 1
             return one_grey(self.file, stored, colours)
         if self.page.photometric == PHOTOMETRIC.PALETTE:
-            return palette_greys(self.file, stored, (self.page.colormap.T >> 8).astype(np.uint8))
+            colours = self.page.colormap.T  # of 16 bits, in which some programs keep 8
+            return palette_greys(self.file, stored, (colours >> 8 if colours.max() > 255 else colours).astype(np.uint8))
         return stored
 
     def _upright(self, greys: Array) -> Array:
@@ -195,7 +203,7 @@ def _inside(series: TiffPageSeries, volume: TiffPageSeries) -> bool:
 def _shape(file: Path, tiff: TiffFile, series: TiffPageSeries) -> tuple[int, ...]:
     """Of its axes those of a slice or a volume."""
     sizes = [(axis, int(n)) for axis, n in zip(series.axes, series.shape, strict=True) if axis not in "YXS" and n > 1]
-    named = [f"{n} {_AXES[axis]}" for axis, n in sizes if axis in _AXES]
+    named = [f"{n} {_AXES.get(axis, f'values along {axis}')}" for axis, n in sizes if axis not in _SLICES]
     if len(sizes) == 1 and sizes[0][0] == "C" and sizes[0][1] > _CHANNELS and tiff.is_imagej:
         warn_once(f"{file}: its {sizes[0][1]} pages are called channels; they are taken as slices")
     elif named or len(sizes) > 1:
@@ -205,11 +213,11 @@ def _shape(file: Path, tiff: TiffFile, series: TiffPageSeries) -> tuple[int, ...
 
 
 def _check_chain(file: Path, tiff: TiffFile) -> None:
-    """Pages are a chain, each naming the place of the next: it must not lead beyond the end of the file."""
+    """Pages are a chain, each naming the place of the next: it must not lead to where no page is."""
     tiff.filehandle.seek(tiff.pages.next_page_offset or 0)
     place = tiff.filehandle.read(tiff.tiff.offsetsize)
     following = int.from_bytes(place, "little" if tiff.byteorder == "<" else "big")
-    if following and (len(place) < tiff.tiff.offsetsize or following >= tiff.filehandle.size):
+    if following and all(following != page.offset for page in tiff.pages):
         raise UserError(f"{file} is cut off after page {len(tiff.pages)}: copy it anew")
 
 
@@ -244,11 +252,9 @@ def _ome(file: Path, tiff: TiffFile, series: TiffPageSeries) -> ElementTree.Elem
     if len(images) > 1:
         raise UserError(f"{file} holds {len(images)} images: save one of them alone")
     for image in images:
-        sizes = {axis: int(image.get(f"Size{axis}") or 1) for axis in "CTZ"}
-        for axis in "CT":
-            if sizes[axis] > 1 and sizes[axis] != series.keyframe.samplesperpixel:
-                raise UserError(f"{file} holds {sizes[axis]} {_AXES[axis]}: save one volume")
-        if _count(series) not in (1, sizes["Z"]):
-            raise UserError(f"{file} holds {_count(series)} of the {sizes['Z']} slices that it names: copy it anew")
+        for axis, name in _AXES.items():
+            values = int(image.get(f"Size{axis}") or 1)
+            if values not in (1, series.keyframe.samplesperpixel):
+                raise UserError(f"{file} holds {values} {name}: save one volume")
         return image
     return None

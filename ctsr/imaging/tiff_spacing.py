@@ -30,10 +30,10 @@ def _ome(image: TiffImage) -> Told | None:
 
 
 def _imagej(image: TiffImage) -> Told | None:
-    """ImageJ leaves out a distance of 1: whether it is one, or was never set, cannot be known."""
+    """A size of 1 may be one, or never have been set, so that it tells nothing; ImageJ leaves out such a distance."""
     unit = image.imagej.get("unit")
     y, x = (_pixels_a_unit(image, axis) for axis in "YX")
-    if y is None or x is None or _of_a_printer(x, mm_of_unit(_unescaped(unit))):
+    if y is None or x is None or x == y == 1 or _of_a_printer(x, mm_of_unit(_unescaped(unit))):
         return None
     z = _size(image.imagej.get("spacing"), image.imagej.get("zunit", unit))
     sizes = z, _size(1 / y, image.imagej.get("yunit", unit)), _size(1 / x, unit)

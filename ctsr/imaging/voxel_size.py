@@ -116,7 +116,7 @@ def voxel_size(path: Path, spacing: FileSpacing, told: Sequence[Told] = ()) -> S
         if given is not None and one.contradicts(given):
             both = f"{path}: {one}, but file_spacing={_text(given)}"
             if one.sure:
-                raise UserError(f"{both}: leave file_spacing away, or correct the file")
+                raise UserError(f"{both}: leave file_spacing out, or correct the file")
             warn_once(f"{both}, which is taken")
     whole = next((one.whole for one in sure if one.whole is not None), given)
     if whole is None:

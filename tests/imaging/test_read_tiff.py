@@ -97,6 +97,15 @@ def test_pictures_beside_slices_are_passed_over(tmp_path, greys, capsys) -> None
     assert "passed over beside TIFF: 12 pictures" in capsys.readouterr().err
 
 
+def test_more_pictures_than_tiff_are_the_users_choice(tmp_path, greys) -> None:
+    """As slices saved as PNG with a preview as TIFF."""
+    tifffile.imwrite(tmp_path / "rec_spr.tif", greys[0])
+    for index, page in enumerate(greys):
+        Image.fromarray(page).save(tmp_path / f"rec_{index}.png")
+    with pytest.raises(UserError, match="holds 1 TIFF files and 12 pictures: keep the slices alone"):
+        probe(tmp_path, 0.05)
+
+
 @pytest.mark.parametrize("pages", [2, 4])
 def test_a_folder_of_volumes_is_a_list_of_cases(tmp_path, greys, pages) -> None:
     """Of two pages, too: what is no slice is not put together with others."""

@@ -137,6 +137,10 @@ def test_a_file_of_an_ome_set_is_its_own_pages(tmp_path: Path) -> None:
     for z, page in enumerate(GREYS):
         write_tiff(tmp_path / f"set_{z}.ome.tif", [page], by_hand.ome(GREYS.shape))
     np.testing.assert_array_equal(read_volume(tmp_path, 0.05).array, GREYS)
+    (tmp_path / "set_5.ome.tif").unlink()
+    with pytest.raises(UserError, match="holds 5 of the 6 slices that its OME metadata name"):
+        probe(tmp_path, 0.05)
+    refused(tmp_path / "set_0.ome.tif", "holds 1 of the 6 slices")
 
 
 # --- greys
@@ -165,15 +169,16 @@ def test_numbers_that_are_no_greys_are_refused(tmp_path: Path) -> None:
         refused(write_tiff(tmp_path / "a.tif", reals), "not numbers")
 
 
-@pytest.mark.parametrize("slope", [257, -257, 256])
+@pytest.mark.parametrize("slope", [257, -257, 256, 1])
 def test_a_palette_of_greys_gives_its_greys(slope: int, tmp_path: Path) -> None:
-    """Pillow agrees."""
+    """Pillow agrees, except where a program kept 8 bits in the 16."""
     ramp = np.arange(256) * abs(slope)
     ramp = ramp[::-1] if slope < 0 else ramp
     tags = {by_hand.PHOTOMETRIC: 3, by_hand.COLOURS: np.tile(ramp, 3).tolist()}
     file = write_tiff(tmp_path / "a.tif", BYTES, tags=tags)
     same(file, BYTES if slope > 0 else 255 - BYTES)
-    np.testing.assert_array_equal(np.asarray(Image.open(file).convert("L")), read(file)[0])
+    if abs(slope) > 1:
+        np.testing.assert_array_equal(np.asarray(Image.open(file).convert("L")), read(file)[0])
 
 
 def test_colours_are_refused_and_equal_ones_are_grey(tmp_path: Path) -> None:
@@ -238,7 +243,7 @@ def test_a_slice_cut_off_in_a_folder_is_named(tmp_path: Path) -> None:
         file = write_tiff(tmp_path / f"s{z}.tif", [page])
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(UserError, match=r"s5\.tif is "):
-        read_volume(tmp_path, 0.05)
+        probe(tmp_path, 0.05)
 
 
 def test_a_page_that_was_never_written_is_named(tmp_path: Path) -> None:
@@ -271,4 +276,4 @@ def test_a_header_larger_than_any_memory_is_told_before_it_is_filled(tmp_path: P
     for z, page in enumerate(GREYS):
         write_tiff(tmp_path / f"s{z}.tif", [page], own={0: {by_hand.WIDTH: 2_000_000_000}} if z == 3 else None)
     with pytest.raises(UserError, match=r"s3\.tif is "):
-        read_volume(tmp_path, 0.05)
+        probe(tmp_path, 0.05)

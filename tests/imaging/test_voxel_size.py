@@ -73,7 +73,7 @@ def test_who_is_believed(given: Any, told: list[Told], size: tuple[float, ...]) 
         (None, [], "has no spacing inside: give file_spacing="),
         (None, [PLANE], r"no distance of its slices \(its metadata tells pixels of 0.05 mm\): give file_spacing="),
         (None, [PRINTER], "no distance of its slices"),
-        (0.005, [CUBES], "its metadata tells voxels of 0.05 mm, but file_spacing=0.005: leave file_spacing away"),
+        (0.005, [CUBES], "its metadata tells voxels of 0.05 mm, but file_spacing=0.005: leave file_spacing out"),
         ([0.06, 0.05, 0.05], [CUBES], "but file_spacing=0.06 x 0.05 x 0.05"),
         (0.1, [PLANE], "tells pixels of 0.05 mm, but file_spacing=0.1"),
         (None, [PLANE, Told("a.log", (0.1, 0.1, 0.1))], "its metadata tells pixels of 0.05 mm, but a.log tells voxels"),
