@@ -38,7 +38,7 @@ def find_stack(files: Sequence[Path]) -> Stack:
         files: Of one folder, slice2 before slice10.
 
     Raises:
-        UserError: There are two stacks, or two slices of one number, or numbers are missing.
+        UserError: There are two stacks, or names of no common pattern, or two of one number, or numbers are missing.
     """
     stacks = [group for group in alike(files) if len(group) > 1]
     if not stacks:
@@ -48,10 +48,11 @@ def find_stack(files: Sequence[Path]) -> Stack:
         raise UserError(f"{files[0].parent} holds several stacks, {names}: give each a folder of its own")
     numbered = sorted(zip(_slice_numbers(stacks[0]), stacks[0], strict=True))
     step = _step(numbered)
-    others = set(files).difference(stacks[0])
+    others = [file.name for file in sorted(set(files).difference(stacks[0]))]
+    if len(others) >= len(stacks[0]):
+        raise UserError(f"{files[0].parent} holds slices of no common name, such as {shortened(others)}: number them")
     if others:
-        names = shortened(sorted(file.name for file in others))
-        warn_once(f"{files[0].parent}: passed over, since not named like the slices: {names}")
+        warn_once(f"{files[0].parent}: passed over, since not named like the slices: {shortened(others)}")
     return Stack([file for _, file in numbered], step)
 
 

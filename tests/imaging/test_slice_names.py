@@ -78,6 +78,7 @@ def test_what_is_not_named_like_the_slices_is_passed_over(other: str, capsys: py
         (["s1z1.tif", "s1z2.tif", "s2z1.tif", "s2z2.tif"], "no number in their names that is another in each"),
         (["scan1_9.tif", "scan2_8.tif", "scan3_7.tif"], "several numbers that count another way each"),
         (["a.tif", "A.tif"], "no number in their names"),
+        (["apex.tif", "base.tif", "mid1.tif", "mid2.tif"], r"no common name, such as apex\.tif, base\.tif: number"),
     ],
 )
 def test_several_stacks_are_told(names: list[str], match: str) -> None:
