@@ -1,6 +1,7 @@
 """Mistakes that a user can mend, and warnings, told in one line."""
 
 import sys
+from functools import cache
 
 
 class UserError(Exception):
@@ -14,3 +15,9 @@ class UserError(Exception):
 def warn(message: str) -> None:
     """Tell, on standard error, what goes on but should be known."""
     print(f"warning: {message}", file=sys.stderr)
+
+
+@cache
+def warn_once(message: str) -> None:
+    """As `warn`, of a file that is looked at several times: each message once in a process."""
+    warn(message)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ctsr.errors import UserError
-from ctsr.imaging.formats import FORMATS, files_in, format_of, is_tiff, natural_key, stem
+from ctsr.imaging.formats import FORMATS, format_of, natural_key, stem
 
 Split = dict[str, list[str]]
 
@@ -80,9 +80,9 @@ def _is_scan(path: Path) -> bool:
     """Whether a file, or the files in a folder together, are one scan."""
     found = format_of(path)
     if found == "tiff" and path.is_dir():
-        from ctsr.imaging.tiff import page_shape  # here, since training on prepared cases should not need its library
+        from ctsr.imaging.tiff import holds_slices  # here, since training on prepared cases should not need its library
 
-        return len(page_shape(next(file for file in files_in(path) if is_tiff(file)))) == 2
+        return holds_slices(path)
     return found is not None
 
 

@@ -20,8 +20,8 @@ from ctsr.imaging.formats import format_of
 from ctsr.imaging.orientation import find_orientation
 from ctsr.imaging.padding import PADDING_BELOW_HU
 from ctsr.imaging.readers import probe, read_volume
-from ctsr.imaging.slices import FileSpacing
 from ctsr.imaging.volume import Header, spacing_of
+from ctsr.imaging.voxel_size import FileSpacing
 
 AXES = "slices, rows, columns"
 REFUSED = 2  # exit code where a scan cannot be used

@@ -29,7 +29,7 @@ from ctsr.files import content_hash, locked
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.volume import Affine, Header, Spacing, Volume, spacing_of
 
-FORMAT = 6  # raise it whenever preparation changes what it makes of the same scan
+FORMAT = 7  # raise it whenever preparation changes what it makes of the same scan
 ARRAYS = ("image", "slab", "mask")
 
 

@@ -20,7 +20,7 @@ _BY_SUFFIX = {
     ".tiff": "tiff",
 }
 _PICTURES = (".png", ".bmp")
-_ZARR_MARKS = (".zattrs", ".zgroup", "zarr.json")
+_ZARR_MARKS = (".zattrs", ".zgroup", ".zarray", "zarr.json")
 _NOT_DICOM = (".md", ".txt", ".json", ".csv", ".yaml", ".yml", ".xml", ".html", ".pdf", ".png", ".jpg", ".raw", ".zraw")
 FEWEST_PICTURES = 3  # fewer are somebody's screenshots
 
@@ -55,7 +55,9 @@ def suffix(path: Path) -> str:
 
 
 def stem(path: Path) -> str:
-    """The file's name without that ending."""
+    """The file's name without that ending; of folders only those of Zarr have one."""
+    if path.is_dir() and not path.name.lower().endswith(".zarr"):
+        return path.name
     return path.name.removesuffix(path.name[len(path.name) - len(suffix(path)) :])
 
 

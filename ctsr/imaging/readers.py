@@ -16,8 +16,8 @@ import numpy as np
 from ctsr.errors import UserError
 from ctsr.imaging.formats import FORMATS, format_of
 from ctsr.imaging.padding import mark_padding
-from ctsr.imaging.slices import FileSpacing
 from ctsr.imaging.volume import Header, Volume
+from ctsr.imaging.voxel_size import FileSpacing
 
 # Readers are imported where they are used: training on prepared cases should not need their libraries.
 
@@ -34,8 +34,8 @@ def read_volume(
     Args:
         path: A folder of DICOM (one series or several), TIFF, PNG or BMP slices, an OME-Zarr folder, or a NIfTI,
             MetaImage, NRRD, multi-page TIFF or multi-frame DICOM file.
-        spacing: Voxel size in mm, one value or (z, y, x), of files that hold none: TIFF, PNG, BMP, and OME-Zarr without
-            units. Ignored for others.
+        spacing: Voxel size in mm, one value or (z, y, x), of files that tell none: PNG and BMP, and TIFF and OME-Zarr
+            without one. An error where these tell another; ignored for other formats.
         padding_below: Greys below it are scanner padding: marked in `Volume.outside` and set to -1024. DICOM CT needs
             none (-1500 HU and the padding tag apply); give `PADDING_BELOW_HU` for other scans in HU.
         series: Which series of a DICOM folder that holds several: UID, number, or part of its description; None: the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import signal
@@ -16,6 +17,8 @@ import numpy as np
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
+
+from tests.imaging.tiff_by_hand import X_RESOLUTION, Y_RESOLUTION, write_tiff
 
 PROGRAM = Path(__file__).resolve().parents[2] / "infer.py"
 ODD_PATHS = [
@@ -48,6 +51,54 @@ def test_hydra_takes_any_path_as_it_is(path: str) -> None:
     cfg = OmegaConf.create({"input": None})
     OmegaConf.update(cfg, "input", str(override.value()))
     assert OmegaConf.to_container(cfg, resolve=True) == {"input": path}
+
+
+@pytest.mark.parametrize(
+    ("spacing", "told", "seen"),
+    [
+        ("[2,0.625,0.625]", None, [2, 0.625, 0.625]),
+        ("0.625", None, [0.625] * 3),
+        (None, "unit=mm\nspacing=2.0\n", [2, 0.625, 0.625]),
+    ],
+)
+def test_a_scan_as_tiff(
+    spacing: str | None,
+    told: str | None,
+    seen: list[float],
+    tmp_path: Path,
+    checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its voxel size is given, or told by ImageJ."""
+    description = f"ImageJ=1.54f\nimages=3\nslices=3\n{told}" if told else ""
+    tags = {X_RESOLUTION: (1000, 625), Y_RESOLUTION: (1000, 625)} if told else {}
+    write_tiff(tmp_path / "ct.tif", np.full((3, 16, 16), -900, np.int16), description, tags=tags)
+    arguments = [f"ckpt={checkpoint}", f"input={tmp_path / 'ct.tif'}", f"output={tmp_path / 'sr.nii.gz'}"]
+    assert infer(monkeypatch, *arguments, *([f"file_spacing={spacing}"] if spacing else [])) == 0
+    record = json.loads((tmp_path / "sr.json").read_text())
+    assert record["geometry"]["input_spacing"] == pytest.approx(seen)
+    assert record["settings"]["file_spacing"] == (None if spacing is None else json.loads(spacing))
+    zooms = nibabel.load(tmp_path / "sr.nii.gz").header.get_zooms()
+    assert zooms == pytest.approx((0.625 / 8, 0.625 / 8, seen[0]))
+
+
+@pytest.mark.parametrize(
+    "spacing", ["null", "0", "-1", "nan", "inf", "abc", "[1,1]", "[1,0,1]", "[1,a,1]", "true", "50"]
+)
+def test_a_voxel_size_that_is_none(
+    spacing: str,
+    tmp_path: Path,
+    checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_tiff(tmp_path / "ct.tif", np.full((3, 16, 16), -900, np.int16))
+    arguments = [f"ckpt={checkpoint}", f"input={tmp_path / 'ct.tif'}", f"output={tmp_path / 'sr.nii.gz'}"]
+    assert infer(monkeypatch, *arguments, f"file_spacing={spacing}") == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "file_spacing=" in told
+    assert not (tmp_path / "sr.nii.gz").exists()
 
 
 def test_a_scan_with_odd_names(
