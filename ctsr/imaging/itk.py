@@ -53,6 +53,11 @@ def probe_itk(file: Path, spacing: FileSpacing) -> Header:
     return _described(file, spacing).header
 
 
+def files_of_itk(file: Path) -> list[Path]:
+    """The header and the files with the voxels, each once."""
+    return list(dict.fromkeys((file, *_told(file).files)))
+
+
 def read_itk(file: Path, spacing: FileSpacing) -> Volume:
     """Read a volume: integers as stored, everything else as float32; arguments and errors as for `probe_itk`."""
     found = _described(file, spacing)
@@ -67,8 +72,7 @@ def read_itk(file: Path, spacing: FileSpacing) -> Volume:
 
 
 def _described(file: Path, spacing: FileSpacing) -> _File:
-    kind = format_of(file) or ""
-    told = metaimage_header(file) if kind == "metaimage" else nrrd_header(file)
+    told = _told(file)
     affine = None if told.has_spacing else axial_affine(file, spacing)
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(file))
@@ -84,8 +88,12 @@ def _described(file: Path, spacing: FileSpacing) -> _File:
     dtype = _GREYS[reader.GetPixelID()]
     x, y, z = size[:3]
     affine = _affine(file, reader, told) if affine is None else affine
-    header = Header((z, y, x), affine, kind, voxel_bytes=dtype.itemsize if dtype.kind in "iu" else 4)
+    header = Header((z, y, x), affine, format_of(file) or "", voxel_bytes=dtype.itemsize if dtype.kind in "iu" else 4)
     return _File(told, header, dtype, told.check_size(file, x * y * z * dtype.itemsize))
+
+
+def _told(file: Path) -> Told:
+    return metaimage_header(file) if format_of(file) == "metaimage" else nrrd_header(file)
 
 
 def _affine(file: Path, reader: SimpleITK.ImageFileReader, told: Told) -> Affine:

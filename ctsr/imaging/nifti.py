@@ -78,6 +78,15 @@ def read_nifti(file: Path, spacing: FileSpacing) -> Volume:
     return Volume(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")), header.affine)
 
 
+def files_of_nifti(file: Path) -> list[Path]:
+    """The file, with its .img if it is a .hdr."""
+    return [file] if _is_alone(file) else [file, _pair(file)]
+
+
+def _is_alone(file: Path) -> bool:
+    return suffix(file) != ".hdr"
+
+
 def _header(found: _File) -> Header:
     x, y, z = found.shape[:3]
     size = found.dtype.itemsize if found.dtype.kind in "iu" else 4
@@ -95,7 +104,7 @@ def _described(file: Path, spacing: FileSpacing) -> _File:
     if len(shape) < 3 or any(n != 1 for n in shape[3:]) or min(shape) < 1:
         raise UserError(f"{file} has the shape {shape}: give a file with one 3-D volume")
     dtype = _dtype(file, header)
-    alone = suffix(file) != ".hdr"
+    alone = _is_alone(file)
     affine, told = _affine(file, header, shape, spacing)
     found = _File(header, file if alone else _pair(file), _offset(file, header, alone), shape, dtype, affine, told)
     if not _is_gzip(found.data) and found.size > (there := found.data.stat().st_size):

@@ -57,6 +57,8 @@ def read_volume(
         reader = _reader(path, spacing, series, level_mm)
         check_header(path, reader.probe())
         volume = reader.read()
+    if volume.array.dtype.kind not in "biuf":
+        raise UserError(f"{path} holds {volume.array.dtype}, which are no greys: give grey numbers")
     if volume.array.dtype.kind == "f" and not np.isfinite(volume.array).all():
         what = "not numbers (NaN)" if np.isnan(volume.array).any() else "infinite"
         raise UserError(f"{path} holds voxels that are {what}: write the grey of air there")
@@ -72,6 +74,25 @@ def probe(
         header = _reader(path, spacing, series, level_mm).probe()
         check_header(path, header)
     return header
+
+
+def files_of(path: Path) -> list[Path]:
+    """A scan's file or folder, and further files with its voxels, where it is a header.
+
+    Raises:
+        UserError: The header is damaged, or its .img is not there.
+    """
+    with _named(path):
+        match format_of(path):
+            case "nifti":
+                from ctsr.imaging import nifti
+
+                return nifti.files_of_nifti(path)
+            case "metaimage" | "nrrd":
+                from ctsr.imaging import itk
+
+                return itk.files_of_itk(path)
+    return [path]
 
 
 @contextmanager

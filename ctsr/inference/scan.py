@@ -19,8 +19,8 @@ from rich.progress import MofNCompleteColumn, Progress, ProgressColumn, Task
 from rich.text import Text
 from scipy import ndimage
 
+from ctsr.data.hashes import scan_hash
 from ctsr.errors import UserError, warn
-from ctsr.files import content_hash
 from ctsr.imaging.consistency import Consistency
 from ctsr.imaging.formats import is_nifti, stem, suffix
 from ctsr.imaging.hounsfield import not_hu
@@ -237,7 +237,7 @@ def _record(
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
         "checkpoint": {"path": str(model.path), "sha256": model.sha256, "ctsr": dict(model.meta)},
-        "input": {"path": str(input_path), "sha256": content_hash(input_path)},
+        "input": {"path": str(input_path), "sha256": scan_hash(input_path)},
         "output": {"path": str(results.volume), "picture": str(results.picture)},
         "settings": asdict(settings),
         "geometry": {
