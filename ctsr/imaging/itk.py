@@ -110,7 +110,7 @@ def _affine(file: Path, reader: SimpleITK.ImageFileReader, told: Told) -> Affine
 
 
 def _inflated(file: Path, found: _File) -> Array:
-    """The voxels of a compressed MetaImage, which ITK reads on through damage."""
+    """Compressed voxels, checked to their end."""
     told, header = found.told, found.header
     if len(told.files) != 1 or told.offset is None:
         raise UserError(f"{file} is compressed in parts: write the volume as one file")

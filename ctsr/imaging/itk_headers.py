@@ -35,7 +35,7 @@ class Told:
         files: Where the voxels are, in parts of one size.
         plain: Whether they stand there as they are.
         offset: Byte of each file where they begin; None: counted from its end.
-        compressed: Whether they are deflated, and ITK does not notice damage.
+        compressed: Whether they are deflated; ITK does not notice all damage.
         big_endian: Whether the bytes of a number run from the largest.
         notes: What else should be known.
     """
@@ -140,13 +140,15 @@ def nrrd_header(file: Path) -> Told:
     notes = []
     if space and not _OF_THE_BODY.fullmatch(space):
         notes.append(f"its space '{space}' has no directions of the body: taken as left-posterior-superior")
-    skip = int(fields.get("byteskip", 0))
+    skip, skips = int(fields.get("byteskip", 0)), bool({"byteskip", "lineskip"} & set(fields))
     return Told(
         has_spacing=sized >= _axes(fields.get("dimension")),
         mm=_mm(file, units or [""] * 3),
         files=[file.parent / name for name in names] or [file],
         plain=fields.get("encoding") == "raw" and "lineskip" not in fields,
         offset=None if skip < 0 else skip if names else skip + offset,
+        compressed=fields.get("encoding") in ("gzip", "gz") and not skips and len(names) < 2,
+        big_endian=fields.get("endian") == "big",
         notes=notes,
     )
 
