@@ -54,8 +54,8 @@ def probe_itk(file: Path, spacing: FileSpacing) -> Header:
 
 
 def files_of_itk(file: Path) -> list[Path]:
-    """The header and the files with the voxels, each once."""
-    return list(dict.fromkeys((file, *_told(file).files)))
+    """The header and the files with the voxels, as far as they are there, each once."""
+    return list(dict.fromkeys((file, *(data for data in _told(file).files if data.is_file()))))
 
 
 def read_itk(file: Path, spacing: FileSpacing) -> Volume:

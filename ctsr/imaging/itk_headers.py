@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import isfinite
+from math import isfinite, prod
 from pathlib import Path
 from typing import BinaryIO
 
@@ -79,7 +79,8 @@ def metaimage_header(file: Path) -> Told:
     """What the header of a .mha or .mhd file tells.
 
     Raises:
-        UserError: A unit that is not known, greys that are to be scaled, or a list of files of another length.
+        UserError: A field that is missing, a unit that is not known, greys that are to be scaled, or a list of files of
+            another length.
     """
     with file.open("rb") as stream:
         fields: dict[str, str] = {}
@@ -87,20 +88,25 @@ def metaimage_header(file: Path) -> Told:
             key, _, value = line.partition("=")
             fields[key.strip()] = value.strip()
         offset = stream.tell()
-        data = fields.get("ElementDataFile", "")
+        missing = [key for key in ("NDims", "DimSize", "ElementType", "ElementDataFile") if not fields.get(key)]
+        if missing:
+            raise UserError(f"{file} is not a readable MetaImage: its header has no {', '.join(missing)}")
+        data = fields["ElementDataFile"]
         names = _names(data, stream)
     scaled = [
         float(fields.get(f"ElementToIntensityFunction{what}", plain)) for what, plain in (("Slope", 1), ("Offset", 0))
     ]
     if scaled != [1, 0]:
         raise UserError(f"{file} has greys that are to be scaled, which few programs do: write them as they should be")
-    if data == "LOCAL":
-        files: list[Path] = [file]
+    if data.upper() == "LOCAL":
+        files = [file]
     else:
         offset = int(fields.get("HeaderSize", 0))
         files = [file.parent / name for name in names]
-    if len(files) > 1 and len(files) != int(fields["DimSize"].split()[-1]):
-        raise UserError(f"{file} lists {len(files)} files for {fields['DimSize'].split()[-1]} slices: is one missing?")
+    sizes, in_a_file = [int(size) for size in fields["DimSize"].split()], re.fullmatch(r"LIST (\d+)", data)
+    slices = prod(sizes[int(in_a_file[1]) if in_a_file else -1 :])
+    if len(files) > 1 and len(files) != slices:
+        raise UserError(f"{file} lists {len(files)} files for {slices} slices: is one missing?")
     compressed = _is_true(fields.get("CompressedData"))
     return Told(
         has_spacing=_sizes(fields.get("ElementSpacing", fields.get("ElementSize", ""))) >= _axes(fields.get("NDims")),
@@ -140,14 +146,15 @@ def nrrd_header(file: Path) -> Told:
     notes = []
     if space and not _OF_THE_BODY.fullmatch(space):
         notes.append(f"its space '{space}' has no directions of the body: taken as left-posterior-superior")
+    encoding = fields.get("encoding", "").lower()
     skip, skips = int(fields.get("byteskip", 0)), bool({"byteskip", "lineskip"} & set(fields))
     return Told(
         has_spacing=sized >= _axes(fields.get("dimension")),
         mm=_mm(file, units or [""] * 3),
         files=[file.parent / name for name in names] or [file],
-        plain=fields.get("encoding") == "raw" and "lineskip" not in fields,
+        plain=encoding == "raw" and "lineskip" not in fields,
         offset=None if skip < 0 else skip if names else skip + offset,
-        compressed=fields.get("encoding") in ("gzip", "gz") and not skips and len(names) < 2,
+        compressed=encoding in ("gzip", "gz") and not skips and len(names) < 2,
         big_endian=fields.get("endian") == "big",
         notes=notes,
     )
@@ -189,7 +196,7 @@ def _names(data: str, stream: BinaryIO) -> list[str]:
 
 
 def _sizes(text: str, zero: bool = False) -> int:
-    """How many usable numbers stand at the beginning of a text; 0 is one for a direction, not for a voxel."""
+    """How many usable numbers a text has, up to a part that is none; 0 is one for a direction, not for a voxel."""
     count = 0
     for part in text.split():
         try:

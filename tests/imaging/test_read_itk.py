@@ -404,3 +404,25 @@ def test_wide_numbers(tmp_path: Path) -> None:
         array = read_volume(metaimage(tmp_path / "scan.mha", greys.tobytes(), ElementType=element)).array
         np.testing.assert_array_equal(array, greys)
         assert array.dtype == (np.float32 if "f" in dtype else np.dtype(dtype))
+
+
+@pytest.mark.parametrize("field", ["NDims", "DimSize", "ElementType", "ElementDataFile"])
+def test_a_field_that_is_missing_is_named(tmp_path: Path, greys: np.ndarray, field: str) -> None:
+    path = metaimage(tmp_path / "scan.mha", greys.tobytes(), **{field: None})
+    with pytest.raises(UserError, match=rf"scan\.mha is not a readable MetaImage: its header has no .*{field}"):
+        probe(path)
+    (tmp_path / "scan.mha").write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"scan\.mha is not a readable MetaImage"):
+        probe(path)
+
+
+def test_lists_of_files_of_several_slices(tmp_path: Path, greys: np.ndarray) -> None:
+    identity = " ".join(str(int(v)) for v in np.eye(4).ravel())
+    four = {"NDims": 4, "DimSize": "6 5 4 1", "TransformMatrix": identity, "Offset": "0 0 0 0"}
+    for z, plane in enumerate(greys):
+        (tmp_path / f"s{z}.raw").write_bytes(plane.tobytes())
+    listed = "\n".join(["LIST 2", *(f"s{z}.raw" for z in range(4))])
+    path = metaimage(tmp_path / "scan.mhd", ElementSpacing="0.5 0.6 2 1", ElementDataFile=listed, **four)
+    np.testing.assert_array_equal(read_volume(path).array, greys)
+    path = metaimage(tmp_path / "local.mha", greys.tobytes(), ElementDataFile="Local")
+    np.testing.assert_array_equal(read_volume(path).array, greys)
