@@ -30,13 +30,13 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class _File:
-    """One volume: its header, where its voxels are, and what should be known of both."""
+    """One volume: where its voxels are, what they mean, and what should be known of it."""
 
-    header: Any
     data: Path
     offset: int
     shape: tuple[int, ...]
-    dtype: np.dtype[Any]
+    dtype: np.dtype[Any]  # as stored
+    scaling: tuple[float, float]  # slope and intercept
     affine: Affine  # of the file's own axes, in mm
     told: tuple[str, ...]
 
@@ -65,10 +65,9 @@ def read_nifti(file: Path, spacing: FileSpacing) -> Volume:
     What is read in spite of an odd header is told. Arguments and errors are those of `probe_nifti`.
     """
     found = _described(file, spacing)
-    slope, intercept = _scaling(file, found.header)
-    whole = (slope, intercept) == (1.0, 0.0) and found.dtype.kind in "iu"
+    whole = found.scaling == (1.0, 0.0) and found.dtype.kind in "iu"
     with _opened(found.data) as stream:
-        proxy = ArrayProxy(stream, (found.shape, found.dtype, found.offset, slope, intercept), mmap=False)
+        proxy = ArrayProxy(stream, (found.shape, found.dtype, found.offset, *found.scaling), mmap=False)
         array: Array = np.asarray(proxy) if whole else np.asarray(proxy, dtype=np.float32)
         told = [*found.told, *_beyond(stream)]
     for text in told:
@@ -105,8 +104,16 @@ def _described(file: Path, spacing: FileSpacing) -> _File:
         raise UserError(f"{file} has the shape {shape}: give a file with one 3-D volume")
     dtype = _dtype(file, header)
     alone = _is_alone(file)
-    affine, told = _affine(file, header, shape, spacing)
-    found = _File(header, file if alone else _pair(file), _offset(file, header, alone), shape, dtype, affine, told)
+    affine, told = _affine(file, header, spacing)
+    found = _File(
+        data=file if alone else _pair(file),
+        offset=_offset(file, header, alone),
+        shape=shape,
+        dtype=dtype,
+        scaling=_scaling(file, header),
+        affine=affine,
+        told=told,
+    )
     if not _is_gzip(found.data) and found.size > (there := found.data.stat().st_size):
         raise UserError(f"{found.data} is cut off: {there} bytes of {found.size}")
     return found
@@ -158,9 +165,7 @@ def _scaling(file: Path, header: Nifti1Header) -> tuple[float, float]:
     return slope, intercept
 
 
-def _affine(
-    file: Path, header: Nifti1Header, shape: tuple[int, ...], spacing: FileSpacing
-) -> tuple[Affine, tuple[str, ...]]:
+def _affine(file: Path, header: Nifti1Header, spacing: FileSpacing) -> tuple[Affine, tuple[str, ...]]:
     """From the file's axes to mm, and what is odd about it: by sform, else by qform, else by the voxel size alone."""
     unit = int(header["xyzt_units"]) & _UNIT_BITS
     told = [] if unit in _MM else [f"its unit of length, {unit}, is none of NIfTI's: taken as mm"]
