@@ -17,9 +17,11 @@ from ctsr.data.preparation import prepared_plane
 from ctsr.data.settings import ClinicalSettings, MicroSettings, Settings
 from ctsr.errors import UserError
 from ctsr.imaging.formats import format_of
+from ctsr.imaging.hounsfield import not_hu
 from ctsr.imaging.orientation import find_orientation
-from ctsr.imaging.padding import PADDING_BELOW_HU
+from ctsr.imaging.padding import PADDING_BELOW_HU, mark_padding
 from ctsr.imaging.readers import probe, read_volume
+from ctsr.imaging.specimen import check_greys
 from ctsr.imaging.volume import Header, spacing_of
 from ctsr.imaging.voxel_size import FileSpacing
 
@@ -63,11 +65,13 @@ def inspect(case: Case, settings: Settings, headers_only: bool = False) -> Findi
             "spacing": " x ".join(f"{size:.4g}" for size in spacing_of(affine)),
             "as stored": "".join(aff2axcodes(header.affine)),
         }
+        doubts: list[str] = []
         if not headers_only:
-            seen["greys"] = _greys(case, settings)
+            seen["greys"], doubts = _greys(case, settings)
     except UserError as error:
         return Finding(case, seen, [], str(error))
-    return Finding(case, seen, _plan(header, settings))
+    plan = _plan(header, settings) + [f"[yellow]{doubt}[/]" for doubt in doubts]
+    return Finding(case, seen, plan or ["taken as it is"])
 
 
 def print_findings(findings: Sequence[Finding], settings: Settings, console: Console) -> None:
@@ -89,11 +93,21 @@ def print_findings(findings: Sequence[Finding], settings: Settings, console: Con
     )
 
 
-def _greys(case: Case, settings: Settings) -> str:
-    padding_below = PADDING_BELOW_HU if isinstance(settings, ClinicalSettings) else None
-    volume = read_volume(case.path, settings.file_spacing, padding_below, settings.series, settings.spacing)
+def _greys(case: Case, settings: Settings) -> tuple[str, list[str]]:
+    """The range of the greys, and what is odd about them.
+
+    Raises:
+        UserError: They cannot be read, or are too few.
+    """
+    volume = read_volume(case.path, settings.file_spacing, None, settings.series, settings.spacing)
+    doubts = []
+    if isinstance(settings, ClinicalSettings):
+        doubts = [found for found in [not_hu(volume)] if found is not None]
+        volume = mark_padding(volume, volume.array < PADDING_BELOW_HU)
+    else:
+        check_greys(volume.array)
     text = f"{volume.array.dtype}, {volume.array.min():g} ... {volume.array.max():g}"
-    return text if volume.outside is None else f"{text}; {volume.outside.mean():.0%} is padding"
+    return (text if volume.outside is None else f"{text}; {volume.outside.mean():.0%} is padding"), doubts
 
 
 def _plan(header: Header, settings: Settings) -> list[str]:
@@ -110,7 +124,7 @@ def _plan(header: Header, settings: Settings) -> list[str]:
     elif plane != shape:
         steps.append(f"slices cut to {plane[0]} x {plane[1]} pixels, a multiple of {settings.multiple}")
     steps += [f"[yellow]{warning}[/]" for warning in interpolated(spacing, settings.spacing)]
-    return steps or ["taken as it is"]
+    return steps
 
 
 def _for_all(settings: Settings) -> str:

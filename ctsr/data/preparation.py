@@ -16,13 +16,15 @@ from monai.transforms import Compose, MapTransform
 
 from ctsr.data.masks import read_mask
 from ctsr.data.settings import ClinicalSettings, MicroSettings, Settings
+from ctsr.errors import warn
 from ctsr.imaging.formats import format_of
+from ctsr.imaging.hounsfield import not_hu
 from ctsr.imaging.intensity import Window, robust_window
 from ctsr.imaging.lung import lung_mask
 from ctsr.imaging.orientation import canonical, find_orientation
 from ctsr.imaging.readers import read_volume
 from ctsr.imaging.resample import Plane, resample_plane, resampled_affine, resampled_shape
-from ctsr.imaging.specimen import specimen_mask
+from ctsr.imaging.specimen import check_greys, specimen_mask
 from ctsr.imaging.volume import Array, Header, Volume, spacing_of
 
 Data = dict[str, Any]
@@ -80,6 +82,8 @@ class ReadVolumed(_Step):
         settings = self.settings
         padding_below = settings.padding_below if isinstance(settings, ClinicalSettings) else None
         volume = read_volume(data["path"], settings.file_spacing, padding_below, settings.series, settings.spacing)
+        if isinstance(settings, MicroSettings):
+            check_greys(volume.array)
         mask = None if data["mask_path"] is None else read_mask(data["mask_path"], volume)
         given = None if mask is None else replace(volume, array=mask, outside=None)
         return data | {"volume": volume, "given_mask": given}
@@ -135,7 +139,10 @@ class Maskd(_Step):
         mask = None if data["given_mask"] is None else data["given_mask"].array > 0
         if isinstance(self.settings, ClinicalSettings):
             low, high = self.settings.window
-            return data | {"mask": lung_mask(volume) if mask is None else mask, "window": Window(low, high)}
+            mask = lung_mask(volume) if mask is None else mask
+            if (found := not_hu(volume)) is not None:
+                warn(f"{data['path']}: {found}")
+            return data | {"mask": mask, "window": Window(low, high)}
         mask = specimen_mask(volume.array, volume.spacing) if mask is None else mask
         return data | {"mask": mask, "window": robust_window(volume.array, mask, self.settings.percentiles)}
 

@@ -115,10 +115,11 @@ def prepare_all(
     cases: Sequence[Case], settings: Settings, cache: str | Path, show_progress: bool = True
 ) -> list[PreparedCase]:
     """`prepare` each case, with a progress bar."""
-    from rich.progress import track  # here, since training on prepared cases should not need it
+    from rich.progress import Progress  # here, since training on prepared cases should not need it
 
-    steps = track(cases, f"preparing {settings.domain} cases", disable=not show_progress)
-    return [prepare(case, settings, cache) for case in steps]
+    with Progress(disable=not show_progress) as progress:  # which an error ends, before it is told
+        steps = progress.track(cases, description=f"preparing {settings.domain} cases")
+        return [prepare(case, settings, cache) for case in steps]
 
 
 def prepare(case: Case, settings: Settings, cache: str | Path) -> PreparedCase:

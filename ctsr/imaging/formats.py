@@ -33,6 +33,8 @@ def format_of(path: Path) -> str | None:
         files together are one scan, not where it holds files that are scans each.
     """
     if path.is_file():
+        if _is_nifti_header(path):
+            return "nifti"
         return _BY_SUFFIX.get(suffix(path)) or ("dicom" if _may_be_dicom(path) and is_dicom(path) else None)
     if any((path / mark).exists() for mark in _ZARR_MARKS):
         return "ome-zarr"
@@ -64,6 +66,15 @@ def stem(path: Path) -> str:
 def is_nifti(path: Path) -> bool:
     """Whether the name is a NIfTI file's."""
     return _BY_SUFFIX.get(suffix(path)) == "nifti"
+
+
+def _is_nifti_header(path: Path) -> bool:
+    """Whether it is the .hdr of a NIfTI pair; other formats use that name too."""
+    if suffix(path) != ".hdr":
+        return False
+    with path.open("rb") as file:
+        start = file.read(348)
+    return start[344:347] == b"ni1" or start[4:7] == b"ni2"
 
 
 def is_tiff(path: Path) -> bool:

@@ -17,6 +17,7 @@ from skimage.morphology import convex_hull_image
 from ctsr.errors import UserError
 from ctsr.imaging.airways import central_airways
 from ctsr.imaging.blocks import block_for, block_means, block_spacing, spread
+from ctsr.imaging.hounsfield import not_hu
 from ctsr.imaging.notches import without_holes, without_notches
 from ctsr.imaging.volume import Spacing, Volume
 
@@ -44,7 +45,7 @@ def lung_mask(volume: Volume) -> Mask:
         windpipe are in view.
 
     Raises:
-        UserError: There is no region that looks like lung.
+        UserError: There is no region that looks like lung; where the greys are not HU, what they look like.
     """
     block = block_for(volume.spacing, GRID_MM)
     spacing = block_spacing(volume.spacing, block)
@@ -62,7 +63,8 @@ def lung_mask(volume: Volume) -> Mask:
         lungs |= lung
         whole |= without_notches(lung, spacing) & ~airways
     if not whole.any():
-        raise UserError("no lung found: is this a chest CT in HU?")
+        found = not_hu(volume)
+        raise UserError(f"no lung found: {'is this a chest CT in HU?' if found is None else found}")
     return _drawn(volume, block, lungs, whole, excluded=airways | (air & ~lungs))
 
 

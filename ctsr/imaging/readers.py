@@ -6,7 +6,8 @@ array axes (z, y, x), affine to RAS+ millimetres with columns in the array's ord
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,7 @@ import numpy as np
 
 from ctsr.errors import UserError
 from ctsr.imaging.formats import FORMATS, format_of
+from ctsr.imaging.headers import check_header
 from ctsr.imaging.padding import mark_padding
 from ctsr.imaging.volume import Header, Volume
 from ctsr.imaging.voxel_size import FileSpacing
@@ -34,8 +36,8 @@ def read_volume(
     Args:
         path: A folder of DICOM (one series or several), TIFF, PNG or BMP slices, an OME-Zarr folder, or a NIfTI,
             MetaImage, NRRD, multi-page TIFF or multi-frame DICOM file.
-        spacing: Voxel size in mm, one value or (z, y, x), of files that tell none: PNG and BMP, and TIFF and OME-Zarr
-            without one. An error where these tell another; ignored for other formats.
+        spacing: Voxel size in mm, one value or (z, y, x), of files that tell none, such as PNG, BMP and most TIFF. An
+            error where TIFF, OME-Zarr or a scanner's log tell another; ignored for other files that tell theirs.
         padding_below: Greys below it are scanner padding: marked in `Volume.outside` and set to -1024. DICOM CT needs
             none (-1500 HU and the padding tag apply); give `PADDING_BELOW_HU` for other scans in HU.
         series: Which series of a DICOM folder that holds several: UID, number, or part of its description; None: the
@@ -47,12 +49,19 @@ def read_volume(
         The volume; whole-number greys stay integer, all others are float32.
 
     Raises:
-        UserError: The path is missing, of another format, incomplete or without the geometry it needs.
+        UserError: The path is missing, of another format, incomplete, damaged, larger than memory, without the geometry
+            it needs or with one that cannot be meant.
     """
     path = Path(path)
-    volume = _reader(path, spacing, series, level_mm).read()
+    with _named(path):
+        reader = _reader(path, spacing, series, level_mm)
+        check_header(path, reader.probe())
+        volume = reader.read()
+    if volume.array.dtype.kind not in "biuf":
+        raise UserError(f"{path} holds {volume.array.dtype}, which are no greys: give grey numbers")
     if volume.array.dtype.kind == "f" and not np.isfinite(volume.array).all():
-        raise UserError(f"{path} holds voxels that are not numbers (NaN): write the grey of air there")
+        what = "not numbers (NaN)" if np.isnan(volume.array).any() else "infinite"
+        raise UserError(f"{path} holds voxels that are {what}: write the grey of air there")
     return volume if padding_below is None else mark_padding(volume, volume.array < padding_below)
 
 
@@ -60,7 +69,45 @@ def probe(
     path: str | Path, spacing: FileSpacing = None, series: str | None = None, level_mm: float | None = None
 ) -> Header:
     """Shape and geometry of a scan from its headers alone; arguments and errors as for `read_volume`."""
-    return _reader(Path(path), spacing, series, level_mm).probe()
+    path = Path(path)
+    with _named(path):
+        header = _reader(path, spacing, series, level_mm).probe()
+        check_header(path, header)
+    return header
+
+
+def files_of(path: Path) -> list[Path]:
+    """A scan's file or folder, and further files with its voxels, where it is a header.
+
+    Raises:
+        UserError: The header is damaged, or its .img is not there.
+    """
+    with _named(path):
+        match format_of(path):
+            case "nifti":
+                from ctsr.imaging import nifti
+
+                return nifti.files_of_nifti(path)
+            case "metaimage" | "nrrd":
+                from ctsr.imaging import itk
+
+                return itk.files_of_itk(path)
+    return [path]
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """What the libraries raise on a bad file, in one line that names it: no reader needs a list of its own."""
+    try:
+        yield
+    except (UserError, AssertionError, ImportError, NameError):  # the last three are bugs of this program
+        raise
+    except MemoryError as error:
+        raise UserError(f"{path} does not fit into memory") from error
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = lines[-1] if lines else type(error).__name__
+        raise UserError(f"{path} cannot be read: {reason}") from error
 
 
 class _Reader(NamedTuple):
@@ -81,11 +128,11 @@ def _reader(path: Path, spacing: FileSpacing, series: str | None, level_mm: floa
         case "nifti":
             from ctsr.imaging import nifti
 
-            return _Reader(partial(nifti.probe_nifti, path), partial(nifti.read_nifti, path))
+            return _Reader(partial(nifti.probe_nifti, path, spacing), partial(nifti.read_nifti, path, spacing))
         case "metaimage" | "nrrd":
             from ctsr.imaging import itk
 
-            return _Reader(partial(itk.probe_itk, path), partial(itk.read_itk, path))
+            return _Reader(partial(itk.probe_itk, path, spacing), partial(itk.read_itk, path, spacing))
         case "ome-zarr":
             from ctsr.imaging import ome_zarr
 

@@ -53,12 +53,14 @@ class Header:
         affine: As `Volume.affine`.
         format: "dicom", "nifti", "metaimage", "nrrd", "tiff", "images" or "ome-zarr".
         slice_axis: As `Volume.slice_axis`.
+        voxel_bytes: What a voxel takes in memory, at least.
     """
 
     shape: tuple[int, int, int]
     affine: Affine
     format: str
     slice_axis: int | None = None
+    voxel_bytes: int = 1
 
     @property
     def spacing(self) -> Spacing:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,14 +19,15 @@ from rich.progress import MofNCompleteColumn, Progress, ProgressColumn, Task
 from rich.text import Text
 from scipy import ndimage
 
-from ctsr.errors import UserError
-from ctsr.files import content_hash
+from ctsr.data.hashes import scan_hash
+from ctsr.errors import UserError, warn
 from ctsr.imaging.consistency import Consistency
 from ctsr.imaging.formats import is_nifti, stem, suffix
+from ctsr.imaging.hounsfield import not_hu
 from ctsr.imaging.interpolation import bicubic
 from ctsr.imaging.lung import lung_mask
 from ctsr.imaging.orientation import Orientation, canonical
-from ctsr.imaging.padding import PADDING_BELOW_HU
+from ctsr.imaging.padding import PADDING_BELOW_HU, mark_padding
 from ctsr.imaging.readers import read_volume
 from ctsr.imaging.volume import Volume
 from ctsr.inference.checkpoint import SRModel
@@ -94,8 +96,11 @@ def super_resolve_scan(
     _check_results(results, settings.overwrite)
     device = find_device(settings.device)
     check_tile(model.GS, settings.tile)
-    read = read_volume(input_path, settings.file_spacing, PADDING_BELOW_HU, settings.series)
-    scan, orientation = canonical(read)
+    as_read = read_volume(input_path, settings.file_spacing, series=settings.series)
+    warnings = [f"{input_path}: {found}" for found in [not_hu(as_read)] if found is not None]
+    for text in warnings:
+        warn(text)
+    scan, orientation = canonical(mark_padding(as_read, as_read.array < PADDING_BELOW_HU))
     volume, lung = crop(scan, settings.roi), crop_mask(_lung(scan, settings.region), settings.roi)
     steps = plan(volume.shape, volume.affine, model.spacing, settings.spacing_tolerance, settings.grid)
     console.print(described(model.meta["name"]), soft_wrap=True, highlight=False)
@@ -108,8 +113,11 @@ def super_resolve_scan(
     consistency = Consistency(model.to_clinical, clinical)
     differences: dict[int, npt.NDArray[np.float32]] = {}
     places = lung_places(volume, lung, clinical)
-    with nifti_stream(output, steps.output_shape, steps.output_affine, orientation, settings.level) as stream:
-        for z in _progress(len(volume.array), console):
+    with (
+        nifti_stream(output, steps.output_shape, steps.output_affine, orientation, settings.level) as stream,
+        closing(_progress(len(volume.array), console)) as slices,  # an error ends it, before it is told
+    ):
+        for z in slices:
             lr = clinical.normalise(steps.to_network(volume.array[z].astype(np.float32)))
             inside = steps.to_network(lung[z].astype(np.float32)) > 0.5
             where = _grown(inside) if settings.region == "lung" else None
@@ -125,6 +133,8 @@ def super_resolve_scan(
         reformats = sight.reformats(places[len(places) // 2])
     write_picture(views, reformats, results.picture, f"{output.name}: {NOTICE}")
     record = _record(model, input_path, results, settings, steps, orientation)
+    record["input"]["greys"] = [float(as_read.array.min()), float(as_read.array.max())]
+    record["warnings"] = warnings
     record["consistency"] = {"what": "|f(SR) - y|", **consistency.figures()}
     write_json(record | {"seconds": round(time.monotonic() - started, 1)}, results.record)
     return results
@@ -183,7 +193,7 @@ def _times(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
 
 
-def _progress(count: int, console: Console) -> Iterator[int]:
+def _progress(count: int, console: Console) -> Generator[int, None, None]:
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), _Speed(), console=console) as progress:
         yield from progress.track(range(count), description="super-resolving")
 
@@ -229,7 +239,7 @@ def _record(
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
         "checkpoint": {"path": str(model.path), "sha256": model.sha256, "ctsr": dict(model.meta)},
-        "input": {"path": str(input_path), "sha256": content_hash(input_path)},
+        "input": {"path": str(input_path), "sha256": scan_hash(input_path)},
         "output": {"path": str(results.volume), "picture": str(results.picture)},
         "settings": asdict(settings),
         "geometry": {

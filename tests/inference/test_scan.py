@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -160,7 +162,8 @@ def test_the_record_tells_where_it_comes_from(tmp_path: Path, checkpoint: Path, 
     assert record["checkpoint"]["sha256"] == model.sha256
     assert record["checkpoint"]["path"] == str(checkpoint)
     assert record["checkpoint"]["ctsr"]["stage"] == "sr"
-    assert record["input"] == {"path": str(source), "sha256": content_hash(source)}
+    assert record["input"] == {"path": str(source), "sha256": content_hash(source), "greys": [-900.0, 0.0]}
+    assert record["warnings"] == []
     assert record["settings"]["grid"] == "input"
     assert record["geometry"]["output_shape"] == [12 // 2, 14 * 8, 16 * 8]
     assert {"ctsr", "torch", "python"} <= record["versions"].keys()
@@ -353,3 +356,45 @@ def test_a_real_scan_lands_where_it_was(tmp_path: Path, model: SRModel, shared_d
     fine = SimpleITK.GetArrayFromImage(after).reshape(2, 64, 8, 80, 8).mean(axis=(2, 4))
     scan_there = np.clip(SimpleITK.GetArrayFromImage(before)[20:22, 200:264, 100:180], -1000, 100)
     assert np.corrcoef(fine.ravel(), scan_there.ravel())[0, 1] > 0.98
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda hu: hu + 1024, "look like HU + 1024: subtract 1024"),
+        (lambda hu: hu - 1024, "look like HU - 1024, the intercept applied twice"),
+        (lambda hu: hu / 1000, "look like HU / 1000: multiply by 1000"),
+        (lambda hu: np.clip((hu + 1000) / 1100, 0, 1), "look normalised"),
+    ],
+)
+def test_a_scan_that_is_not_in_hu_is_told_and_recorded(
+    tmp_path: Path, model: SRModel, capsys: pytest.CaptureFixture[str], change: Callable[..., np.ndarray], message: str
+) -> None:
+    hu = np.full((24, 20, 3), -1000.0)
+    hu[3:21, 3:17], hu[6:18, 6:14] = 40, -850
+    source = write_scan(tmp_path / "scan.nii", AFFINES["axial"], change(hu).astype(np.float32))
+    results, _ = run(model, source, tmp_path / "sr.nii")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: {source}: greys of ")
+    assert message in line
+    record = json.loads(results.record.read_text())
+    assert record["warnings"] == [line.removeprefix("warning: ")]
+    assert record["input"]["greys"] == pytest.approx([change(hu).min(), change(hu).max()])
+
+
+def test_a_scan_of_one_slice(tmp_path: Path, model: SRModel) -> None:
+    ramp = np.broadcast_to(np.linspace(-900, 0, 16)[:, None, None], (16, 12, 1)).astype(np.int16)
+    results, _ = run(model, write_scan(tmp_path / "scan.nii", AFFINES["axial"], ramp), tmp_path / "sr.nii")
+    assert nibabel.load(results.volume).shape == (128, 96, 1)
+
+
+def test_an_error_ends_the_progress_bar(tmp_path: Path, model: SRModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write_scan(tmp_path / "scan.nii.gz", AFFINES["axial"])
+    monkeypatch.setattr(scan, "super_resolve_slice", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError) as caught:  # keeps the frames, as a program's end does
+        run(model, source, tmp_path / "sr.nii.gz")
+    assert caught.tb is not None
+    for thread in threading.enumerate():
+        if type(thread).__module__.startswith("rich"):
+            thread.join(timeout=1)  # which has been told to end
+            assert not thread.is_alive()
