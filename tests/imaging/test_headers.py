@@ -70,7 +70,7 @@ def test_a_wrong_unit_is_asked_about_by_every_reader(tmp_path: Path, ending: str
         with pytest.raises(UserError, match=r"voxels of 60 x 50 x 50 mm \(z, y, x\): is the unit right"):
             read(path)
     tifffile.imwrite(tmp_path / "scan.tif", np.zeros((4, 20, 20), np.uint8), photometric="minisblack")
-    with pytest.raises(UserError, match=r"scan\.tif has voxels of 50 x 50 x 50 mm"):
+    with pytest.raises(UserError, match=r"file_spacing=50 is not a voxel size: it is in mm"):
         probe(tmp_path / "scan.tif", spacing=50)
 
 
@@ -159,5 +159,5 @@ def test_greys_that_are_not_finite_are_named(tmp_path: Path, grey: float, name: 
 
 def test_complex_greys_are_refused(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "scan.tif", np.zeros((4, 5, 6), np.complex64), photometric="minisblack")
-    with pytest.raises(UserError, match=r"scan\.tif .*complex64"):
+    with pytest.raises(UserError, match=r"scan\.tif holds complex numbers"):
         read_volume(tmp_path / "scan.tif", spacing=1.0)

@@ -164,9 +164,9 @@ def test_numbers_that_are_no_greys_are_refused(tmp_path: Path) -> None:
     reals = GREYS.astype(np.float32)
     refused(write_tiff(tmp_path / "a.tif", reals, tags={by_hand.PHOTOMETRIC: 0}), "WhiteIsZero")
     refused(write_tiff(tmp_path / "a.tif", reals.astype(np.complex64)), "complex")
-    for wrong in (np.nan, np.inf):
+    for wrong, what in ((np.nan, "not numbers"), (np.inf, "infinite")):
         reals[3, 4, 5] = wrong
-        refused(write_tiff(tmp_path / "a.tif", reals), "not numbers")
+        refused(write_tiff(tmp_path / "a.tif", reals), what)
 
 
 @pytest.mark.parametrize("slope", [257, -257, 256, 1])

@@ -32,7 +32,7 @@ def resolution(x: tuple[int, int], y: tuple[int, int] | None = None, unit: int =
         ({"unit": "mm", "spacing": 2.0}, (1000, 625), (2.0, 0.625, 0.625)),
         ({"unit": "cm", "spacing": 0.2}, (16, 1), (2.0, 0.625, 0.625)),
         ({"unit": "inch", "spacing": 0.002}, (508, 1), (0.0508, 0.05, 0.05)),
-        ({"unit": "nm", "spacing": 900}, (1, 500), (0.0009, 0.0005, 0.0005)),
+        ({"unit": "nm", "spacing": 1900}, (1, 1500), (0.0019, 0.0015, 0.0015)),
         ({"unit": "mm", "zunit": "um", "spacing": 70}, (20, 1), (0.07, 0.05, 0.05)),
     ],
 )
@@ -59,8 +59,8 @@ def test_tifffile_writes_imagej_so(tmp_path: Path) -> None:
             (0.05, 0.05, 0.05),
         ),
         (
-            {f"PhysicalSize{axis}": 500 for axis in "XYZ"} | {f"PhysicalSize{axis}Unit": "nm" for axis in "XY"},
-            (0.5, 0.0005, 0.0005),
+            {f"PhysicalSize{axis}": 5000 for axis in "XYZ"} | {f"PhysicalSize{axis}Unit": "nm" for axis in "XY"},
+            (5.0, 0.005, 0.005),
         ),
     ],
 )
