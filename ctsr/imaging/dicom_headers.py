@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pydicom
-from pydicom.config import disable_value_validation
+from pydicom.config import IGNORE, disable_value_validation
 from pydicom.multival import MultiValue
+from pydicom.uid import UID
 
 from ctsr.errors import UserError
 from ctsr.imaging.formats import files_in, is_dicom, may_be_dicom
@@ -162,7 +163,7 @@ def image_headers(path: Path) -> Iterator[ImageHeader]:
         header = ImageHeader(file, _tags(file), str(file))
         if "Rows" in header.tags:
             yield header
-        elif pydicom.uid.UID(header.text("SOPClassUID")).name.endswith("Image Storage"):
+        elif UID(header.text("SOPClassUID"), IGNORE).name.endswith("Image Storage"):
             raise UserError(f"{file} is cut off within its header: copy it again, or take it away")
 
 

@@ -46,8 +46,11 @@ def read_greys(slices: list[Slice]) -> tuple[Array, npt.NDArray[np.bool_]]:
     if slices[0].is_ct and _hold_negatives(stored):
         warn(f"{slices[0].file.parent}: numbers are negative that should not be by PixelRepresentation: taken as such")
         stored = [numbers.view(np.int16) for numbers in stored]
-    padding = np.stack([_padding(numbers, s) for numbers, s in zip(stored, slices, strict=True)])
-    greys = np.stack([_greys(numbers, s.scale) for numbers, s in zip(stored, slices, strict=True)])
+    padding = np.empty((len(slices), *slices[0].size), dtype=bool)
+    for place, s in enumerate(slices):
+        padding[place] = _padding(stored[place], s)
+        stored[place] = _greys(stored[place], s.scale)  # in its place, to hold the volume once
+    greys = np.stack(stored)
     if slices[0].is_ct:
         padding |= greys < PADDING_BELOW_HU
     return greys, padding
