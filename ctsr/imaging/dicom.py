@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ctsr.errors import UserError, warn
+from ctsr.imaging.dicom_greys import read_greys
 from ctsr.imaging.dicom_headers import Slice, slices_in
-from ctsr.imaging.dicom_pixels import read_greys
 from ctsr.imaging.dicom_series import Series, choose, find_series, is_scout, patient_of
 from ctsr.imaging.dicom_stack import UNKNOWN_THICKNESS, Stack, stack
 from ctsr.imaging.formats import files_in, may_be_dicom

@@ -110,21 +110,31 @@ def is_scout(path: Path) -> bool:
         path: Of a scan of any format; what is not DICOM is no scout.
 
     Returns:
-        True where each image calls itself a localizer; one or two images may do so by their description.
+        True where each image calls itself a localizer; one or two images may do so by their description. False where
+        a file is damaged: this is told by whoever reads it.
     """
     headers = image_headers(path)
-    first = list(islice(headers, FEWEST_SLICES))
-    few = len(first) < FEWEST_SLICES
-    return bool(first) and all(
-        _aside(header) == "scout" or (few and _SCOUT.search(header.text("SeriesDescription")))
-        for header in chain(first, headers)
-    )
+    try:
+        first = list(islice(headers, FEWEST_SLICES))
+        few = len(first) < FEWEST_SLICES
+        return bool(first) and all(
+            _aside(header) == "scout" or (few and _SCOUT.search(header.text("SeriesDescription")))
+            for header in chain(first, headers)
+        )
+    except UserError:
+        return False
 
 
 def patient_of(path: Path) -> str | None:
-    """The PatientID in the first DICOM header of a file or folder; None: there is none, or it is empty."""
-    header = next(image_headers(path), None)
-    return None if header is None else header.text("PatientID") or None
+    """The PatientID in the first DICOM header of a file or folder.
+
+    None: there is none, or it is empty, or the file is damaged, which is told by whoever reads it.
+    """
+    try:
+        header = next(image_headers(path), None)
+        return None if header is None else header.text("PatientID") or None
+    except UserError:
+        return None
 
 
 def _aside(header: ImageHeader) -> str:

@@ -13,7 +13,15 @@ from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
-from pydicom.uid import JPEG2000Lossless, JPEGLossless, JPEGLSLossless, RLELossless
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLossless,
+    JPEGLSLossless,
+    RLELossless,
+)
 
 from ctsr.errors import UserError
 from ctsr.imaging.readers import probe, read_volume
@@ -158,7 +166,27 @@ def test_negative_numbers_that_the_header_denies(tmp_path, write_series, hu, int
     """Two's complement under PixelRepresentation 0: none of the numbers is of middle size."""
     write_series(tmp_path, hu - intercept - 300, PixelRepresentation=0, RescaleIntercept=intercept)
     np.testing.assert_array_equal(read_volume(tmp_path).array, hu - 300)
-    assert "numbers are negative that should not be" in capsys.readouterr().err
+    assert "contradict PixelRepresentation: taken as int16" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("intercept", [0, -1024, -32768])
+def test_large_numbers_that_the_header_makes_negative(tmp_path, write_series, hu, intercept, capsys) -> None:
+    write_series(tmp_path, (hu + 33000).astype(np.uint16).view(np.int16), RescaleIntercept=intercept)
+    np.testing.assert_array_equal(read_volume(tmp_path).array, hu + 33000 + intercept)
+    assert "contradict PixelRepresentation: taken as uint16" in capsys.readouterr().err
+
+
+def test_large_numbers_of_both_signs_stay(tmp_path, write_series, hu, capsys) -> None:
+    """As some µCT scanners write them; -32768 is padding in many a clinical series."""
+    write_series(tmp_path, hu * 15, Modality="CT")
+    volume = read_volume(tmp_path)
+    np.testing.assert_array_equal(volume.array[volume.array != -1024], (hu * 15)[hu >= -100])
+    hu[:, 0] = -32768
+    write_series(tmp_path, hu)
+    volume = read_volume(tmp_path)
+    np.testing.assert_array_equal(volume.array[:, 1:], hu[:, 1:])
+    assert (volume.array[:, 0] == -1024).all()
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("saturated", [False, True])
@@ -228,6 +256,33 @@ def test_fractions(tmp_path, write_series, keyword, kind) -> None:
     for file, page in zip(write_series(tmp_path, np.zeros(greys.shape, np.int16)), greys, strict=True):
         changed([file], **bits, **{"PixelData": None, keyword: page.tobytes()})
     np.testing.assert_allclose(read_volume(tmp_path).array, greys, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian], ids=lambda uid: uid.name
+)
+@pytest.mark.parametrize("kind", ["<i2", "<u4"])
+def test_numbers_plainly_stored(tmp_path, write_series, hu, syntax, kind) -> None:
+    bits = 8 * np.dtype(kind).itemsize
+    tags = {"BitsAllocated": bits, "BitsStored": bits, "HighBit": bits - 1, "PixelRepresentation": int("i" in kind)}
+    for file, page in zip(write_series(tmp_path, hu), hu + 2000, strict=True):
+        data = pydicom.dcmread(file)
+        for name, value in (tags | {"RescaleIntercept": -2000}).items():
+            setattr(data, name, value)
+        order = ">" if syntax == ExplicitVRBigEndian else "<"
+        data.PixelData = page.astype(kind.replace("<", order)).tobytes()
+        data["PixelData"].VR = "OW"
+        data.file_meta.TransferSyntaxUID = syntax
+        little, implicit = syntax.is_little_endian, syntax.is_implicit_VR
+        pydicom.dcmwrite(file, data, implicit_vr=implicit, little_endian=little, force_encoding=True)
+    np.testing.assert_array_equal(read_volume(tmp_path).array, hu)
+
+
+@pytest.mark.parametrize("tags", [{"Rows": 4}, {"Columns": 8}, {"Rows": 7}, {"BitsAllocated": 8, "BitsStored": 8}])
+def test_more_pixels_than_told_are_refused(tmp_path, write_series, hu, tags) -> None:
+    changed(write_series(tmp_path, hu), **tags)
+    with pytest.raises(UserError, match=r"slice0\.dcm cannot be read to its end: it holds \d+ bytes more than"):
+        read_volume(tmp_path)
 
 
 @pytest.mark.parametrize(
