@@ -15,7 +15,14 @@ import numpy as np
 import pydicom
 import SimpleITK
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
+from pydicom.uid import (
+    UID,
+    AllTransferSyntaxes,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    generate_uid,
+)
 
 from ctsr.errors import UserError
 from ctsr.imaging.dicom_bits import without_unused_bits
@@ -37,9 +44,9 @@ def stored_numbers(file: Path) -> Array:
             image, syntax = _image(data), _syntax(data)
         except Exception as error:  # pydicom has no error of its own for damaged files
             raise _unreadable(file, "", error) from error
+        kind = f" ({syntax.name})" if syntax.is_encapsulated else ""
         if not any(name in image for name in _PIXELS):
-            raise UserError(f"{file} is cut off before the end of its pixels: copy it again")
-        kind = f" ({syntax.name})" if syntax.is_compressed else ""
+            raise UserError(f"{file}{kind} is cut off before the end of its pixels: copy it again")
         try:
             numbers: Array = _decompressed(image, syntax) if syntax.is_encapsulated else _plain(image, syntax)
         except Exception as error:  # neither library has an error of its own for damaged files
@@ -67,8 +74,10 @@ def _image(data: pydicom.Dataset) -> pydicom.Dataset:
 
 def _syntax(data: pydicom.Dataset) -> UID:
     """How the pixels are stored; without a preamble this is not told, but seen."""
-    if "TransferSyntaxUID" in data.file_meta:
-        return data.file_meta.TransferSyntaxUID
+    if told := data.file_meta.get("TransferSyntaxUID"):
+        if told not in AllTransferSyntaxes:
+            raise ValueError(f"its TransferSyntaxUID {told} is known to nobody but its maker")
+        return UID(told)
     implicit, little = data.original_encoding
     if implicit:
         return ImplicitVRLittleEndian

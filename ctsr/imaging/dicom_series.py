@@ -13,7 +13,8 @@ from ctsr.imaging.formats import FORMATS
 
 FEWEST_SLICES = 3  # of a series that is a scan; fewer are scouts, or pictures
 _SCOUT = re.compile("scout|topogram|surview|localizer|scanogram", re.IGNORECASE)
-_DRAWN = ("SEG", "RTDOSE", "OT", "SC")  # modalities of what was made from a scan, or is a picture of it
+_DRAWN = ("SEG", "RTDOSE", "OT")  # modalities of what was made from a scan, or is a picture of it
+_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # SOP classes of pictures of a screen, or of what some converter wrote
 
 
 @dataclass(frozen=True)
@@ -142,8 +143,9 @@ def _aside(header: ImageHeader) -> str:
         return "scout"
     if header.numbers("SamplesPerPixel") == [3]:
         return "colour"
-    modality = header.text("Modality")
-    return modality if modality in _DRAWN else ""
+    if header.text("Modality") in _DRAWN:
+        return header.text("Modality")
+    return "secondary capture" if f"{header.text('SOPClassUID')}.".startswith(f"{_CAPTURE}.") else ""
 
 
 def _matching(found: list[Series], wanted: str) -> list[Series]:

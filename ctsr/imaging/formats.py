@@ -30,8 +30,8 @@ FEWEST_PICTURES = 3  # fewer are somebody's screenshots
 _START = 256  # bytes of a DICOM file that tell what it is
 # A data set without preamble: one of the tags that come first, then a value's kind, or its length.
 _BARE = re.compile(
-    rb"(?:\x02\x00[\x00-\x02\x10]|\x08\x00[\x00\x01\x05\x08\x12-\x18\x20])\x00"
-    rb"(?:UL|OB|UI|CS|DA|TM|SH|LO|[\x00-\xfe]\x00\x00\x00)",
+    rb"(?:\x02\x00[\x00-\x02\x10]|\x08\x00[\x00\x01\x05\x08\x12-\x18\x20])\x00(?:[A-Z]{2}|[\x00-\xfe]\x00\x00\x00)"
+    rb"|\x00\x08\x00[\x00\x01\x05\x08\x12-\x18\x20][A-Z]{2}",  # big endian
     re.DOTALL,
 )
 # Classes without pixels: a disc's directory, presentation states, reports, registrations, documents, plans.
@@ -53,7 +53,10 @@ def format_of(path: Path) -> str | None:
         return "ome-zarr"
     files = files_in(path)
     tiffs = sum(is_tiff(file) for file in files)
-    if tiffs < FEWEST_PICTURES and any(may_be_dicom(file) and is_dicom(file) for file in files):
+    candidates = [file for file in files if may_be_dicom(file)]
+    if len(candidates) >= tiffs and any(
+        is_dicom(file) for file in candidates
+    ):  # TIFF: a preview of each slice, at most
         return "dicom"
     if tiffs:
         return "tiff"

@@ -16,6 +16,7 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGLossless,
@@ -378,3 +379,19 @@ def test_eight_bit_jpeg_is_read(tmp_path, write_series) -> None:
         data.save_as(file)
     expected = imagecodecs.jpeg8_decode(encoded)
     assert np.abs(read_volume(tmp_path).array.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.113619.5.2", "1.2.3", "1.2.840.10008.1.2.4.999"])
+def test_a_makers_own_syntax_is_named(tmp_path, write_series, hu, syntax) -> None:
+    file = write_series(tmp_path, hu)[1]
+    content = file.read_bytes()
+    told = ExplicitVRLittleEndian.encode() + b"\0"
+    assert content.count(b"UI\x14\0" + told) == 1
+    other = syntax.encode() + b"\0" * (len(syntax) % 2)
+    length = len(other).to_bytes(2, "little")
+    group = content[140:144]  # length of what follows, to the data set
+    grown = (int.from_bytes(group, "little") + len(other) - len(told)).to_bytes(4, "little")
+    content = content[:140] + grown + content[144:]
+    file.write_bytes(content.replace(b"UI\x14\0" + told, b"UI" + length + other))
+    with pytest.raises(UserError, match=rf"slice1\.dcm cannot be read .*TransferSyntaxUID {syntax} is known to nobody"):
+        read_volume(tmp_path)
