@@ -37,7 +37,7 @@ def read_dicom(path: Path, series: str | None = None) -> Volume:
     slices, affine = _stack(path, chosen)
     for told in (*_passed_over(path, found, chosen, series), *_doubts(path, slices)):
         warn(told)
-    greys, padding = read_greys(slices)
+    greys, padding = read_greys(path, slices)
     return mark_padding(Volume(greys, affine, slice_axis=0), padding)
 
 

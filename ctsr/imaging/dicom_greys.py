@@ -16,10 +16,14 @@ from ctsr.imaging.padding import PADDING_BELOW_HU
 from ctsr.imaging.volume import Array
 
 
-def read_greys(slices: list[Slice]) -> tuple[Array, npt.NDArray[np.bool_]]:
+def read_greys(path: Path, slices: list[Slice]) -> tuple[Array, npt.NDArray[np.bool_]]:
     """The greys of slices in their order, (z, y, x), and where they are padding.
 
     Whole-number greys stay integer, all others are float32.
+
+    Args:
+        path: Where they are, for what is told.
+        slices: Of one volume.
 
     Raises:
         UserError: A file is cut off, or its compression cannot be decoded, or the numbers contradict its header.
@@ -27,7 +31,7 @@ def read_greys(slices: list[Slice]) -> tuple[Array, npt.NDArray[np.bool_]]:
     stored = _stored(slices)
     if slices[0].is_ct and (signed := with_true_signs(stored)) is not stored:
         stored, kind = signed, signed[0].dtype.name
-        warn(f"{slices[0].file.parent}: the signs of its numbers contradict PixelRepresentation: taken as {kind}")
+        warn(f"{path}: the signs of its numbers contradict PixelRepresentation: taken as {kind}")
     padding = np.empty((len(slices), *slices[0].size), dtype=bool)
     for place, s in enumerate(slices):
         padding[place] = _padding(stored[place], s)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pydicom
 from pydicom.config import IGNORE, disable_value_validation
 from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
 from pydicom.uid import UID
 
 from ctsr.errors import UserError
@@ -70,10 +71,20 @@ class ImageHeader:
         except (ValueError, TypeError) as error:
             raise self._damaged(keyword, error) from error
 
+    def items(self, keyword: str) -> list[ImageHeader]:
+        """The items of a sequence, each with tags of its own."""
+        values = [value for value in self._values(keyword) if value != ""]
+        if not all(isinstance(value, pydicom.Dataset) for value in values):
+            raise self._damaged(keyword, TypeError("it is no sequence"))
+        return [ImageHeader(self.file, value, self.name) for value in values]
+
     @property
     def frames(self) -> int:
         """How many slices the file holds."""
-        return int((self.numbers("NumberOfFrames") or [1])[0])
+        count = (self.numbers("NumberOfFrames") or [1.0])[0]
+        if not 0 <= count < np.inf:
+            raise _senseless(self, "NumberOfFrames")
+        return max(1, int(count))
 
     def _values(self, keyword: str) -> list[Any]:
         with warnings.catch_warnings(), disable_value_validation():
@@ -82,7 +93,7 @@ class ImageHeader:
                 value = self.tags.get(keyword)
             except Exception as error:  # pydicom decodes now, and has no error of its own for what it cannot decode
                 raise self._damaged(keyword, error) from error
-        values = value if isinstance(value, MultiValue | list) else [value]
+        values = value if isinstance(value, MultiValue | Sequence | list) else [value]
         return ["" if part is None else part for part in values]
 
     def _damaged(self, keyword: str, error: Exception) -> UserError:
@@ -180,21 +191,26 @@ def slices_in(header: ImageHeader) -> list[Slice]:
     return [_slice(frame, number, len(frames)) for number, frame in enumerate(frames)]
 
 
+def _senseless(header: ImageHeader, keyword: str) -> UserError:
+    """The error of a tag whose value cannot be meant."""
+    value = header.text(keyword)
+    return UserError(f"{header.name}: {keyword} {value} makes no sense: correct it, or take the file away")
+
+
 def _tags(file: Path) -> pydicom.Dataset:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             return pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(_READ))
         except Exception as error:  # pydicom has no error of its own for damaged files
-            reason = " ".join(str(error).split())
             raise UserError(
-                f"{file} is not a readable DICOM file ({reason}): copy it again, or take it away"
+                f"{file} cannot be read as DICOM ({_short(error)}): copy it again, or take it away"
             ) from error
 
 
 def _frames(header: ImageHeader) -> Iterator[ImageHeader]:
     """The header of each slice, laid flat."""
-    frames = header.tags.get("PerFrameFunctionalGroupsSequence") or []
+    frames = header.items("PerFrameFunctionalGroupsSequence")
     if header.frames == 1 and not frames:
         yield header
         return
@@ -203,12 +219,13 @@ def _frames(header: ImageHeader) -> Iterator[ImageHeader]:
             f"{header.file} holds {header.frames} frames, but tells where {len(frames)} lie: "
             "convert it to NIfTI with its spacing"
         )
-    shared = (header.tags.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
+    shared = header.items("SharedFunctionalGroupsSequence")[:1]
     for number, frame in enumerate(frames):
         flat = pydicom.Dataset()
         flat.update(header.tags)
         for name in _FRAME_GROUPS:
-            flat.update((frame.get(name) or shared.get(name) or [pydicom.Dataset()])[0])
+            for item in [item for part in (*shared, frame) for item in part.items(name)[:1]]:
+                flat.update(item.tags)
         yield ImageHeader(header.file, flat, f"frame {number + 1} of {header.file}")
 
 
@@ -217,6 +234,8 @@ def _slice(header: ImageHeader, frame: int, frames: int) -> Slice:
     pixel, size = _place(header, "PixelSpacing", 2), (_place(header, "Rows", 1), _place(header, "Columns", 1))
     if min(pixel) <= 0:
         raise _senseless(header, "PixelSpacing")
+    if min(size) < [1]:
+        raise UserError(f"{header.name} has {size[0][0]:g} rows of {size[1][0]:g} pixels: take it away")
     right, down = np.array(directions[:3]), np.array(directions[3:])
     lengths = np.linalg.norm([right, down], axis=1)
     if np.abs(lengths - 1).max() > _ASKEW or abs(right @ down) > _ASKEW:
@@ -250,10 +269,10 @@ def _place(header: ImageHeader, keyword: str, count: int) -> list[float]:
 
 
 def _scale(header: ImageHeader) -> Scale:
-    if tables := header.tags.get("ModalityLUTSequence"):
+    if tables := header.items("ModalityLUTSequence"):
         table = pydicom.Dataset()
-        table.ModalityLUTSequence = tables
-        return Scale(1.0, 0.0, True, table, ImageHeader(header.file, tables[0], header.name).text("ModalityLUTType"))
+        table.ModalityLUTSequence = [tables[0].tags]
+        return Scale(1.0, 0.0, True, table, tables[0].text("ModalityLUTType"))
     slope, intercept = header.numbers("RescaleSlope"), header.numbers("RescaleIntercept")
     for keyword, values in (("RescaleSlope", slope), ("RescaleIntercept", intercept)):
         if len(values) > 1 or not np.isfinite(values).all() or (keyword == "RescaleSlope" and 0 in values):
@@ -268,11 +287,6 @@ def _padding(header: ImageHeader) -> tuple[float, float] | None:
         return None
     limit = header.numbers("PixelPaddingRangeLimit") or value
     return min(value[0], limit[0]), max(value[0], limit[0])
-
-
-def _senseless(header: ImageHeader, keyword: str) -> UserError:
-    value = header.text(keyword)
-    return UserError(f"{header.name}: {keyword} {value} makes no sense: correct it, or take the file away")
 
 
 def _short(error: Exception) -> str:
