@@ -1,8 +1,8 @@
 """The numbers that a DICOM file stores.
 
-pydicom reads what is stored plainly; what is compressed SimpleITK decodes, all kinds of compression alike. It gets no
-more than the image itself: of a whole file it would invert MONOCHROME1, which says how greys are shown and not what
-they are, and overlook a table of greys.
+pydicom reads what is stored plainly, or by run lengths; all other compressions SimpleITK decodes. It gets no more than
+the image itself: of a whole file it would invert MONOCHROME1, which says how greys are shown and not what they are, and
+overlook a table of greys.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    RLELossless,
     generate_uid,
 )
 
@@ -45,17 +46,18 @@ def stored_numbers(file: Path) -> Array:
         except Exception as error:  # pydicom has no error of its own for damaged files
             raise _unreadable(file, "", error) from error
         kind = f" ({syntax.name})" if syntax.is_encapsulated else ""
+        by_pydicom = syntax == RLELossless or not syntax.is_encapsulated
         if not any(name in image for name in _PIXELS):
             raise UserError(f"{file}{kind} is cut off before the end of its pixels: copy it again")
         try:
-            numbers: Array = _decompressed(image, syntax) if syntax.is_encapsulated else _plain(image, syntax)
+            numbers: Array = _by_pydicom(image, syntax) if by_pydicom else _by_simpleitk(image, syntax)
         except Exception as error:  # neither library has an error of its own for damaged files
             raise _unreadable(file, kind, error) from error
     shape = (image.NumberOfFrames, image.Rows, image.Columns)
     if numbers.size != np.prod(shape):
         raise _unreadable(file, kind, ValueError(f"its image is not {shape} (frames, rows, columns)"))
     numbers = numbers.reshape(shape)
-    return numbers if syntax.is_encapsulated else without_unused_bits(file, numbers, image)
+    return without_unused_bits(file, numbers, image) if by_pydicom else numbers
 
 
 def _image(data: pydicom.Dataset) -> pydicom.Dataset:
@@ -84,17 +86,17 @@ def _syntax(data: pydicom.Dataset) -> UID:
     return ExplicitVRLittleEndian if little else ExplicitVRBigEndian
 
 
-def _plain(image: pydicom.Dataset, syntax: UID) -> Array:
+def _by_pydicom(image: pydicom.Dataset, syntax: UID) -> Array:
     image.file_meta = pydicom.dataset.FileMetaDataset()
     image.file_meta.TransferSyntaxUID = syntax
     numbers: Array = pixel_array(image, raw=True, correct_unused_bits=False, allow_excess_frames=False)
     spare = sum(len(image[name].value) for name in _PIXELS if name in image) - numbers.nbytes
-    if image.BitsAllocated > 1 and spare >= image.Columns * numbers.itemsize:
+    if not syntax.is_encapsulated and image.BitsAllocated > 1 and spare >= image.Columns * numbers.itemsize:
         raise ValueError(f"it holds {spare} bytes more than {image.Rows} rows of {image.Columns} pixels need")
     return numbers.astype(numbers.dtype.newbyteorder("="), copy=False)
 
 
-def _decompressed(image: pydicom.Dataset, syntax: UID) -> Array:
+def _by_simpleitk(image: pydicom.Dataset, syntax: UID) -> Array:
     image.file_meta = pydicom.dataset.FileMetaDataset()
     image.file_meta.TransferSyntaxUID = syntax
     image.SOPClassUID, image.SOPInstanceUID = pydicom.uid.SecondaryCaptureImageStorage, generate_uid()
