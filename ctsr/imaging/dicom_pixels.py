@@ -43,6 +43,8 @@ def stored_numbers(file: Path) -> Array:
         try:
             data = pydicom.dcmread(file, force=True)
             image, syntax = _image(data), _syntax(data)
+            image.file_meta = pydicom.dataset.FileMetaDataset()
+            image.file_meta.TransferSyntaxUID = syntax
         except Exception as error:  # pydicom has no error of its own for damaged files
             raise _unreadable(file, "", error) from error
         kind = f" ({syntax.name})" if syntax.is_encapsulated else ""
@@ -50,7 +52,7 @@ def stored_numbers(file: Path) -> Array:
         if not any(name in image for name in _PIXELS):
             raise UserError(f"{file}{kind} is cut off before the end of its pixels: copy it again")
         try:
-            numbers: Array = _by_pydicom(image, syntax) if by_pydicom else _by_simpleitk(image, syntax)
+            numbers: Array = _by_pydicom(image) if by_pydicom else _by_simpleitk(image)
         except Exception as error:  # neither library has an error of its own for damaged files
             raise _unreadable(file, kind, error) from error
     shape = (image.NumberOfFrames, image.Rows, image.Columns)
@@ -86,19 +88,16 @@ def _syntax(data: pydicom.Dataset) -> UID:
     return ExplicitVRLittleEndian if little else ExplicitVRBigEndian
 
 
-def _by_pydicom(image: pydicom.Dataset, syntax: UID) -> Array:
-    image.file_meta = pydicom.dataset.FileMetaDataset()
-    image.file_meta.TransferSyntaxUID = syntax
+def _by_pydicom(image: pydicom.Dataset) -> Array:
     numbers: Array = pixel_array(image, raw=True, correct_unused_bits=False, allow_excess_frames=False)
     spare = sum(len(image[name].value) for name in _PIXELS if name in image) - numbers.nbytes
-    if not syntax.is_encapsulated and image.BitsAllocated > 1 and spare >= image.Columns * numbers.itemsize:
+    plain = image.BitsAllocated > 1 and not image.file_meta.TransferSyntaxUID.is_encapsulated
+    if plain and spare >= image.Columns * numbers.itemsize:
         raise ValueError(f"it holds {spare} bytes more than {image.Rows} rows of {image.Columns} pixels need")
     return numbers.astype(numbers.dtype.newbyteorder("="), copy=False)
 
 
-def _by_simpleitk(image: pydicom.Dataset, syntax: UID) -> Array:
-    image.file_meta = pydicom.dataset.FileMetaDataset()
-    image.file_meta.TransferSyntaxUID = syntax
+def _by_simpleitk(image: pydicom.Dataset) -> Array:
     image.SOPClassUID, image.SOPInstanceUID = pydicom.uid.SecondaryCaptureImageStorage, generate_uid()
     with TemporaryDirectory() as folder:
         file = Path(folder) / "image.dcm"
