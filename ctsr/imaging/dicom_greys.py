@@ -58,17 +58,17 @@ def _stored(slices: list[Slice]) -> list[Array]:
 def _greys(numbers: Array, scale: Scale) -> Array:
     if scale.table is not None:
         return _smallest(apply_modality_lut(numbers, scale.table))
-    if numbers.dtype.kind == "f" or scale.slope % 1 or scale.intercept % 1:
-        return (numbers * scale.slope + scale.intercept).astype(np.float32)
-    return _smallest(numbers.astype(np.int64) * int(scale.slope) + int(scale.intercept))
+    greys = numbers * scale.slope + scale.intercept
+    whole = numbers.dtype.kind != "f" and scale.slope % 1 == scale.intercept % 1 == 0
+    return _smallest(greys) if whole else greys.astype(np.float32)
 
 
 def _smallest(greys: Array) -> Array:
-    """The same whole numbers in the smallest type that is usual."""
+    """The same whole numbers in the smallest type that is usual, or as float32 where they are too large for any."""
     low, high = greys.min(), greys.max()
     types = (np.int16, np.uint16, np.int32)
     fitting = (kind for kind in types if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)
-    return greys.astype(next(fitting, np.int64))
+    return greys.astype(next(fitting, np.float32))
 
 
 def _padding(numbers: Array, s: Slice) -> npt.NDArray[np.bool_]:
