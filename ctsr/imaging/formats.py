@@ -54,9 +54,8 @@ def format_of(path: Path) -> str | None:
     files = files_in(path)
     tiffs = sum(is_tiff(file) for file in files)
     candidates = [file for file in files if may_be_dicom(file)]
-    if len(candidates) >= tiffs and any(
-        is_dicom(file) for file in candidates
-    ):  # TIFF: a preview of each slice, at most
+    previews = tiffs <= len(candidates)  # at most one of each slice
+    if previews and any(is_dicom(file) for file in candidates):
         return "dicom"
     if tiffs:
         return "tiff"
