@@ -38,7 +38,6 @@ _READ = (
     *("RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 )
-_GREY = ("", "MONOCHROME1", "MONOCHROME2")
 _ASKEW = 0.02  # of unit length or of a right angle: what directions written with two decimals are off
 
 
@@ -77,6 +76,12 @@ class ImageHeader:
         if not all(isinstance(value, pydicom.Dataset) for value in values):
             raise self._damaged(keyword, TypeError("it is no sequence"))
         return [ImageHeader(self.file, value, self.name) for value in values]
+
+    @property
+    def is_colour(self) -> bool:
+        """Whether its pixels are more than a grey each, or stand for colours."""
+        interpretation = self.text("PhotometricInterpretation") or "MONOCHROME"
+        return not interpretation.startswith("MONOCHROME") or self.numbers("SamplesPerPixel") == [3]
 
     @property
     def frames(self) -> int:
@@ -184,9 +189,10 @@ def slices_in(header: ImageHeader) -> list[Slice]:
     Raises:
         UserError: It is in colour, or a tag that is needed is missing or makes no sense.
     """
-    colour = header.text("PhotometricInterpretation")
-    if colour not in _GREY or header.numbers("SamplesPerPixel") not in ([], [1]):
-        raise UserError(f"{header.name} is a colour image ({colour}), not a scan")
+    if header.is_colour:
+        raise UserError(f"{header.name} is a colour image ({header.text('PhotometricInterpretation')}), not a scan")
+    if header.numbers("SamplesPerPixel") not in ([], [1]):
+        raise _senseless(header, "SamplesPerPixel")
     frames = list(_frames(header))
     return [_slice(frame, number, len(frames)) for number, frame in enumerate(frames)]
 

@@ -141,7 +141,7 @@ def patient_of(path: Path) -> str | None:
 def _aside(header: ImageHeader) -> str:
     if "LOCALIZER" in header.text("ImageType").split("\\"):
         return "scout"
-    if header.numbers("SamplesPerPixel") == [3]:
+    if header.is_colour:
         return "colour"
     if header.text("Modality") in _DRAWN:
         return header.text("Modality")

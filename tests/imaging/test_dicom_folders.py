@@ -167,6 +167,7 @@ def test_documents_are_no_slices(tmp_path, write_series, greys, kind, modality, 
         {"Modality": "RTDOSE"},
         {"Modality": "OT", "SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"},
         {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"},
+        {"PhotometricInterpretation": "PALETTE COLOR"},
         {"SOPClassUID": SecondaryCaptureImageStorage},
     ],
 )
