@@ -12,20 +12,23 @@ from ctsr.imaging.volume import Array
 
 
 def without_unused_bits(file: Path, numbers: Array, image: pydicom.Dataset) -> Array:
-    """Clear the bits above BitsStored, which mean nothing, or overlays.
+    """The numbers in the bits that are stored; the others mean nothing, or overlays.
 
     Raises:
-        UserError: Greys need these bits, so that BitsStored, HighBit or PixelRepresentation is wrong.
+        UserError: BitsStored, HighBit or PixelRepresentation cannot be right.
     """
-    spare = image.BitsAllocated - image.BitsStored
-    if numbers.dtype.kind == "f" or image.BitsAllocated == 1 or spare <= 0:
+    unused = image.BitsAllocated - image.BitsStored
+    if numbers.dtype.kind == "f" or image.BitsAllocated == 1 or unused <= 0:
         return numbers
-    stored: Array = (numbers << spare) >> spare
+    stored: Array = (numbers << unused) >> unused
     if np.array_equal(stored, numbers):
         return numbers
+    below = image.HighBit + 1 - image.BitsStored  # unused bits at the lower end
     smoothest = min(_variation(numbers), _variation(_with_other_sign(numbers)))
-    if image.HighBit == image.BitsStored - 1 and _variation(stored) <= smoothest:
+    if below == 0 and _variation(stored) <= smoothest:
         return stored
+    if below == unused and not (numbers & ((1 << below) - 1)).any():
+        return np.right_shift(numbers, below)
     raise UserError(
         f"{file}: its numbers do not fit BitsStored {image.BitsStored}, HighBit {image.HighBit} and "
         f"PixelRepresentation {image.PixelRepresentation}: correct these tags, or convert the series to NIfTI"

@@ -60,6 +60,16 @@ def test_unused_bits_mean_nothing(tmp_path, write_series, hu, signed) -> None:
     np.testing.assert_array_equal(np.stack(by_pydicom), stored)
 
 
+@pytest.mark.parametrize("signed", [0, 1])
+@pytest.mark.parametrize("stored", [12, 13])
+def test_numbers_in_the_upper_bits(tmp_path, write_series, hu, signed, stored) -> None:
+    offset = 0 if signed else -1024
+    numbers = ((hu - offset) << (16 - stored)).astype(np.uint16).view(np.int16)
+    bits = {"BitsStored": stored, "HighBit": 15, "PixelRepresentation": signed}
+    write_series(tmp_path, numbers, **bits, RescaleIntercept=offset)
+    np.testing.assert_array_equal(read_volume(tmp_path).array, hu)
+
+
 @pytest.mark.parametrize(
     "bits",
     [
