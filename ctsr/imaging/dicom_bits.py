@@ -28,7 +28,8 @@ def without_unused_bits(file: Path, numbers: Array, image: pydicom.Dataset) -> A
     if below == 0 and _variation(stored) <= smoothest:
         return stored
     if below == unused and not (numbers & ((1 << below) - 1)).any():
-        return np.right_shift(numbers, below)
+        upper: Array = numbers >> below
+        return upper
     raise UserError(
         f"{file}: its numbers do not fit BitsStored {image.BitsStored}, HighBit {image.HighBit} and "
         f"PixelRepresentation {image.PixelRepresentation}: correct these tags, or convert the series to NIfTI"
