@@ -30,6 +30,7 @@ from ctsr.inference.settings import ScanSettings
 from ctsr.methods import described
 
 PATHS = ("ckpt", "input", "output", "data", "clinical", "cache")
+TEXTS = ("series",)
 SCAN_PATHS = ("ckpt", "input", "output")
 EVALUATION = ("data", "clinical", "cache", "tile_micro", "cover", "slices", "workers", "reference", "wandb")
 TERMINATED = 128 + signal.SIGTERM
@@ -141,6 +142,6 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = quoted(sys.argv[1:], PATHS)
+    sys.argv[1:] = quoted(sys.argv[1:], PATHS, texts=TEXTS)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # partial files are removed on the way out
     sys.exit(run_cli(main))

@@ -56,6 +56,7 @@ from lightning_modules import SRGAN, CycleGANSSIM, SRCycleGAN
 from lightning_modules.gan import GAN
 
 PATHS = ("synth_ckpt", "resume", "data.clinical.root", "data.micro.root", "data.paired.root", "data.cache", "sr.pairs")
+TEXTS = ("data.clinical.series", "data.micro.series")
 GREY_MAP_PATCHES = 128
 ENDS = np.array([-2.0, 2.0])  # greys between which a line is kept: [-1, 1], and what networks overshoot it by
 STOPPED = 75  # exit code after a signal: everything is saved, start again with resume=auto (EX_TEMPFAIL of sysexits.h)
@@ -522,7 +523,7 @@ def with_values(cfg: DictConfig, **values: Any) -> DictConfig:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = quoted(sys.argv[1:], PATHS, existing=True)
+    sys.argv[1:] = quoted(sys.argv[1:], PATHS, existing=True, texts=TEXTS)
     if {"--help", "-h"} & set(sys.argv) and not any(argument.startswith("stage=") for argument in sys.argv):
         sys.argv.append("stage=all")  # help needs none, but Hydra composes the configuration first
     code = run_cli(main)

@@ -13,6 +13,7 @@ from pathlib import Path
 from ctsr.errors import UserError
 
 MISTAKE = 2  # exit code of a user's mistake
+_QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")  # as Hydra has it
 NOBODY_READS = 128 + signal.SIGPIPE  # exit code where a reader, such as `head`, has had enough
 
 
@@ -53,19 +54,24 @@ def _nobody_reads() -> bool:
     return True
 
 
-def quoted(arguments: Sequence[str], keys: Collection[str], existing: bool = False) -> list[str]:
-    """The command line with the values of path keys quoted, so that Hydra takes any real path as it is.
+def quoted(
+    arguments: Sequence[str], keys: Collection[str], existing: bool = False, texts: Collection[str] = ()
+) -> list[str]:
+    """The command line with the values of some keys quoted, so that Hydra takes any real path or text as it is.
 
     Args:
         arguments: `key=value` and others.
         keys: Those whose values are paths, or lists of them: [a,b], without commas in a path.
-        existing: Quote only what is there; other values, such as a sweep's list, keep their meaning.
+        existing: Quote only paths that are there; other values, such as a sweep's list, keep their meaning.
+        texts: Keys whose values are texts, such as the description of a series; what is quoted already, and null, stay.
     """
-    return [_quoted(argument, keys, existing) for argument in arguments]
+    return [_quoted(argument, keys, existing, texts) for argument in arguments]
 
 
-def _quoted(argument: str, keys: Collection[str], existing: bool) -> str:
+def _quoted(argument: str, keys: Collection[str], existing: bool, texts: Collection[str]) -> str:
     key, equals, value = argument.partition("=")
+    if key in texts and value not in ("", "null") and not _QUOTED.fullmatch(value):
+        return f"{key}={_in_quotes(value)}"
     if key not in keys or not equals or (existing and not (value and Path(value).exists())):
         return argument
     if value.startswith("[") and value.endswith("]") and not Path(value).exists():

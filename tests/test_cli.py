@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError
 
 from ctsr.cli import quoted, run_cli
@@ -42,6 +43,31 @@ def test_paths_that_exist_are_quoted_and_sweeps_kept(tmp_path: Path) -> None:
     first, *others = OverridesParser.create().parse_overrides(arguments)
     assert first.value() == str(path)
     assert [override.is_sweep_override() for override in others] == [True, True]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Thorax LUNG 1.0 (B60f), iDose [3]",
+        "3 'Thorax LUNG 1.0 (B60f), iDose [3]' (8 slices)",
+        "'LUNG' (8 slices), or 'STD'",
+        "[LUNG]",
+        "1.2.840.113619.2.55.3",
+        "{a: b} = ${c} \\",
+        "7",
+        "null and void",
+    ],
+)
+def test_texts_come_as_they_were_typed(text: str) -> None:
+    (argument,) = quoted([f"data.micro.series={text}"], (), texts=["data.micro.series"])
+    value = OverridesParser.create().parse_override(argument).value()
+    assert OmegaConf.to_container(OmegaConf.create({"series": str(value)}), resolve=True) == {"series": text}
+    assert quoted([argument], (), texts=["data.micro.series"]) == [argument]  # a job of a sweep quotes again
+
+
+def test_no_text_stays_none() -> None:
+    arguments = ["series=null", "series=", "series", "series='a b'", 'series="a, b"', "other=a b"]
+    assert quoted(arguments, (), texts=["series"]) == arguments
 
 
 @pytest.mark.parametrize("words", [1, 100_000])  # in the buffer to the end, and beyond it

@@ -10,6 +10,7 @@ from lightning import Trainer
 from omegaconf import DictConfig, OmegaConf
 
 import train
+from ctsr.cli import quoted
 from tests.conftest import REPOSITORY
 
 CONF = REPOSITORY / "conf"
@@ -34,6 +35,14 @@ def test_every_option_resolves(stage: str, override: str) -> None:
     OmegaConf.to_container(cfg, resolve=False, throw_on_missing=True)
     assert cfg.stage == stage
     assert train.devices(cfg) >= 1
+
+
+@pytest.mark.parametrize("series", ["LUNG 1.0 (B60f), iDose [3]", "3 'LUNG, [3]' (8 slices)", "7", "'LUNG'"])
+def test_a_series_is_a_text(series: str) -> None:
+    typed = ["stage=synth", "data=volumes", f"data.clinical.series={series}", f"data.micro.series={series}"]
+    cfg = composed(*quoted(typed, train.PATHS, existing=True, texts=train.TEXTS))
+    for domain in ("clinical", "micro"):
+        assert str(OmegaConf.to_container(cfg.data, resolve=True)[domain]["series"]) == series.strip("'")
 
 
 @pytest.mark.parametrize("experiment", ["paper_synth", "paper_sr", "paper_sr_cyclegan", "demo"])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from nibabel import aff2axcodes
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from ctsr.data.cases import Case, find_cases
@@ -86,7 +87,7 @@ def print_findings(findings: Sequence[Finding], settings: Settings, console: Con
     console.print(table)
     for finding in findings:
         if finding.refused is not None:
-            console.print(f"[red]{finding.case.name}:[/] {finding.refused}", soft_wrap=True, highlight=False)
+            console.print(f"[red]{finding.case.name}:[/] {escape(finding.refused)}", soft_wrap=True, highlight=False)
     usable = sum(finding.refused is None for finding in findings)
     console.print(
         f"{usable} of {len(findings)} {settings.domain} cases can be used. {_for_all(settings)}", highlight=False

@@ -1,9 +1,11 @@
-"""Which files and folders are scans, and of which format: told by their names, and by DICOM's mark."""
+"""Which files and folders are scans, and of which format: told by their names, and DICOM by its first bytes."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+
+from ctsr.errors import UserError
 
 FORMATS = (
     "a folder of DICOM, TIFF, PNG or BMP slices, an OME-Zarr folder, "
@@ -22,7 +24,20 @@ _BY_SUFFIX = {
 _PICTURES = (".png", ".bmp")
 _ZARR_MARKS = (".zattrs", ".zgroup", ".zarray", "zarr.json")
 _NOT_DICOM = (".md", ".txt", ".json", ".csv", ".yaml", ".yml", ".xml", ".html", ".pdf", ".png", ".jpg", ".raw", ".zraw")
+_ENDINGS = (".nii.gz", ".ome.zarr", *_BY_SUFFIX, *_PICTURES, ".zarr", ".dcm", ".dicom", ".ima", *_NOT_DICOM)
 FEWEST_PICTURES = 3  # fewer are somebody's screenshots
+
+_START = 256  # bytes of a DICOM file that tell what it is
+# A data set without preamble: one of the tags that come first, then a value's kind, or its length.
+_BARE = re.compile(
+    rb"(?:\x02\x00[\x00-\x02\x10]|\x08\x00[\x00\x01\x05\x08\x12-\x18\x20])\x00(?:[A-Z]{2}|[\x00-\xfe]\x00\x00\x00)"
+    rb"|\x00\x08\x00[\x00\x01\x05\x08\x12-\x18\x20][A-Z]{2}",  # big endian
+    re.DOTALL,
+)
+# Classes without pixels: a disc's directory, presentation states, reports, registrations, documents, plans.
+_NO_IMAGE = re.compile(
+    rb"1\.2\.840\.10008\.(?:1\.3\.10|5\.1\.4\.1\.1\.(?:(?:11|88|104)\.|66(?:\.[1235])?(?![.\d])|481\.[3-9](?!\d)))"
+)
 
 
 def format_of(path: Path) -> str | None:
@@ -35,25 +50,29 @@ def format_of(path: Path) -> str | None:
     if path.is_file():
         if _is_nifti_header(path):
             return "nifti"
-        return _BY_SUFFIX.get(suffix(path)) or ("dicom" if _may_be_dicom(path) and is_dicom(path) else None)
+        return _BY_SUFFIX.get(suffix(path)) or ("dicom" if may_be_dicom(path) and is_dicom(path) else None)
     if any((path / mark).exists() for mark in _ZARR_MARKS):
         return "ome-zarr"
     files = files_in(path)
-    if any(is_tiff(file) for file in files):
-        return "tiff"
-    candidates = [file for file in files if _may_be_dicom(file)]
-    if any(is_dicom(file) for file in candidates[:3]):
+    tiffs = sum(is_tiff(file) for file in files)
+    candidates = [file for file in files if may_be_dicom(file)]
+    previews = tiffs <= len(candidates)  # at most one of each slice
+    if previews and any(is_dicom(file) for file in candidates):
         return "dicom"
+    if tiffs:
+        return "tiff"
     if any(_BY_SUFFIX.get(suffix(file)) for file in files):
         return None
     return "images" if sum(is_picture(file) for file in files) >= FEWEST_PICTURES else None
 
 
 def suffix(path: Path) -> str:
-    """The lower-case ending that names a file's format; ".nii.gz" and ".ome.zarr" count as one."""
+    """The lower-case ending that names a file's format, such as ".nii.gz"; empty where it names none.
+
+    What follows the last dot of a UID or of a date is no ending.
+    """
     name = path.name.lower()
-    double = next((ending for ending in (".nii.gz", ".ome.zarr") if name.endswith(ending)), None)
-    return double or Path(name).suffix
+    return next((ending for ending in _ENDINGS if name.endswith(ending)), "")
 
 
 def stem(path: Path) -> str:
@@ -87,16 +106,23 @@ def is_picture(path: Path) -> bool:
     return suffix(path) in _PICTURES
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether the file looks like DICOM: by name, or by the mark after its preamble."""
-    if suffix(path) in (".dcm", ".dicom", ".ima"):
-        return True
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
-
-
-def _may_be_dicom(path: Path) -> bool:
+def may_be_dicom(path: Path) -> bool:
+    """Whether the name allows the file to be DICOM; most such files have no ending, or any."""
     return suffix(path) not in _NOT_DICOM and suffix(path) not in _BY_SUFFIX
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether the file is a DICOM image, told by its first bytes: names tell nothing.
+
+    Raises:
+        UserError: It cannot be opened.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(_START)
+    except OSError as error:
+        raise UserError(f"{path} cannot be opened: {error.strerror}") from error
+    return (start[128:132] == b"DICM" or bool(_BARE.match(start))) and not _NO_IMAGE.search(start)
 
 
 def files_in(folder: Path) -> list[Path]:

@@ -120,7 +120,7 @@ def test_unknown_paths_name_the_formats(tmp_path) -> None:
     with pytest.raises(UserError, match=r"empty holds no scan .*DICOM"):
         read_volume(tmp_path / "empty")
     (tmp_path / "one.dcm").write_bytes(b"")
-    with pytest.raises(UserError, match="give the folder"):
+    with pytest.raises(UserError, match=r"one\.dcm is not a scan"):
         read_volume(tmp_path / "one.dcm")
 
 

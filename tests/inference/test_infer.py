@@ -14,10 +14,13 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from tests.imaging import scan_files
+from tests.imaging.scan_files import Scan
 from tests.imaging.tiff_by_hand import X_RESOLUTION, Y_RESOLUTION, write_tiff
 
 PROGRAM = Path(__file__).resolve().parents[2] / "infer.py"
@@ -113,6 +116,28 @@ def test_a_scan_with_odd_names(
     assert str(output) in capsys.readouterr().out
     # Nothing else was written where the program ran.
     assert sorted(file.name for file in tmp_path.iterdir()) == ["it's new", source.name]
+
+
+@pytest.mark.parametrize(
+    "series",
+    ["LUNG 1.0 (B60f), iDose [3]", "3 'LUNG 1.0 (B60f), iDose [3]' (3 slices)", "LUNG 1.0", "3", "'LUNG 1.0 (B60f)'"],
+)
+def test_a_series_is_named_as_it_is_listed(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, series: str
+) -> None:
+    for number, description, rows in ((3, "LUNG 1.0 (B60f), iDose [3]", 16), (4, "STD 1.0 (B30f)", 8)):
+        greys = np.full((3, rows, 16), -900)
+        scan = Scan(greys, (1.0, 0.625, 0.625), np.eye(3)[::-1], (0.0, 0.0, 0.0), intercept=-1024)
+        for file in scan_files.dicom(scan, tmp_path / f"{number}").iterdir():
+            data = pydicom.dcmread(file)
+            data.SeriesNumber, data.SeriesDescription = number, description
+            (tmp_path / "scan").mkdir(exist_ok=True)
+            data.save_as(tmp_path / "scan" / f"{number}-{file.name}")
+    output = tmp_path / "sr.nii.gz"
+    arguments = [f"ckpt={checkpoint}", f"input={tmp_path}/scan", f"output={output}", f"series={series}"]
+    assert infer(monkeypatch, *arguments, "roi=[0,1,0,8,0,8]") == 0
+    record = json.loads((tmp_path / "sr.json").read_text())
+    assert record["settings"]["series"] == series.strip("'")
 
 
 @pytest.mark.parametrize(
