@@ -1,4 +1,5 @@
-# make demo    phantom -> synth -> sr -> infer -> table and picture, in outputs/demo
+# make demo    phantom -> synth -> sr -> infer -> table and picture, in outputs/demo; with method=scanner, a physical model
+#              of the scanner in place of the paper's G1
 # make test    the fast tests, on all cores
 # make study   every training of docs/results.md (about two hours); what is done is not done again
 # make lint    format, lint, types, import rules
@@ -17,7 +18,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constr
 .PHONY: demo study test test-slow lint format clean
 
 demo: $(INSTALLED)
-	$(BIN)/python train.py experiment=demo hydra.run.dir=outputs/demo
+	$(BIN)/python train.py experiment=demo method=scanner hydra.run.dir=outputs/demo
 	$(BIN)/python infer.py ckpt=outputs/demo/checkpoints/last.ckpt \
 		input=phantom-data/demo/paired/lung_100/clinical.nii.gz output=outputs/demo/lung_100_sr.nii.gz overwrite=true
 

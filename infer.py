@@ -27,11 +27,12 @@ from ctsr.imaging.grey_map import GreyMap
 from ctsr.inference.checkpoint import SRModel, check_comparable, load_g1, load_gb, load_sr
 from ctsr.inference.scan import find_device, super_resolve_scan
 from ctsr.inference.settings import ScanSettings
+from ctsr.methods import described
 
 PATHS = ("ckpt", "input", "output", "data", "clinical", "cache")
 TEXTS = ("series",)
 SCAN_PATHS = ("ckpt", "input", "output")
-EVALUATION = ("data", "clinical", "cache", "tile_micro", "cover", "slices", "workers", "wandb")
+EVALUATION = ("data", "clinical", "cache", "tile_micro", "cover", "slices", "workers", "reference", "wandb")
 TERMINATED = 128 + signal.SIGTERM
 
 
@@ -87,7 +88,9 @@ def evaluate_all(options: dict[str, Any]) -> None:
     check_comparable(models)
     clinical = None if options["clinical"] is None else Path(options["clinical"])
     device = find_device(options["device"])
-    contestants = [contestant(model, device) for model in models]
+    contestants = in_order([contestant(model, device) for model in models], options["reference"])
+    for name in dict.fromkeys(one.name for one in contestants):
+        print(described(name))
     test = load_test_set(Path(options["data"]), clinical, models[0].meta, Path(options["cache"]))
     workers = options["workers"] if device.type == "cpu" else 1
     evaluation = evaluate(contestants, test, folder, cut, os.cpu_count() or 1 if workers == "auto" else workers)
@@ -96,6 +99,18 @@ def evaluate_all(options: dict[str, Any]) -> None:
 
         log_evaluation(evaluation.tables, evaluation.figures, options["wandb"], folder)
     print(f"written: {evaluation.report}, report.md, evaluation.csv and {len(evaluation.figures)} pictures")
+
+
+def in_order(contestants: list[Contestant], reference: str | None) -> list[Contestant]:
+    """The contestants, those of the method first that others are compared with.
+
+    Raises:
+        UserError: None is of that method.
+    """
+    names = list(dict.fromkeys(one.name for one in contestants))
+    if reference is not None and reference not in names:
+        raise UserError(f"reference={reference} is none of the methods of ckpt=: {', '.join(names)}")
+    return sorted(contestants, key=lambda one: reference is not None and one.name != reference)
 
 
 def contestant(model: SRModel, device: torch.device) -> Contestant:

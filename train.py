@@ -47,7 +47,8 @@ from ctsr.files import replacing
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.pyramid import SCALE, GaussianPyramid
-from ctsr.inference.checkpoint import FORMAT, load_g1
+from ctsr.inference.checkpoint import FORMAT, load_g1, read_card
+from ctsr.methods import check_g1, check_name, described
 from ctsr.networks.synthesis import build_g1
 from ctsr.versions import versions
 from datamodules import MicroDataModule, PairsDataModule, ScansDataModule, UnpairedDataModule
@@ -61,6 +62,7 @@ GREY_MAP_PATCHES = 128
 ENDS = np.array([-2.0, 2.0])  # greys between which a line is kept: [-1, 1], and what networks overshoot it by
 STOPPED = 75  # exit code after a signal: everything is saved, start again with resume=auto (EX_TEMPFAIL of sysexits.h)
 AUTO = "auto"
+SSIM_KEYS = ("loss.lambda1=", "loss.lambda2=", "loss.ssim.")
 Inputs = Literal["G1", "fx", "quantiles", "pairs"]
 PROCESS_GROUP = ("LOCAL_RANK", "NODE_RANK", "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED")
 QUIET = (  # what Lightning says of things that are meant
@@ -116,6 +118,9 @@ def run_job(cfg: DictConfig, hydra_config: Any) -> None:
     """One job of a sweep, in a process of its own: it shares nothing with the others, and may fail alone."""
     folder, number = Path(hydra_config.runtime.output_dir), int(hydra_config.job.num)
     overrides = list(hydra_config.overrides.task)
+    told = [one for one in overrides if one.startswith(SSIM_KEYS)]
+    if told and number == 0 and cfg.stage in ("synth", "all") and cfg.networks.G1.kind == "scanner":
+        warn(f"{', '.join(told)}: a G1 of kind scanner cannot distort, so SSIM terms change next to nothing")
     if "project" in cfg.logger:  # W&B: the jobs of a sweep stand together, named by what differs
         given = {"logger.group": folder.parent.name, "logger.name": folder.name}
         typed = {override.partition("=")[0] for override in overrides}
@@ -189,6 +194,8 @@ def prepare(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 def fit(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     """Trains one stage into a run folder, and measures it."""
     started = time.monotonic()
+    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+        print(f"stage {cfg.stage}, {described(cfg.name)}")
     seed_everything(cfg.seed, workers=True, verbose=False)
     data = build_data(cfg)
     data.prepare_data()
@@ -196,6 +203,7 @@ def fit(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     module, trainer = train_through(cfg, data, folder)
     summary: dict[str, Any] = {
         "stage": cfg.stage,
+        "method": cfg.name,
         "checkpoint": str(folder / "checkpoints" / "last.ckpt"),
         "versions": module.facts["versions"],
         "seed": cfg.seed,
@@ -205,7 +213,7 @@ def fit(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     }
     if trainer.is_global_zero:
         rows = evaluate(cfg, module, data, folder) if cfg.evaluate and not isinstance(module, CycleGANSSIM) else []
-        summary["rows"] = validation_rows(trainer) + [row.to_dict() for row in means(rows)]
+        summary["rows"] = validation_rows(trainer, cfg.name) + [row.to_dict() for row in means(rows)]
         summary["per_case"] = [row.to_dict() for row in rows]
         write_summary(summary, folder)
         print_summary(summary, folder)
@@ -368,7 +376,7 @@ def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> 
         Guard(cfg.trainer.log_every_n_steps, cfg.guard.patience, cfg.guard.action),
         Checkpoints(folder / "checkpoints", **plain(cfg.checkpoint), **plain(cfg[cfg.stage].best)),
         Panels(folder / "panels", **plain(cfg.panels)),
-        Curves(folder, cfg.panels.every),
+        Curves(folder, cfg.panels.every, cfg.name),
         Throughput(),
     ]
     if settings["enable_progress_bar"]:
@@ -392,6 +400,10 @@ def check(cfg: DictConfig) -> None:
     """
     if cfg.stage == "all" and cfg.resume not in (None, AUTO):
         raise UserError("resume=<checkpoint> goes on with one stage: give stage=synth or stage=sr, or resume=auto")
+    for key in ("noise", "spread") if cfg.stage in ("sr", "all") else ():
+        if not rising(cfg.sr[key]) or cfg.sr[key][0] < 0:
+            raise UserError(f"sr.{key}={cfg.sr[key]}: give the least and the largest factor, such as [1, 3]")
+    check_name(cfg.name, cfg.stage, cfg.published, lambda key: value_of(cfg, key))
     if cfg.stage in ("sr", "all"):
         check_inputs(cfg)
     if cfg.stage in ("synth", "all") and cfg.networks.G1.greys not in ("calibrated", "learned"):
@@ -401,6 +413,8 @@ def check(cfg: DictConfig) -> None:
     for key in ("resume", "synth_ckpt"):
         if cfg[key] and cfg[key] != AUTO and not Path(cfg[key]).is_file():
             raise UserError(f"{key}={cfg[key]}: no such file")
+    if cfg.stage == "sr" and cfg.sr.inputs == "G1":
+        check_g1(cfg.name, read_card(cfg.synth_ckpt)["name"], cfg.synth_ckpt)
     if cfg.guard.action not in get_args(Action):
         raise UserError(f"guard.action={cfg.guard.action}: give {', '.join(get_args(Action))}")
     if cfg.data.global_batch_size % (devices(cfg) * cfg.data.accumulate):
@@ -431,9 +445,6 @@ def check_inputs(cfg: DictConfig) -> None:
     inputs = cfg.sr.inputs
     if inputs not in get_args(Inputs):
         raise UserError(f"sr.inputs={inputs}: give {', '.join(get_args(Inputs))}")
-    for key in ("noise", "spread"):
-        if not rising(cfg.sr[key]) or cfg.sr[key][0] < 0:
-            raise UserError(f"sr.{key}={cfg.sr[key]}: give the least and the largest factor, such as [1, 3]")
     if cfg.stage == "all" and inputs != "G1":
         raise UserError(f"sr.inputs={inputs} needs no stage synth: give stage=sr")
     if cfg.stage == "sr" and inputs == "G1" and not cfg.synth_ckpt:
@@ -462,13 +473,13 @@ def evaluate(cfg: DictConfig, module: GAN, data: ScansDataModule, folder: Path) 
     return measure(contestant, test, folder, Cut(cover=data.keys["micro"]["cover"]))
 
 
-def validation_rows(trainer: Trainer) -> list[dict[str, Any]]:
+def validation_rows(trainer: Trainer, method: str) -> list[dict[str, Any]]:
     """The last validation's figures, as rows of the summary."""
     return [
-        {"protocol": "validation", "method": method, "metric": metric, "value": float(value)}
+        {"protocol": "validation", "method": who, "metric": metric, "value": float(value)}
         for name, value in trainer.callback_metrics.items()
         if name.startswith("val/")
-        for metric, method in [validation_name(name)]
+        for metric, who in [validation_name(name, method)]
     ]
 
 
@@ -489,6 +500,14 @@ def devices(cfg: DictConfig) -> int:
     else:
         count = len(asked) if not isinstance(asked, str) else len([part for part in asked.split(",") if part])
     return max(count, 1) * int(cfg.trainer.num_nodes)
+
+
+def value_of(cfg: DictConfig, key: str) -> Any:
+    """The value of a dotted key; `KeyError` where there is none."""
+    node: Any = OmegaConf.select(cfg, key, throw_on_missing=True, default=KeyError)
+    if node is KeyError:
+        raise KeyError(key)
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
 def plain(node: DictConfig) -> dict[str, Any]:

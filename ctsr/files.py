@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,8 +45,16 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def content_hash(path: Path) -> str:
-    """SHA-256 of a file, or of the names and contents of all visible files below a folder."""
+def content_hash(path: Path, others: Sequence[Path] = ()) -> str:
+    """SHA-256 of a file, or of the names and contents of all visible files below a folder.
+
+    Args:
+        path: A file or folder.
+        others: Further files that belong to it, with their order and contents; their names may change.
+    """
+    if others:
+        parts = [content_hash(part) for part in (path, *others)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
     if path.is_file():
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -21,19 +21,19 @@ export PYTHON
 runs() { xargs -P "${JOBS:-2}" -I {} bash -c 'train {}'; }
 
 runs <<SEEDS
-ours_0 method=ours seed=0
+scanner_0 stage=all method=scanner seed=0
 sr_cyclegan_0 method=sr_cyclegan trainer.limit_train_batches=100 seed=0
 quantiles_0 method=quantiles sr.epochs=7 seed=0 sr.optimizer.lr=1e-3
 ceiling_0 method=ceiling sr.epochs=7 seed=0
-ours_1 method=ours seed=1
+scanner_1 stage=all method=scanner seed=1
 sr_cyclegan_1 method=sr_cyclegan trainer.limit_train_batches=100 seed=1
 fx_0 method=fx sr.epochs=7 seed=0 sr.optimizer.lr=1e-3
 fx_1 method=fx sr.epochs=7 seed=1 sr.optimizer.lr=1e-3
-ours_2 method=ours seed=2
+scanner_2 stage=all method=scanner seed=2
 sr_cyclegan_2 method=sr_cyclegan trainer.limit_train_batches=100 seed=2
 fx_2 method=fx sr.epochs=7 seed=2 sr.optimizer.lr=1e-3
-no_ssim_0 method=no_ssim seed=0
-l2_0 method=l2 seed=0 synth_ckpt=outputs/study/ours_0/synth/checkpoints/last.ckpt
+scanner_no_ssim_0 stage=all method=scanner loss.lambda1=0 loss.lambda2=0 name=scanner_no_ssim seed=0
+l2_0 method=l2 seed=0 synth_ckpt=outputs/study/scanner_0/synth/checkpoints/last.ckpt
 SEEDS
 
 runs <<LEARNING_RATES
@@ -42,3 +42,7 @@ quantiles_0_lr2e-3 method=quantiles sr.epochs=7 seed=0
 ceiling_0_lr1e-3 method=ceiling sr.epochs=7 seed=0 sr.optimizer.lr=1e-3
 sr_cyclegan_0_lr2e-3 method=sr_cyclegan trainer.limit_train_batches=100 seed=0 sr_cyclegan.optimizer.lr=2e-3
 LEARNING_RATES
+
+# What the SSIM term of eq. (2) does to the paper's G1.
+"$PYTHON" train.py -m stage=synth experiment=study loss.lambda1=0,0.5,5 seed=0,1,2 trainer.enable_progress_bar=false \
+    resume=auto hydra.sweep.dir=outputs/sweeps/lambda1 hydra/launcher=joblib hydra.launcher.n_jobs="${JOBS:-2}"

@@ -69,7 +69,7 @@ class SRCycleGAN(GAN):
         measures = MetricCollection(
             {"ssim": StructuralSimilarityIndexMeasure(data_range=1.0), "psnr": PeakSignalNoiseRatio(data_range=1.0)}
         )
-        self.measures = nn.ModuleDict({"ours": measures.clone("val/"), "bicubic": measures.clone("val/bicubic_")})
+        self.measures = nn.ModuleDict({"GA": measures.clone("val/"), "bicubic": measures.clone("val/bicubic_")})
 
     def sides(self) -> tuple[Iterable[nn.Module], Iterable[nn.Module]]:
         """(GA, GB) and (DA, DB)."""
@@ -129,10 +129,10 @@ class SRCycleGAN(GAN):
         """SSIM and PSNR of GA(GB(x)) against x on [0, 1], beside bicubic enlargement."""
         x = batch["micro"]
         y = self.GB(x)
-        for method, image in {"ours": self.GA(y), "bicubic": bicubic(y.float())}.items():
+        for method, image in {"GA": self.GA(y), "bicubic": bicubic(y.float())}.items():
             measures = self.measures[method]
             measures(to_unit(image), to_unit(x))
-            self.log_dict(measures, on_epoch=True, prog_bar=method == "ours")  # type: ignore[arg-type]
+            self.log_dict(measures, on_epoch=True, prog_bar=method == "GA")  # type: ignore[arg-type]
 
     @torch.no_grad()
     def panels(self, batch: dict[str, Tensor]) -> dict[str, list[Column]]:

@@ -73,7 +73,7 @@ class SRGAN(GAN):
             {"ssim": StructuralSimilarityIndexMeasure(data_range=1.0), "psnr": PeakSignalNoiseRatio(data_range=1.0)}
         )
         self.measures = nn.ModuleDict(
-            {"ours": measures.clone(prefix="val/")}
+            {"GS": measures.clone(prefix="val/")}
             | {name: measures.clone(prefix=f"val/{name}_") for name in ("bicubic", "bicubic_mapped")}
         )
         self.to(memory_format=torch.channels_last)
@@ -154,14 +154,14 @@ class SRGAN(GAN):
         """SSIM and PSNR of GS(ŷ) against x on [0, 1], beside bicubic enlargement, as it is and of mapped greys."""
         y, x = self.pair(batch)
         images = {
-            "ours": self.enlarger(y),
+            "GS": self.enlarger(y),
             "bicubic": bicubic(y.float()),
             "bicubic_mapped": bicubic(self.mapped(y, "synthetic")),
         }
         for method, image in images.items():
             measures = self.measures[method]
             measures(to_unit(image), to_unit(x))
-            self.log_dict(measures, on_epoch=True, prog_bar=method == "ours")  # type: ignore[arg-type]
+            self.log_dict(measures, on_epoch=True, prog_bar=method == "GS")  # type: ignore[arg-type]
 
     def mapped(self, y: Tensor, domain: str) -> Tensor:
         """Clinical images, real or made by G1, with their greys mapped to those of f(x)."""

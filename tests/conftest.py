@@ -43,8 +43,9 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def smoke_run(workplace: Path, command: Callable[..., subprocess.CompletedProcess[str]]) -> Path:
-    """Run folder of `stage=all experiment=smoke`."""
-    done = command("train.py", "stage=all", "experiment=smoke", "hydra.run.dir=outputs/smoke", cwd=workplace)
+    """Run folder of `stage=all experiment=smoke method=scanner`."""
+    asked = ("stage=all", "experiment=smoke", "method=scanner", "hydra.run.dir=outputs/smoke")
+    done = command("train.py", *asked, cwd=workplace)
     assert done.returncode == 0, done.stderr
     (workplace / "outputs/smoke/screen.txt").write_text(done.stdout)
     return workplace / "outputs/smoke"

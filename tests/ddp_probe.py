@@ -61,7 +61,7 @@ def main(name: str, overrides: list[str]) -> None:
         cfg = compose(
             "train",
             [
-                *("experiment=smoke", "trainer.accelerator=cpu", "trainer.enable_progress_bar=false"),
+                *("experiment=smoke", "method=scanner", "trainer.accelerator=cpu", "trainer.enable_progress_bar=false"),
                 *("trainer.max_epochs=1", *overrides),
             ],
         )

@@ -36,7 +36,7 @@ def live(folder: Path, stage: str, killed_at: int | None) -> None:
         cfg = compose(
             "train",
             [
-                *(f"stage={stage}", "experiment=smoke", "resume=auto", "evaluate=false", "seed=3"),
+                *(f"stage={stage}", "experiment=smoke", "method=scanner", "resume=auto", "evaluate=false", "seed=3"),
                 *("trainer.max_epochs=3", "trainer.enable_progress_bar=false", "checkpoint.every_n_batches=2"),
                 *("data.patches_per_case=24", "data.workers=1", "panels.every=3"),
                 *((f"synth_ckpt={folder.parent / 'synth/checkpoints/last.ckpt'}",) if stage == "sr" else ()),

@@ -22,6 +22,10 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 Seen = list[dict[str, Any]]  # by rank
 
 STEPS = 5
+DEEP = (
+    *("name=probe", "networks.G1.kind=resnet", "networks.G1.downsamplings=0", "networks.G1.norm=none"),
+    *("networks.G1.padding=zeros", "networks.G1.residual=true", "networks.G1.output=linear"),
+)
 BATCH = 16  # 80 fakes in all: more than the pool of 50 holds
 
 
@@ -35,7 +39,7 @@ def probe(workplace: Path, stage: str, devices: int, *overrides: str) -> Seen:
             *(("synth_ckpt=outputs/smoke/synth/checkpoints/last.ckpt", "loss.warmup=0") if stage == "sr" else ()),
             *(("networks.GS.norm=none", "networks.DS.norm=instance", "networks.GS.skip=none") if stage == "sr" else ()),
             # A deep G1: beside a scanner's few weights, G2's last bias stays so near 0 that rounding shows in it.
-            *(("networks.G1.kind=resnet",) if stage == "synth" else ()),
+            *(DEEP if stage == "synth" else ()),
         )
         command = [sys.executable, str(REPOSITORY / "tests/ddp_probe.py"), name, *settings, *overrides]
         done = subprocess.run(command, cwd=workplace, capture_output=True, text=True, timeout=400)
@@ -109,7 +113,13 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-SMOKE = ("experiment=smoke", "evaluate=false", "trainer.accelerator=cpu", "trainer.enable_progress_bar=false")
+SMOKE = (
+    "experiment=smoke",
+    "method=scanner",
+    "evaluate=false",
+    "trainer.accelerator=cpu",
+    "trainer.enable_progress_bar=false",
+)
 
 
 def test_two_nodes_by_torchrun_share_a_folder(smoke_run: Path, workplace: Path) -> None:

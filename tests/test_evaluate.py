@@ -59,13 +59,18 @@ def test_one_command_gives_tables_pictures_and_report(
         rows = list(csv.DictReader(stream))
     methods = {(row["protocol"], row["method"]) for row in rows}
     for protocol in ("paired", "paired_slab", "plain", "synthetic", "unseen_soft", "unseen_sharp"):
-        for method in ("ours", "sr_cyclegan", "ceiling", "nearest", "bicubic_mapped", "lanczos", "bicubic_blurred"):
+        for method in ("scanner", "sr_cyclegan", "ceiling", "nearest", "bicubic_mapped", "lanczos", "bicubic_blurred"):
             assert (protocol, method) in methods
-    assert {method for protocol, method in methods if protocol == "synthetic_own"} == {"ours", "sr_cyclegan"}
+    assert {method for protocol, method in methods if protocol == "synthetic_own"} == {"scanner", "sr_cyclegan"}
     assert {"unchanged", "blurred", "inverted"} <= {method for protocol, method in methods if protocol == "controls"}
     assert {protocol for protocol, _ in methods} >= {"synthesis", "clinical", "clinical_soft", "clinical_sharp"}
     text = (folder / "report.md").read_text()
-    for heading in ("paired: gap closed", "paired: ours less others", "SSIM beside SR-CycleGAN's", "paired: by tissue"):
+    for heading in (
+        "paired: gap closed",
+        "paired: scanner less others",
+        "The paper's Table 1: synthetic_own",
+        "paired: by tissue",
+    ):
         assert f"### {heading}" in text
     for name in ("paired", "synthesis", "scans", "found_and_made_up"):
         with Image.open(folder / f"{name}.png") as picture:
@@ -116,7 +121,8 @@ def test_mistakes_are_told_before_work(checkpoints: list[Path], workplace: Path,
         ((f"data={TEST}", "output=x"), "ckpt= missing"),
         ((f"ckpt={twin}", "output=x"), "data= missing"),
         ((f"ckpt={twin}", "data=nowhere", "output=x"), "data=nowhere is no folder"),
-        ((f"ckpt=[{checkpoints[0]},{twin}]", f"data={TEST}", "output=x"), "are both ours, seed 0"),
+        ((f"ckpt=[{checkpoints[0]},{twin}]", f"data={TEST}", "output=x"), "are both scanner, seed 0"),
+        ((f"ckpt={twin}", f"data={TEST}", "output=x", "reference=fx"), "reference=fx is none of the methods"),
         ((f"ckpt=[{checkpoints[0]},{other}]", f"data={TEST}", "output=x"), "data.micro.slab_mm=2.5"),
     ):
         done = command("infer.py", "task=evaluate", *arguments, cwd=workplace)

@@ -95,7 +95,14 @@ def test_killed_at_ten_random_batches(stage: str, uninterrupted: dict[str, Path]
 
 
 def start(workplace: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(REPOSITORY / "train.py"), "experiment=smoke", "evaluate=false", *arguments]
+    command = [
+        sys.executable,
+        str(REPOSITORY / "train.py"),
+        "experiment=smoke",
+        "method=scanner",
+        "evaluate=false",
+        *arguments,
+    ]
     return subprocess.Popen(command, cwd=workplace, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -153,7 +160,14 @@ def test_a_collapse_goes_back_with_half_the_learning_rate_also_when_resumed(
 
     monkeypatch.setattr(GAN, "report", collapsing)
     overrides = [
-        *("stage=synth", "experiment=smoke", "resume=auto", "guard.action=rewind", "trainer.enable_progress_bar=false"),
+        *(
+            "stage=synth",
+            "experiment=smoke",
+            "method=scanner",
+            "resume=auto",
+            "guard.action=rewind",
+            "trainer.enable_progress_bar=false",
+        ),
         *("synth.optimizer.decay=step", "synth.optimizer.decay_start=9", "synth.optimizer.lr=0.001"),
     ]
     folder = workplace / "outputs/rewound"

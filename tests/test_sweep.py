@@ -56,8 +56,8 @@ def test_a_sweep_of_two_keys_with_two_jobs_at_once(
             config = yaml.safe_load((folder / row["job"] / "config.yaml").read_text())
             assert config["loss"]["lambda1"] == float(row["loss.lambda1"])
             rows_of_job = json.loads((folder / row["job"] / "summary.json").read_text())["rows"]
-            (swd,) = (r["value"] for r in rows_of_job if (r["method"], r["metric"]) == ("ours", "swd"))
-            assert float(row["validation/ours/swd"]) == swd
+            (swd,) = (r["value"] for r in rows_of_job if (r["method"], r["metric"]) == ("paper", "swd"))
+            assert float(row["validation/swd"]) == swd
     table = (folder / "sweep.md").read_text()
     assert f"- `{bad.name}` (exit code" in table
     for picture in ("heatmap.png", "pareto.png"):

@@ -49,21 +49,23 @@ def test_run_folder_is_complete(smoke_run: Path) -> None:
 
 def test_summary_names_protocol_method_metric_and_next_command(smoke_run: Path) -> None:
     summary = json.loads((smoke_run / "summary.json").read_text())
-    assert summary["stage"] == "sr"
+    assert (summary["stage"], summary["method"]) == ("sr", "scanner")
     assert Path(summary["checkpoint"]) == Path("outputs/smoke/checkpoints/last.ckpt")
     assert {"ctsr", "torch", "lightning"} <= set(summary["versions"])
     found = {(row["protocol"], row["method"], row["metric"]) for row in summary["rows"]}
     for protocol in ("paired", "synthetic"):
-        for method in ("nearest", "bicubic", "bicubic_mapped", "ours"):
+        for method in ("nearest", "bicubic", "bicubic_mapped", "scanner"):
             assert {(protocol, method, m) for m in ("ssim", "psnr", "ssim_312um", "grad_corr")} <= found
-        assert (protocol, "ours", "grid_peak") in found
-    assert {("validation", method, "psnr") for method in ("bicubic", "bicubic_mapped", "ours")} <= found
+        assert (protocol, "scanner", "grid_peak") in found
+    assert {("validation", method, "psnr") for method in ("bicubic", "bicubic_mapped", "scanner")} <= found
     synth = json.loads((smoke_run / "synth/summary.json").read_text())["rows"]
     assert {(row["method"], row["metric"]) for row in synth} >= {
-        *(("ours", metric) for metric in ("ssim_G1", "ssim_cycle", "swd", "greys", "spectrum_db")),
+        *(("scanner", metric) for metric in ("ssim_G1", "ssim_cycle", "swd", "greys", "spectrum_db")),
         *((method, "swd") for method in ("fx", "real")),
     }
     screen = (smoke_run / "screen.txt").read_text()
+    for stage in ("synth", "sr"):
+        assert f"stage {stage}, method scanner: a physical model of the scanner in place of the paper's G1" in screen
     assert "python train.py stage=sr synth_ckpt=outputs/smoke/synth/checkpoints/last.ckpt" in screen
     assert "python infer.py ckpt=outputs/smoke/checkpoints/last.ckpt input=" in screen
 
@@ -144,6 +146,9 @@ def test_infer_enlarges_a_scan_with_its_checkpoint(smoke_run: Path, workplace: P
     [
         ([], ["stage", "all", "sr", "synth"]),
         (["stage=srr"], ["srr", "synth"]),
+        (["stage=all", "experiment=paper", "method=scanner"], ["experiment=paper", "method=scanner"]),
+        (["stage=synth", "networks.G1.kind=scanner"], ["networks.G1.kind=scanner", "resnet", "name="]),
+        (["stage=synth", "method=fx"], ["method=fx", "stage=synth", "stage=sr"]),
         (["stage=synth", "loss.lamda1=1"], ["loss.lamda1", "not in struct"]),
         (["stage=sr"], ["synth_ckpt"]),
         (["stage=synth", "data=volumes"], ["data.clinical.root", "needed"]),
@@ -194,7 +199,7 @@ def test_too_small_scan_fails_before_work(tmp_path: Path, command: Command) -> N
 def test_resume_goes_on_after_the_last_epoch(smoke_run: Path, workplace: Path, command: Command) -> None:
     last = smoke_run / "synth/checkpoints/last.ckpt"
     done = command(
-        *("train.py", "stage=synth", "experiment=smoke", f"resume={last}", "trainer.max_epochs=3"),
+        *("train.py", "stage=synth", "experiment=smoke", "method=scanner", f"resume={last}", "trainer.max_epochs=3"),
         *("hydra.run.dir=outputs/resumed", "logger=wandb"),
         cwd=workplace,
     )

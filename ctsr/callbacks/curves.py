@@ -28,10 +28,11 @@ class Curves(Callback):
     Args:
         folder: The run folder.
         every: Epochs between two drawings; the end of a run, also an early one, always gets one.
+        method: Name of the method that is trained.
     """
 
-    def __init__(self, folder: Path, every: int) -> None:
-        self.folder, self.every = folder, every
+    def __init__(self, folder: Path, every: int, method: str) -> None:
+        self.folder, self.every, self.method = folder, every, method
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draws."""
@@ -54,16 +55,16 @@ class Curves(Callback):
             return False
         for logger in trainer.loggers:
             logger.save()
-        return draw_curves(self.folder / "metrics.csv", self.folder / "curves.png")
+        return draw_curves(self.folder / "metrics.csv", self.folder / "curves.png", self.method)
 
 
-def draw_curves(metrics: Path, path: Path) -> bool:
+def draw_curves(metrics: Path, path: Path, method: str) -> bool:
     """Draws every scalar of a `metrics.csv` over batches, validation figures of several methods on one axis.
 
     Returns:
         Whether there was anything to draw.
     """
-    charts = read_charts(metrics) if metrics.exists() else {}
+    charts = read_charts(metrics, method) if metrics.exists() else {}
     if not charts:
         return False
     rows = -(-len(charts) // COLUMNS)
@@ -79,7 +80,7 @@ def draw_curves(metrics: Path, path: Path) -> bool:
     return True
 
 
-def read_charts(metrics: Path) -> dict[str, dict[str, Curve]]:
+def read_charts(metrics: Path, method: str) -> dict[str, dict[str, Curve]]:
     """The curves of a `metrics.csv`: chart -> label -> (batches, values); training first, then validation."""
     with metrics.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -90,15 +91,15 @@ def read_charts(metrics: Path) -> dict[str, dict[str, Curve]]:
         if not points:
             continue
         steps, values = np.array(points).T
-        title, label = _place(name)
+        title, label = _place(name, method)
         charts.setdefault(title, {})[label] = (steps, values)
     return charts
 
 
-def _place(name: str) -> tuple[str, str]:
+def _place(name: str, trained: str) -> tuple[str, str]:
     """The chart that a scalar is drawn in, and what its curve is called there."""
     if name.startswith("val/"):
-        metric, method = validation_name(name)
+        metric, method = validation_name(name, trained)
         return f"val/{metric}", method
     return ("learning rate" if name.startswith("lr_") else name), name
 

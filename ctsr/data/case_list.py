@@ -17,7 +17,7 @@ from ctsr.data.patients import patient_of
 from ctsr.errors import UserError, warn_once
 from ctsr.files import replacing
 from ctsr.imaging.formats import FORMATS, format_of, stem
-from ctsr.imaging.slices import FileSpacing
+from ctsr.imaging.voxel_size import FileSpacing
 
 COLUMNS = ("domain", "path", "name", "patient", "part", "mask", "spacing")
 NEEDED = ("domain", "path")

@@ -10,7 +10,7 @@ from ctsr.data.layouts import places
 from ctsr.data.patients import patient_of
 from ctsr.errors import UserError, warn_once
 from ctsr.imaging.formats import FEWEST_PICTURES, FORMATS, files_in, format_of, is_tiff, natural_key, stem
-from ctsr.imaging.slices import FileSpacing
+from ctsr.imaging.voxel_size import FileSpacing
 
 
 @dataclass(frozen=True)
@@ -121,13 +121,13 @@ def _is_scan(path: Path) -> bool:
     """Whether a file, or the files in a folder together, are in a scan's format."""
     found = format_of(path)
     if found == "tiff" and path.is_dir():
-        from ctsr.imaging.tiff import page_shape  # here, since training on prepared cases should not need its library
+        from ctsr.imaging.tiff import holds_slices  # here, since training on prepared cases should not need its library
 
         tiffs = [file for file in files_in(path) if is_tiff(file)]
         if len(tiffs) < FEWEST_PICTURES and any(format_of(f) not in (None, "tiff") for f in files_in(path)):
             return False  # a picture or two beside a scan
         try:
-            return len(page_shape(tiffs[0])) == 2
+            return holds_slices(path)
         except UserError:
             return True  # its reader tells what is wrong with it, and the other cases are seen nevertheless
     return found is not None

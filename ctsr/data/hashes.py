@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from ctsr.files import content_hash, replacing
+from ctsr.imaging.readers import files_of
 
 INDEX = "hashes.json"
 
@@ -23,9 +25,14 @@ def remembered_hash(path: Path, cache: Path) -> str:
     known = _index(cache).get(key)
     if known is not None and known["state"] == state:
         return str(known["hash"])
-    found = content_hash(path)
+    found = scan_hash(path)
     _note(cache, {key: {"state": state, "hash": found}})
     return found
+
+
+def scan_hash(path: Path) -> str:
+    """`content_hash` of a scan: where it is a header with its voxels in other files, of all of them."""
+    return content_hash(path, _others(path))
 
 
 def remember(hashes: Mapping[Path, str], cache: Path) -> None:
@@ -41,10 +48,14 @@ def _note(cache: Path, entries: Mapping[str, Mapping[str, str]]) -> None:
 
 def _state(path: Path) -> str:
     """What changes when a file does, without reading it."""
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    stats = ((file.relative_to(path), file.stat()) for file in files)
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path, *_others(path)]
+    stats = ((os.path.relpath(file, path), file.stat()) for file in files)
     facts = [(str(name), stat.st_size, stat.st_mtime_ns) for name, stat in stats]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _others(path: Path) -> list[Path]:
+    return files_of(path)[1:]
 
 
 def _index(cache: Path) -> dict[str, dict[str, str]]:

@@ -27,10 +27,10 @@ from ctsr.imaging.hounsfield import not_hu
 from ctsr.imaging.orientation import find_orientation
 from ctsr.imaging.padding import PADDING_BELOW_HU, mark_padding
 from ctsr.imaging.readers import probe, read_volume
-from ctsr.imaging.slices import FileSpacing
 from ctsr.imaging.specimen import check_greys
 from ctsr.imaging.volume import Header, spacing_of
 from ctsr.imaging.voxel_hash import voxel_hash
+from ctsr.imaging.voxel_size import FileSpacing
 
 AXES = "slices, rows, columns"
 REFUSED = 2  # exit code where a scan cannot be used

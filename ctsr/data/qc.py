@@ -16,6 +16,7 @@ from ctsr.data.prepared import PreparedCase
 from ctsr.files import replacing
 
 MAX_PIXELS = 512  # of a drawn slice
+THINNEST = 2  # pixels that an outline needs
 HEADINGS = ("domain", "case", "part", "format", "spacing z, y, x (mm)", "greys 0.5 / 50 / 99.5 %", "ml", "patches", "")
 STYLE = """
 body { font: 14px/1.4 system-ui, sans-serif; margin: 2em; color: #222; background: #fafafa }
@@ -65,13 +66,12 @@ def draw_case(case: PreparedCase) -> Figure:
     z, y, x = case.spacing
     views = [(f"slice {k + case.slices.start}", case.image[k], case.mask[k], (y, x)) for k in chosen]
     views.append((f"coronal, row {row}", case.image[::-1, row], case.mask[::-1, row], (z, x)))
-    thinnest = 2  # pixels that an outline needs
     figure = Figure(figsize=(14, 3.8), layout="constrained")
     for axis, (title, image, mask, (down, right)) in zip(figure.subplots(1, 4), views, strict=True):
         steps = tuple(slice(None, None, max(1, size // MAX_PIXELS)) for size in image.shape)
         extent = (0.0, image.shape[1] * right, image.shape[0] * down, 0.0)
         axis.imshow(_drawable(image[steps]), cmap="gray", vmin=-1, vmax=1, extent=extent)
-        if min(mask[steps].shape) >= thinnest and mask.any() and not mask.all():
+        if min(mask[steps].shape) >= THINNEST and mask.any() and not mask.all():
             axis.contour(_drawable(mask[steps])[::-1], levels=[0.5], colors="#ff9d00", linewidths=0.8, extent=extent)
         axis.set_title(title, fontsize=9)
         axis.set_xlabel("mm", fontsize=8)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ctsr.imaging.padding import PADDING_BELOW_HU
-from ctsr.imaging.slices import FileSpacing
+from ctsr.imaging.voxel_size import FileSpacing
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class ClinicalSettings:
     Attributes:
         spacing: In-plane pixel size in mm to resample to; None: as scanned.
         window: HU that become -1 and +1 (READING 11).
-        file_spacing: Voxel size in mm, one value or (z, y, x), for TIFF.
+        file_spacing: Voxel size in mm, one value or (z, y, x), of files that do not tell, such as TIFF.
         padding_below: HU below which voxels are scanner padding.
         series: Which series to take of a folder that holds several, see `ctsr.imaging.readers.read_volume`.
         masks: Folder with a mask for each case instead of the lungs found by the program; None: find them.
@@ -43,7 +43,7 @@ class MicroSettings:
         slab_mm: Slices are averaged over this thickness before they are made to look like clinical ones (READING 10);
             0: not.
         percentiles: Greys inside the specimen, per volume, that become -1 and +1 (READING 11).
-        file_spacing: Voxel size in mm, one value or (z, y, x), for TIFF.
+        file_spacing: Voxel size in mm, one value or (z, y, x), of files that do not tell, such as TIFF.
         series: Which series to take of a folder that holds several, see `ctsr.imaging.readers.read_volume`.
         masks: Folder with a mask for each case instead of the specimen found by the program; None: find it.
     """

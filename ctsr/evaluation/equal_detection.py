@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ctsr.evaluation.inventions import LUMENS, VESSELS, Tally, first_reached, total
-from ctsr.evaluation.methods import OURS
 from ctsr.evaluation.tables import Table
 
 SHARES = {VESSELS.name: (0.3, 0.5, 0.7), LUMENS.name: (0.1, 0.3, 0.5)}
@@ -23,11 +22,12 @@ Tallies = Mapping[tuple[str, int | None, str, str], Tally]
 Samples = npt.NDArray[np.float64]
 
 
-def equal_detection_table(tallies: Tallies) -> Table | None:
+def equal_detection_table(tallies: Tallies, reference: str) -> Table | None:
     """Pieces made up per cm² of lung at equal detection; None without counts.
 
     Args:
         tallies: By method, seed, kind and case, as `ctsr.evaluation.compare` gives them.
+        reference: The method that others are compared with.
     """
     kinds = [kind for kind in SHARES if any(key[2] == kind for key in tallies)]
     if not kinds:
@@ -39,12 +39,12 @@ def equal_detection_table(tallies: Tallies) -> Table | None:
     for name in methods:
         cells = [name]
         for kind, share in columns:
-            cells.append(_cell(found[name, kind], found.get((OURS, kind)), share, name != OURS))
+            cells.append(_cell(found[name, kind], found.get((reference, kind)), share, name != reference))
         lines.append(cells)
     note = (
         "Per cm² of lung, at the level that finds this share of the truth's structures; counts of all cases and seeds "
-        f"together, 95 % interval by drawing cases anew ({RESAMPLES} times). *: {OURS} makes up fewer, **: more, with "
-        "the whole interval of the difference on one side of zero. In brackets alone: the most that is ever found."
+        f"together, 95 % interval by drawing cases anew ({RESAMPLES} times). *: {reference} makes up fewer, **: more, "
+        "with the whole interval of the difference on one side of zero. In brackets alone: the most that is ever found."
     )
     head = ["method", *(f"{kind} at {share:.0%} ↓" for kind, share in columns)]
     return Table("paired: made up at equal detection", note, head, lines)
@@ -66,13 +66,13 @@ def _at(curves: tuple[Samples, Samples], share: float) -> Samples:
     return np.array([first_reached(rising, values, share) for rising, values in zip(*curves, strict=True)])
 
 
-def _cell(curves: tuple[Samples, Samples], ours: tuple[Samples, Samples] | None, share: float, other: bool) -> str:
+def _cell(curves: tuple[Samples, Samples], reference: tuple[Samples, Samples] | None, share: float, other: bool) -> str:
     values = _at(curves, share)
     if not np.isfinite(values[0]):
         return f"({curves[0][0].max():.0%})"
     interval = _interval(values[1:])
     text = f"{values[0]:.2f}" + ("" if interval is None else f" [{interval[0]:.2f}, {interval[1]:.2f}]")
-    apart = _interval((_at(ours, share) - values)[1:]) if ours is not None and other else None
+    apart = _interval((_at(reference, share) - values)[1:]) if reference is not None and other else None
     if apart is None:
         return text
     return text + (" *" if apart[1] < 0 else " **" if apart[0] > 0 else "")

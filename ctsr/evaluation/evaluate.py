@@ -29,7 +29,7 @@ from ctsr.evaluation.scans import KERNELS, scan_scores, slice_steps
 from ctsr.evaluation.statistics import per_case
 from ctsr.evaluation.synthesis_scores import PROTOCOL as SYNTHESIS
 from ctsr.evaluation.synthesis_scores import synthesis_scores
-from ctsr.evaluation.tables import Table, difference_table, gap_table, protocol_tables, ratio_table
+from ctsr.evaluation.tables import Table, difference_table, gap_table, protocol_tables, table_1
 from ctsr.imaging.grey_map import to_clinical
 
 CONTROLS, SCANS = "controls", "scans"
@@ -67,7 +67,8 @@ def evaluate(contestants: Sequence[Contestant], test: TestSet, folder: Path, cut
     """Ask every question that there are cases for, and write rows, tables, figures and a report.
 
     Args:
-        contestants: Trained networks, at least one; of one window, preparation and scale.
+        contestants: Trained networks, at least one; of one window, preparation and scale. Others are compared with the
+            method of the first that has a generator.
         test: Cases that none of them was trained on.
         folder: Where to; made if missing.
         cut: Tiles and slices.
@@ -107,9 +108,9 @@ def evaluate(contestants: Sequence[Contestant], test: TestSet, folder: Path, cut
     curves_figure(tallies, folder / "found_and_made_up.png")
     scans_figure(views, folder / "scans.png")
     values = per_case(rows)
-    found_and_made_up = equal_detection_table(tallies)
+    found_and_made_up = equal_detection_table(tallies, first.name)
     tables = [
-        *_headlines(values),
+        *_headlines(values, first.name),
         *([] if found_and_made_up is None else [found_and_made_up]),
         *protocol_tables(values, references),
     ]
@@ -155,15 +156,15 @@ def _methods(contestants: Sequence[Contestant], first: Contestant) -> dict[Compe
     }
 
 
-def _headlines(values: Mapping[tuple[str, str, str], Mapping[str, float]]) -> Iterator[Table]:
-    """What is asked first: gaps, differences, the paper's ratio."""
+def _headlines(values: Mapping[tuple[str, str, str], Mapping[str, float]], reference: str) -> Iterator[Table]:
+    """What is asked first: gaps, differences, the paper's Table 1."""
     for protocol in DIFFERENCES:
-        for table in (gap_table(values, protocol), difference_table(values, protocol)):
+        for table in (gap_table(values, protocol), difference_table(values, protocol, reference)):
             if table is not None:
                 yield table
-    ratio = ratio_table(values)
-    if ratio is not None:
-        yield ratio
+    papers = table_1(values)
+    if papers is not None:
+        yield papers
 
 
 def _controls(test: TestSet, first: Contestant, cut: Cut) -> list[Row]:

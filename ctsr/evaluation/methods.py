@@ -20,7 +20,6 @@ Image = npt.NDArray[np.float32]
 Enlarge = Callable[[Image], Image]
 """(H, W) in [-1, 1], clinical greys, to (8H, 8W) in about [-1, 1], µCT greys; outer edges shared."""
 
-OURS = "ours"
 MAPPED = "bicubic_mapped"
 FEW = ("nearest", "bicubic", MAPPED)  # interpolations, where there is no room for all
 BLUR = 0.5  # standard deviation of the blurred bicubic's Gaussian, in clinical pixels

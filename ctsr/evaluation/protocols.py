@@ -2,12 +2,13 @@
 
 paired         A clinical acquisition of a lung is enlarged; truth: the micro-CT slice at its centre.
 paired_slab    The same; truth: the mean of the micro-CT slices that the clinical slice covers.
-synthetic      The paper's Table 1: held-out micro-CT x, the clinical-like image G1(f(x)) of our G1, truth x. It tests
-               networks on images that a trained generator made, so it flatters those that learned with it.
-synthetic_own  The same, each network on the images of its own generator.
+synthetic      Held-out micro-CT x, the clinical-like image G1(f(x)) by the G1 of the reference, truth x. It tests
+               networks on images that one trained generator made, so it flatters those that learned with it.
+synthetic_own  The paper's Table 1: the same, each network on the images of its own generator. It certifies nothing:
+               a GS without any G1 scores well on f(x).
 plain          f(x) itself, truth x.
-unseen_soft    Images made of x by a scanner with a softer kernel than any that trainings saw, truth x.
-unseen_sharp   The same with a sharper and noisier kernel.
+unseen_soft    Images made of x by a scanner of the phantom's family with a softer kernel, truth x.
+unseen_sharp   The same with a kernel as sharp as f()'s own, and more noise.
 unseen_g1      G1(f(x)) by the G1 of another training, truth x.
 """
 
@@ -101,7 +102,7 @@ def _on_micro(test: TestSet, contestants: Sequence[Contestant], cut: Cut) -> Ite
         return None if one is None or one.synthesise is None else made_by(one)
 
     def others(one: Contestant | None) -> Inputs | None:
-        """Of the first G1 of our method that another seed's training made."""
+        """Of the first G1 of the reference's method that another seed's training made."""
         seed = first.seed if one is None else one.seed
         strange = [maker for maker in makers if maker.name == first.name and maker.seed != seed]
         return made_by(strange[0]) if strange else None

@@ -78,11 +78,11 @@ def write_csv(rows: Iterable[Row], path: Path) -> None:
 
 
 COMPARED = ("bicubic_mapped", "bicubic", "fx", "real")
-"""Methods that ours is compared with during training; where one's name begins another's, the longer comes first."""
+"""What a method is compared with during training; where one's name begins another's, the longer comes first."""
 
 
-def validation_name(name: str) -> tuple[str, str]:
-    """Metric and method of a figure logged during training: "val/ssim" is ours, "val/bicubic_ssim" another's.
+def validation_name(name: str, method: str) -> tuple[str, str]:
+    """Metric and method of a figure logged during training: "val/bicubic_ssim" is bicubic's, "val/ssim" `method`'s own.
 
     The methods that may stand before a metric: bicubic, bicubic_mapped; fx (f(x) as it is, without G1) and real (one
     half of the real images against the other: what a distance between equal sets amounts to by chance).
@@ -90,4 +90,4 @@ def validation_name(name: str) -> tuple[str, str]:
     match = re.fullmatch(rf"val/(?:({'|'.join(COMPARED)})_)?(.+)", name)
     if match is None:
         raise ValueError(f"{name} is no figure of a validation")
-    return match[2], match[1] or "ours"
+    return match[2], match[1] or method

@@ -62,12 +62,12 @@ def interval(values: Iterable[float]) -> Interval:
     return Interval(mean, float(found.low), float(found.high), len(sample))
 
 
-def difference(ours: Mapping[str, float], other: Mapping[str, float]) -> Interval | None:
-    """Interval of the paired per-case difference ours - other; None without a common case."""
-    common = [case for case in ours if case in other]
-    return interval(ours[case] - other[case] for case in common) if common else None
+def difference(one: Mapping[str, float], other: Mapping[str, float]) -> Interval | None:
+    """Interval of the paired per-case difference one - other; None without a common case."""
+    common = [case for case in one if case in other]
+    return interval(one[case] - other[case] for case in common) if common else None
 
 
-def gap_closed(ours: float, start: float, ceiling: float) -> float:
-    """Share of the way from mapped bicubic to the ceiling: (ours - start) / (ceiling - start)."""
-    return (ours - start) / (ceiling - start) if abs(ceiling - start) > 1e-9 else float("nan")
+def gap_closed(value: float, start: float, ceiling: float) -> float:
+    """Share of the way from mapped bicubic to the ceiling: (value - start) / (ceiling - start)."""
+    return (value - start) / (ceiling - start) if abs(ceiling - start) > 1e-9 else float("nan")

@@ -8,17 +8,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 from ctsr.files import replacing
 
-Figures = Mapping[str, float]  # "protocol/method/metric" -> value
+Figures = Mapping[str, float]  # "protocol/metric" of the job's own method, "protocol/method/metric" of others -> value
 
 SEED = "seed"
 JOB = "job.json"
-STRUCTURE, REALISM = "validation/ours/ssim_G1", "validation/ours/swd"
+STRUCTURE, REALISM = "validation/ssim_G1", "validation/swd"
 """Stage synth's: SSIM(f(x), G1(f(x))) with constants of its own, whatever C1 and C2 were trained with (more is better),
 and the sliced Wasserstein distance of G1(f(X)) to Y (less is better)."""
-ENLARGEMENT = "validation/ours/ssim"
+ENLARGEMENT = "validation/ssim"
 """Stage sr's: more is better."""
 
 
@@ -77,10 +78,18 @@ def read_jobs(folder: Path) -> list[Job]:
     for file in folder.rglob(JOB):
         job = json.loads(file.read_text())
         summary = file.with_name("summary.json")
-        rows = json.loads(summary.read_text())["rows"] if summary.is_file() and job["returncode"] == 0 else []
-        figures = {f"{row['protocol']}/{row['method']}/{row['metric']}": float(row["value"]) for row in rows}
+        done = summary.is_file() and job["returncode"] == 0
+        figures = _figures(json.loads(summary.read_text())) if done else {}
         jobs.append((job["number"], Job(file.parent, job["overrides"], job["returncode"], figures)))
     return [job for _, job in sorted(jobs, key=lambda pair: pair[0])]
+
+
+def _figures(summary: Mapping[str, Any]) -> Figures:
+    own = {summary["method"]: ""}
+    return {
+        f"{row['protocol']}/{own.get(row['method'], row['method'] + '/')}{row['metric']}": float(row["value"])
+        for row in summary["rows"]
+    }
 
 
 def swept(jobs: Sequence[Job]) -> dict[str, set[str]]:
@@ -147,8 +156,8 @@ def markdown(jobs: Sequence[Job]) -> str:
     """The table to read: best first, seeds pooled as mean ± standard deviation, failures at the end."""
     keys, points = list(swept(jobs)), ranked(pooled(jobs))
     front = {point.name for point in pareto_front(points)}
-    names = [name for name in dict.fromkeys(name for point in points for name in point.means) if "/ours/" in name]
-    header = [*map(short, keys), "seeds", *(name.replace("/ours/", " ") for name in names)]
+    names = [name for name in dict.fromkeys(name for point in points for name in point.means) if name.count("/") == 1]
+    header = [*map(short, keys), "seeds", *(name.replace("/", " ") for name in names)]
     lines = [header, ["---"] * len(header)]
     for point in points:
         mark = " *" if point.name in front else ""

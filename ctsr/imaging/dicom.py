@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ctsr.errors import UserError, warn
+from ctsr.imaging.dicom_greys import read_greys
 from ctsr.imaging.dicom_headers import Slice, slices_in
-from ctsr.imaging.dicom_pixels import read_greys
 from ctsr.imaging.dicom_series import Series, choose, find_series, is_scout, patient_of
 from ctsr.imaging.dicom_stack import UNKNOWN_THICKNESS, Stack, stack
 from ctsr.imaging.formats import files_in, may_be_dicom
@@ -37,7 +37,7 @@ def read_dicom(path: Path, series: str | None = None) -> Volume:
     slices, affine = _stack(path, chosen)
     for told in (*_passed_over(path, found, chosen, series), *_doubts(path, slices)):
         warn(told)
-    greys, padding = read_greys(slices)
+    greys, padding = read_greys(path, slices)
     return mark_padding(Volume(greys, affine, slice_axis=0), padding)
 
 

@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pydicom
-from pydicom.config import disable_value_validation
+from pydicom.config import IGNORE, disable_value_validation
 from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
+from pydicom.uid import UID
 
 from ctsr.errors import UserError
 from ctsr.imaging.formats import files_in, is_dicom, may_be_dicom
@@ -36,7 +38,6 @@ _READ = (
     *("RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 )
-_GREY = ("", "MONOCHROME1", "MONOCHROME2")
 _ASKEW = 0.02  # of unit length or of a right angle: what directions written with two decimals are off
 
 
@@ -69,10 +70,26 @@ class ImageHeader:
         except (ValueError, TypeError) as error:
             raise self._damaged(keyword, error) from error
 
+    def items(self, keyword: str) -> list[ImageHeader]:
+        """The items of a sequence, each with tags of its own."""
+        values = [value for value in self._values(keyword) if value != ""]
+        if not all(isinstance(value, pydicom.Dataset) for value in values):
+            raise self._damaged(keyword, TypeError("it is no sequence"))
+        return [ImageHeader(self.file, value, self.name) for value in values]
+
+    @property
+    def is_colour(self) -> bool:
+        """Whether its pixels are more than a grey each, or stand for colours."""
+        interpretation = self.text("PhotometricInterpretation") or "MONOCHROME"
+        return not interpretation.startswith("MONOCHROME") or self.numbers("SamplesPerPixel") == [3]
+
     @property
     def frames(self) -> int:
         """How many slices the file holds."""
-        return int((self.numbers("NumberOfFrames") or [1])[0])
+        count = (self.numbers("NumberOfFrames") or [1.0])[0]
+        if not 0 <= count < np.inf:
+            raise _senseless(self, "NumberOfFrames")
+        return max(1, int(count))
 
     def _values(self, keyword: str) -> list[Any]:
         with warnings.catch_warnings(), disable_value_validation():
@@ -81,7 +98,7 @@ class ImageHeader:
                 value = self.tags.get(keyword)
             except Exception as error:  # pydicom decodes now, and has no error of its own for what it cannot decode
                 raise self._damaged(keyword, error) from error
-        values = value if isinstance(value, MultiValue | list) else [value]
+        values = value if isinstance(value, MultiValue | Sequence | list) else [value]
         return ["" if part is None else part for part in values]
 
     def _damaged(self, keyword: str, error: Exception) -> UserError:
@@ -162,7 +179,7 @@ def image_headers(path: Path) -> Iterator[ImageHeader]:
         header = ImageHeader(file, _tags(file), str(file))
         if "Rows" in header.tags:
             yield header
-        elif pydicom.uid.UID(header.text("SOPClassUID")).name.endswith("Image Storage"):
+        elif UID(header.text("SOPClassUID"), IGNORE).name.endswith("Image Storage"):
             raise UserError(f"{file} is cut off within its header: copy it again, or take it away")
 
 
@@ -172,11 +189,18 @@ def slices_in(header: ImageHeader) -> list[Slice]:
     Raises:
         UserError: It is in colour, or a tag that is needed is missing or makes no sense.
     """
-    colour = header.text("PhotometricInterpretation")
-    if colour not in _GREY or header.numbers("SamplesPerPixel") not in ([], [1]):
-        raise UserError(f"{header.name} is a colour image ({colour}), not a scan")
+    if header.is_colour:
+        raise UserError(f"{header.name} is a colour image ({header.text('PhotometricInterpretation')}), not a scan")
+    if header.numbers("SamplesPerPixel") not in ([], [1]):
+        raise _senseless(header, "SamplesPerPixel")
     frames = list(_frames(header))
     return [_slice(frame, number, len(frames)) for number, frame in enumerate(frames)]
+
+
+def _senseless(header: ImageHeader, keyword: str) -> UserError:
+    """The error of a tag whose value cannot be meant."""
+    value = header.text(keyword)
+    return UserError(f"{header.name}: {keyword} {value} makes no sense: correct it, or take the file away")
 
 
 def _tags(file: Path) -> pydicom.Dataset:
@@ -185,15 +209,14 @@ def _tags(file: Path) -> pydicom.Dataset:
         try:
             return pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(_READ))
         except Exception as error:  # pydicom has no error of its own for damaged files
-            reason = " ".join(str(error).split())
             raise UserError(
-                f"{file} is not a readable DICOM file ({reason}): copy it again, or take it away"
+                f"{file} cannot be read as DICOM ({_short(error)}): copy it again, or take it away"
             ) from error
 
 
 def _frames(header: ImageHeader) -> Iterator[ImageHeader]:
     """The header of each slice, laid flat."""
-    frames = header.tags.get("PerFrameFunctionalGroupsSequence") or []
+    frames = header.items("PerFrameFunctionalGroupsSequence")
     if header.frames == 1 and not frames:
         yield header
         return
@@ -202,12 +225,13 @@ def _frames(header: ImageHeader) -> Iterator[ImageHeader]:
             f"{header.file} holds {header.frames} frames, but tells where {len(frames)} lie: "
             "convert it to NIfTI with its spacing"
         )
-    shared = (header.tags.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
+    shared = header.items("SharedFunctionalGroupsSequence")[:1]
     for number, frame in enumerate(frames):
         flat = pydicom.Dataset()
         flat.update(header.tags)
         for name in _FRAME_GROUPS:
-            flat.update((frame.get(name) or shared.get(name) or [pydicom.Dataset()])[0])
+            for item in [item for part in (*shared, frame) for item in part.items(name)[:1]]:
+                flat.update(item.tags)
         yield ImageHeader(header.file, flat, f"frame {number + 1} of {header.file}")
 
 
@@ -216,6 +240,8 @@ def _slice(header: ImageHeader, frame: int, frames: int) -> Slice:
     pixel, size = _place(header, "PixelSpacing", 2), (_place(header, "Rows", 1), _place(header, "Columns", 1))
     if min(pixel) <= 0:
         raise _senseless(header, "PixelSpacing")
+    if min(size) < [1]:
+        raise UserError(f"{header.name} has {size[0][0]:g} rows of {size[1][0]:g} pixels: take it away")
     right, down = np.array(directions[:3]), np.array(directions[3:])
     lengths = np.linalg.norm([right, down], axis=1)
     if np.abs(lengths - 1).max() > _ASKEW or abs(right @ down) > _ASKEW:
@@ -249,10 +275,10 @@ def _place(header: ImageHeader, keyword: str, count: int) -> list[float]:
 
 
 def _scale(header: ImageHeader) -> Scale:
-    if tables := header.tags.get("ModalityLUTSequence"):
+    if tables := header.items("ModalityLUTSequence"):
         table = pydicom.Dataset()
-        table.ModalityLUTSequence = tables
-        return Scale(1.0, 0.0, True, table, ImageHeader(header.file, tables[0], header.name).text("ModalityLUTType"))
+        table.ModalityLUTSequence = [tables[0].tags]
+        return Scale(1.0, 0.0, True, table, tables[0].text("ModalityLUTType"))
     slope, intercept = header.numbers("RescaleSlope"), header.numbers("RescaleIntercept")
     for keyword, values in (("RescaleSlope", slope), ("RescaleIntercept", intercept)):
         if len(values) > 1 or not np.isfinite(values).all() or (keyword == "RescaleSlope" and 0 in values):
@@ -267,11 +293,6 @@ def _padding(header: ImageHeader) -> tuple[float, float] | None:
         return None
     limit = header.numbers("PixelPaddingRangeLimit") or value
     return min(value[0], limit[0]), max(value[0], limit[0])
-
-
-def _senseless(header: ImageHeader, keyword: str) -> UserError:
-    value = header.text(keyword)
-    return UserError(f"{header.name}: {keyword} {value} makes no sense: correct it, or take the file away")
 
 
 def _short(error: Exception) -> str:

@@ -1,8 +1,8 @@
-"""The numbers that a DICOM file stores, and the greys that they stand for.
+"""The numbers that a DICOM file stores.
 
-pydicom reads what is stored plainly; what is compressed SimpleITK decodes, all kinds of compression alike. It gets no
-more than the image itself: it would invert MONOCHROME1, which says how to show greys and not what they are, take a
-slope of 0 for 1, and overlook a table of greys.
+pydicom reads what is stored plainly, or by run lengths; all other compressions SimpleITK decodes. It gets no more than
+the image itself: of a whole file it would invert MONOCHROME1, which says how greys are shown and not what they are, and
+overlook a table of greys.
 """
 
 from __future__ import annotations
@@ -12,72 +12,54 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import numpy.typing as npt
 import pydicom
 import SimpleITK
-from pydicom.pixels.processing import apply_modality_lut
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
+from pydicom.uid import (
+    UID,
+    AllTransferSyntaxes,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+    generate_uid,
+)
 
-from ctsr.errors import UserError, warn
-from ctsr.imaging.dicom_headers import Scale, Slice
-from ctsr.imaging.padding import PADDING_BELOW_HU
+from ctsr.errors import UserError
+from ctsr.imaging.dicom_bits import without_unused_bits
 from ctsr.imaging.volume import Array
 
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-
-
-def read_greys(slices: list[Slice]) -> tuple[Array, npt.NDArray[np.bool_]]:
-    """The greys of slices in their order, (z, y, x), and where they are padding.
-
-    Whole-number greys stay integer, all others are float32.
-
-    Raises:
-        UserError: A file is cut off, or its compression cannot be decoded, or the numbers contradict its header.
-    """
-    places: dict[Path, list[int]] = {}
-    for place, s in enumerate(slices):
-        places.setdefault(s.file, []).append(place)
-    stored: list[Array] = [np.empty(0)] * len(slices)
-    for file, there in places.items():
-        frames = stored_numbers(file)
-        for place in there:
-            stored[place] = frames[slices[place].frame]
-    if slices[0].is_ct and _hold_negatives(stored):
-        warn(f"{slices[0].file.parent}: numbers are negative that should not be by PixelRepresentation: taken as such")
-        stored = [numbers.view(np.int16) for numbers in stored]
-    padding = np.stack([_padding(numbers, s) for numbers, s in zip(stored, slices, strict=True)])
-    greys = np.stack([_greys(numbers, s.scale) for numbers, s in zip(stored, slices, strict=True)])
-    if slices[0].is_ct:
-        padding |= greys < PADDING_BELOW_HU
-    return greys, padding
 
 
 def stored_numbers(file: Path) -> Array:
     """What a file stores, (frame, row, column), before slope and intercept.
 
     Raises:
-        UserError: As for `read_greys`.
+        UserError: The file is cut off, or its compression cannot be decoded, or the numbers contradict its header.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             data = pydicom.dcmread(file, force=True)
             image, syntax = _image(data), _syntax(data)
+            image.file_meta = pydicom.dataset.FileMetaDataset()
+            image.file_meta.TransferSyntaxUID = syntax
         except Exception as error:  # pydicom has no error of its own for damaged files
             raise _unreadable(file, "", error) from error
+        kind = f" ({syntax.name})" if syntax.is_encapsulated else ""
+        by_pydicom = syntax == RLELossless or not syntax.is_encapsulated
         if not any(name in image for name in _PIXELS):
-            raise UserError(f"{file} is cut off before the end of its pixels: copy it again")
-        kind = f" ({syntax.name})" if syntax.is_compressed else ""
+            raise UserError(f"{file}{kind} is cut off before the end of its pixels: copy it again")
         try:
-            numbers: Array = _decompressed(image, syntax) if syntax.is_encapsulated else _plain(image, syntax)
+            numbers: Array = _by_pydicom(image) if by_pydicom else _by_simpleitk(image)
         except Exception as error:  # neither library has an error of its own for damaged files
             raise _unreadable(file, kind, error) from error
     shape = (image.NumberOfFrames, image.Rows, image.Columns)
     if numbers.size != np.prod(shape):
         raise _unreadable(file, kind, ValueError(f"its image is not {shape} (frames, rows, columns)"))
     numbers = numbers.reshape(shape)
-    return numbers if syntax.is_encapsulated else _without_unused_bits(file, numbers, image)
+    return without_unused_bits(file, numbers, image) if by_pydicom else numbers
 
 
 def _image(data: pydicom.Dataset) -> pydicom.Dataset:
@@ -96,96 +78,32 @@ def _image(data: pydicom.Dataset) -> pydicom.Dataset:
 
 def _syntax(data: pydicom.Dataset) -> UID:
     """How the pixels are stored; without a preamble this is not told, but seen."""
-    if "TransferSyntaxUID" in data.file_meta:
-        return data.file_meta.TransferSyntaxUID
+    if told := data.file_meta.get("TransferSyntaxUID"):
+        if told not in AllTransferSyntaxes:
+            raise ValueError(f"its TransferSyntaxUID {told} is known to nobody but its maker")
+        return UID(told)
     implicit, little = data.original_encoding
     if implicit:
         return ImplicitVRLittleEndian
     return ExplicitVRLittleEndian if little else ExplicitVRBigEndian
 
 
-def _plain(image: pydicom.Dataset, syntax: UID) -> Array:
-    image.file_meta = pydicom.dataset.FileMetaDataset()
-    image.file_meta.TransferSyntaxUID = syntax
+def _by_pydicom(image: pydicom.Dataset) -> Array:
     numbers: Array = pixel_array(image, raw=True, correct_unused_bits=False, allow_excess_frames=False)
+    spare = sum(len(image[name].value) for name in _PIXELS if name in image) - numbers.nbytes
+    plain = image.BitsAllocated > 1 and not image.file_meta.TransferSyntaxUID.is_encapsulated
+    if plain and spare >= image.Columns * numbers.itemsize:
+        raise ValueError(f"it holds {spare} bytes more than {image.Rows} rows of {image.Columns} pixels need")
     return numbers.astype(numbers.dtype.newbyteorder("="), copy=False)
 
 
-def _decompressed(image: pydicom.Dataset, syntax: UID) -> Array:
-    image.file_meta = pydicom.dataset.FileMetaDataset()
-    image.file_meta.TransferSyntaxUID = syntax
+def _by_simpleitk(image: pydicom.Dataset) -> Array:
     image.SOPClassUID, image.SOPInstanceUID = pydicom.uid.SecondaryCaptureImageStorage, generate_uid()
     with TemporaryDirectory() as folder:
         file = Path(folder) / "image.dcm"
         pydicom.dcmwrite(file, image, enforce_file_format=True)
         numbers: Array = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(file)))
     return numbers
-
-
-def _without_unused_bits(file: Path, numbers: Array, image: pydicom.Dataset) -> Array:
-    """Clear the bits above BitsStored: they mean nothing, or overlays. Where greys need them, the header is wrong."""
-    spare = image.BitsAllocated - image.BitsStored
-    if numbers.dtype.kind == "f" or image.BitsAllocated == 1 or spare <= 0:
-        return numbers
-    stored: Array = (numbers << spare) >> spare
-    if np.array_equal(stored, numbers):
-        return numbers
-    both_signs = (numbers.view(f"{sign}{numbers.itemsize}") for sign in "iu")
-    if image.HighBit == image.BitsStored - 1 and _variation(stored) <= min(map(_variation, both_signs)):
-        return stored
-    raise UserError(
-        f"{file}: its numbers do not fit BitsStored {image.BitsStored}, HighBit {image.HighBit} and "
-        f"PixelRepresentation {image.PixelRepresentation}: correct these tags, or convert the series to NIfTI"
-    )
-
-
-def _variation(numbers: Array) -> float:
-    """Between neighbours in a row: numbers that are torn by a wrong reading vary more."""
-    return float(np.abs(np.diff(numbers.astype(np.float64))).sum())
-
-
-def _hold_negatives(stored: list[Array]) -> bool:
-    """Whether numbers that should not be negative are: some are tiny, some huge, and there is none between them.
-
-    The largest alone is no sign, but saturation.
-    """
-    if any(numbers.dtype != np.uint16 for numbers in stored):
-        return False
-    if any(((numbers >= 0x4000) & (numbers < 0xC000)).any() for numbers in stored):
-        return False
-    return any(((numbers >= 0xC000) & (numbers < 0xFFFF)).any() for numbers in stored)
-
-
-def _greys(numbers: Array, scale: Scale) -> Array:
-    if scale.table is not None:
-        return _smallest(apply_modality_lut(numbers, scale.table))
-    if numbers.dtype.kind == "f" or scale.slope % 1 or scale.intercept % 1:
-        return (numbers * scale.slope + scale.intercept).astype(np.float32)
-    return _smallest(numbers.astype(np.int64) * int(scale.slope) + int(scale.intercept))
-
-
-def _smallest(greys: Array) -> Array:
-    """The same whole numbers in the smallest type that is usual."""
-    low, high = greys.min(), greys.max()
-    types = (np.int16, np.uint16, np.int32)
-    fitting = (kind for kind in types if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)
-    return greys.astype(next(fitting, np.int64))
-
-
-def _padding(numbers: Array, s: Slice) -> npt.NDArray[np.bool_]:
-    """Where the tag says that there is padding; it holds stored numbers, sometimes with the wrong sign."""
-    nowhere = np.zeros(numbers.shape, dtype=bool)
-    if s.padding is None:
-        return nowhere
-    low, high = s.padding
-    if numbers.dtype.kind != "f":
-        limits = np.iinfo(numbers.dtype)
-        turn = 2**limits.bits * ((high < limits.min) - (low > limits.max))
-        low, high = low + turn, high + turn
-    # In CT a padding tag within the range of tissue is wrong, and would cut holes into the lung.
-    if s.is_ct and high * s.scale.slope + s.scale.intercept > -1000:
-        return nowhere
-    return (numbers >= low) & (numbers <= high)
 
 
 def _unreadable(file: Path, kind: str, error: Exception) -> UserError:

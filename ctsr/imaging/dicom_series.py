@@ -13,7 +13,8 @@ from ctsr.imaging.formats import FORMATS
 
 FEWEST_SLICES = 3  # of a series that is a scan; fewer are scouts, or pictures
 _SCOUT = re.compile("scout|topogram|surview|localizer|scanogram", re.IGNORECASE)
-_DRAWN = ("SEG", "RTDOSE", "OT", "SC")  # modalities of what was made from a scan, or is a picture of it
+_DRAWN = ("SEG", "RTDOSE", "OT")  # modalities of what was made from a scan, or is a picture of it
+_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # SOP classes of pictures of a screen, or of what some converter wrote
 
 
 @dataclass(frozen=True)
@@ -110,30 +111,41 @@ def is_scout(path: Path) -> bool:
         path: Of a scan of any format; what is not DICOM is no scout.
 
     Returns:
-        True where each image calls itself a localizer; one or two images may do so by their description.
+        True where each image calls itself a localizer; one or two images may do so by their description. False where
+        a file is damaged: this is told by whoever reads it.
     """
     headers = image_headers(path)
-    first = list(islice(headers, FEWEST_SLICES))
-    few = len(first) < FEWEST_SLICES
-    return bool(first) and all(
-        _aside(header) == "scout" or (few and _SCOUT.search(header.text("SeriesDescription")))
-        for header in chain(first, headers)
-    )
+    try:
+        first = list(islice(headers, FEWEST_SLICES))
+        few = len(first) < FEWEST_SLICES
+        return bool(first) and all(
+            _aside(header) == "scout" or (few and _SCOUT.search(header.text("SeriesDescription")))
+            for header in chain(first, headers)
+        )
+    except UserError:
+        return False
 
 
 def patient_of(path: Path) -> str | None:
-    """The PatientID in the first DICOM header of a file or folder; None: there is none, or it is empty."""
-    header = next(image_headers(path), None)
-    return None if header is None else header.text("PatientID") or None
+    """The PatientID in the first DICOM header of a file or folder.
+
+    None: there is none, or it is empty, or the file is damaged, which is told by whoever reads it.
+    """
+    try:
+        header = next(image_headers(path), None)
+        return None if header is None else header.text("PatientID") or None
+    except UserError:
+        return None
 
 
 def _aside(header: ImageHeader) -> str:
     if "LOCALIZER" in header.text("ImageType").split("\\"):
         return "scout"
-    if header.numbers("SamplesPerPixel") == [3]:
+    if header.is_colour:
         return "colour"
-    modality = header.text("Modality")
-    return modality if modality in _DRAWN else ""
+    if header.text("Modality") in _DRAWN:
+        return header.text("Modality")
+    return "secondary capture" if f"{header.text('SOPClassUID')}.".startswith(f"{_CAPTURE}.") else ""
 
 
 def _matching(found: list[Series], wanted: str) -> list[Series]:

@@ -83,9 +83,7 @@ def _step(path: Path, slices: list[Slice]) -> Vector:
     for gap, before, after in zip(gaps, slices, slices[1:], strict=False):
         between = f"between {before.name} and {after.name}"
         if gap <= 0.01 * usual or gap < 1e-4:
-            frames = before.file == after.file
-            remedy = "give one stack, of one time" if frames else "remove the duplicate"
-            raise UserError(f"{path}: no distance {between}: {remedy}")
+            raise UserError(f"{path}: no distance {between}: keep one of them, and one stack of one time")
         if abs(gap - usual) > max(0.01 * usual, 3 * rounding):
             raise UserError(f"{path}: {gap:.4g} mm {between}, where {usual:.4g} mm is usual: is a slice missing?")
     step: Vector = (positions[-1] - positions[0]) / (len(slices) - 1)

@@ -22,7 +22,7 @@ _BY_SUFFIX = {
     ".tiff": "tiff",
 }
 _PICTURES = (".png", ".bmp")
-_ZARR_MARKS = (".zattrs", ".zgroup", "zarr.json")
+_ZARR_MARKS = (".zattrs", ".zgroup", ".zarray", "zarr.json")
 _NOT_DICOM = (".md", ".txt", ".json", ".csv", ".yaml", ".yml", ".xml", ".html", ".pdf", ".png", ".jpg", ".raw", ".zraw")
 _ENDINGS = (".nii.gz", ".ome.zarr", *_BY_SUFFIX, *_PICTURES, ".zarr", ".dcm", ".dicom", ".ima", *_NOT_DICOM)
 FEWEST_PICTURES = 3  # fewer are somebody's screenshots
@@ -30,8 +30,8 @@ FEWEST_PICTURES = 3  # fewer are somebody's screenshots
 _START = 256  # bytes of a DICOM file that tell what it is
 # A data set without preamble: one of the tags that come first, then a value's kind, or its length.
 _BARE = re.compile(
-    rb"(?:\x02\x00[\x00-\x02\x10]|\x08\x00[\x00\x01\x05\x08\x12-\x18\x20])\x00"
-    rb"(?:UL|OB|UI|CS|DA|TM|SH|LO|[\x00-\xfe]\x00\x00\x00)",
+    rb"(?:\x02\x00[\x00-\x02\x10]|\x08\x00[\x00\x01\x05\x08\x12-\x18\x20])\x00(?:[A-Z]{2}|[\x00-\xfe]\x00\x00\x00)"
+    rb"|\x00\x08\x00[\x00\x01\x05\x08\x12-\x18\x20][A-Z]{2}",  # big endian
     re.DOTALL,
 )
 # Classes without pixels: a disc's directory, presentation states, reports, registrations, documents, plans.
@@ -55,7 +55,9 @@ def format_of(path: Path) -> str | None:
         return "ome-zarr"
     files = files_in(path)
     tiffs = sum(is_tiff(file) for file in files)
-    if tiffs < FEWEST_PICTURES and any(may_be_dicom(file) and is_dicom(file) for file in files):
+    candidates = [file for file in files if may_be_dicom(file)]
+    previews = tiffs <= len(candidates)  # at most one of each slice
+    if previews and any(is_dicom(file) for file in candidates):
         return "dicom"
     if tiffs:
         return "tiff"
@@ -74,7 +76,9 @@ def suffix(path: Path) -> str:
 
 
 def stem(path: Path) -> str:
-    """The file's name without that ending."""
+    """The file's name without that ending; of folders only those of Zarr have one."""
+    if path.is_dir() and not path.name.lower().endswith(".zarr"):
+        return path.name
     return path.name.removesuffix(path.name[len(path.name) - len(suffix(path)) :])
 
 

@@ -38,8 +38,9 @@ def not_hu(volume: Volume) -> str | None:
     greys = np.ravel(greys if volume.outside is None else greys[~volume.outside[cut]]).astype(np.float64)
     if not greys.size:
         return "padding is all there is: is the scan empty?"
-    seen = greys[greys > greys.min()]  # padding is darker than all else
-    found = _scale(seen if seen.size >= PLENTY * greys.size else greys)
+    # Padding is darker than all else, and may have a grey of air; but so may lungs that somebody drew.
+    seen = greys[greys > greys.min()]
+    found = (_scale(seen) if seen.size >= PLENTY * greys.size else None) or _scale(greys)
     if found == HU:
         return None
     return f"greys of {volume.array.min():g} ... {volume.array.max():g} {found or _of_range(greys)}"

@@ -13,8 +13,8 @@ import SimpleITK
 from ctsr.errors import UserError, warn
 from ctsr.imaging.formats import format_of
 from ctsr.imaging.itk_headers import Told, metaimage_header, nrrd_header
-from ctsr.imaging.slices import FileSpacing, axial_affine
 from ctsr.imaging.volume import LPS_TO_RAS, Affine, Array, Header, Volume
+from ctsr.imaging.voxel_size import FileSpacing, axial_affine, voxel_size
 
 _GREYS = {
     getattr(SimpleITK, f"sitk{vector}{name}"): np.dtype(name.lower())
@@ -53,6 +53,11 @@ def probe_itk(file: Path, spacing: FileSpacing) -> Header:
     return _described(file, spacing).header
 
 
+def files_of_itk(file: Path) -> list[Path]:
+    """The header and the files with the voxels, as far as they are there, each once."""
+    return list(dict.fromkeys((file, *(data for data in _told(file).files if data.is_file()))))
+
+
 def read_itk(file: Path, spacing: FileSpacing) -> Volume:
     """Read a volume: integers as stored, everything else as float32; arguments and errors as for `probe_itk`."""
     found = _described(file, spacing)
@@ -67,9 +72,8 @@ def read_itk(file: Path, spacing: FileSpacing) -> Volume:
 
 
 def _described(file: Path, spacing: FileSpacing) -> _File:
-    kind = format_of(file) or ""
-    told = metaimage_header(file) if kind == "metaimage" else nrrd_header(file)
-    affine = None if told.has_spacing else axial_affine(file, spacing)
+    told = _told(file)
+    affine = None if told.has_spacing else axial_affine(voxel_size(file, spacing))
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(file))
     reader.ReadImageInformation()
@@ -84,8 +88,12 @@ def _described(file: Path, spacing: FileSpacing) -> _File:
     dtype = _GREYS[reader.GetPixelID()]
     x, y, z = size[:3]
     affine = _affine(file, reader, told) if affine is None else affine
-    header = Header((z, y, x), affine, kind, voxel_bytes=dtype.itemsize if dtype.kind in "iu" else 4)
+    header = Header((z, y, x), affine, format_of(file) or "", voxel_bytes=dtype.itemsize if dtype.kind in "iu" else 4)
     return _File(told, header, dtype, told.check_size(file, x * y * z * dtype.itemsize))
+
+
+def _told(file: Path) -> Told:
+    return metaimage_header(file) if format_of(file) == "metaimage" else nrrd_header(file)
 
 
 def _affine(file: Path, reader: SimpleITK.ImageFileReader, told: Told) -> Affine:
@@ -102,7 +110,7 @@ def _affine(file: Path, reader: SimpleITK.ImageFileReader, told: Told) -> Affine
 
 
 def _inflated(file: Path, found: _File) -> Array:
-    """The voxels of a compressed MetaImage, which ITK reads on through damage."""
+    """Compressed voxels, checked to their end."""
     told, header = found.told, found.header
     if len(told.files) != 1 or told.offset is None:
         raise UserError(f"{file} is compressed in parts: write the volume as one file")

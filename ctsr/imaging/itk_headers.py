@@ -7,9 +7,9 @@ as whatever the memory held.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import isfinite
+from math import isfinite, prod
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,17 +32,19 @@ class Told:
     Attributes:
         has_spacing: Whether it tells a voxel size.
         mm: Millimetres of a unit, along the three axes of the world.
-        files: Where the voxels are, in parts of one size; empty: ITK finds them, and notices if any are missing.
+        files: Where the voxels are, in parts of one size.
+        plain: Whether they stand there as they are.
         offset: Byte of each file where they begin; None: counted from its end.
-        compressed: Whether those bytes are deflated.
+        compressed: Whether they are deflated; ITK does not notice all damage.
         big_endian: Whether the bytes of a number run from the largest.
         notes: What else should be known.
     """
 
     has_spacing: bool
     mm: tuple[float, float, float]
-    files: Sequence[Path] = ()
-    offset: int | None = 0
+    files: Sequence[Path]
+    plain: bool
+    offset: int | None
     compressed: bool = False
     big_endian: bool = False
     notes: list[str] = field(default_factory=list)
@@ -66,9 +68,9 @@ class Told:
                 raise UserError(f"{header} cannot be read: {file.name}, with its voxels, is not there")
             part = size // len(self.files)
             there = file.stat().st_size - (self.offset or 0)
-            if not self.compressed and there < part:
+            if self.plain and there < part:
                 raise UserError(f"{header} cannot be read to its end: {file.name} has {max(0, there)} of {part} bytes")
-            if not self.compressed and there > part and self.offset is not None:
+            if self.plain and there > part and self.offset is not None:
                 notes.append(f"{file.name} holds {there - part} bytes more than its header tells: the last are left")
         return notes
 
@@ -77,7 +79,8 @@ def metaimage_header(file: Path) -> Told:
     """What the header of a .mha or .mhd file tells.
 
     Raises:
-        UserError: A unit that is not known, greys that are to be scaled, or a list of files of another length.
+        UserError: A field that is missing, a unit that is not known, greys that are to be scaled, or a list of files of
+            another length.
     """
     with file.open("rb") as stream:
         fields: dict[str, str] = {}
@@ -85,27 +88,34 @@ def metaimage_header(file: Path) -> Told:
             key, _, value = line.partition("=")
             fields[key.strip()] = value.strip()
         offset = stream.tell()
-        listed = [line for line in iter(lambda: _line(stream), None) if line] if _is_list(fields) else []
+        missing = [key for key in ("NDims", "DimSize", "ElementType", "ElementDataFile") if not fields.get(key)]
+        if missing:
+            raise UserError(f"{file} is not a readable MetaImage: its header has no {', '.join(missing)}")
+        data = fields["ElementDataFile"]
+        names = _names(data, stream)
     scaled = [
         float(fields.get(f"ElementToIntensityFunction{what}", plain)) for what, plain in (("Slope", 1), ("Offset", 0))
     ]
     if scaled != [1, 0]:
         raise UserError(f"{file} has greys that are to be scaled, which few programs do: write them as they should be")
-    data = fields.get("ElementDataFile", "")
-    if data == "LOCAL":
-        files: list[Path] = [file]
+    if data.upper() == "LOCAL":
+        files = [file]
     else:
         offset = int(fields.get("HeaderSize", 0))
-        files = [file.parent / name for name in listed or _numbered(data)]
-    if len(files) > 1 and len(files) != int(fields["DimSize"].split()[-1]):
-        raise UserError(f"{file} lists {len(files)} files for {fields['DimSize'].split()[-1]} slices: is one missing?")
+        files = [file.parent / name for name in names]
+    sizes, in_a_file = [int(size) for size in fields["DimSize"].split()], re.fullmatch(r"LIST (\d+)", data)
+    slices = prod(sizes[int(in_a_file[1]) if in_a_file else -1 :])
+    if len(files) > 1 and len(files) != slices:
+        raise UserError(f"{file} lists {len(files)} files for {slices} slices: is one missing?")
+    compressed = _is_true(fields.get("CompressedData"))
     return Told(
         has_spacing=_sizes(fields.get("ElementSpacing", fields.get("ElementSize", ""))) >= _axes(fields.get("NDims")),
         mm=_mm(file, [fields.get("DistanceUnits", "")] * 3),
-        files=[] if fields.get("BinaryData", "True")[:1] in "Ff0" else files,
+        files=files,
+        plain=_is_true(fields.get("BinaryData", "True")) and not compressed,
         offset=offset if offset >= 0 else None,
-        compressed=fields.get("CompressedData", "")[:1] in ("T", "t", "1"),
-        big_endian=fields.get("BinaryDataByteOrderMSB", fields.get("ElementByteOrderMSB", ""))[:1] in ("T", "t", "1"),
+        compressed=compressed,
+        big_endian=_is_true(fields.get("BinaryDataByteOrderMSB", fields.get("ElementByteOrderMSB"))),
     )
 
 
@@ -116,16 +126,19 @@ def nrrd_header(file: Path) -> Told:
         UserError: A unit that is not known.
     """
     with file.open("rb") as stream:
-        fields = {}
+        fields: dict[str, str] = {}
+        names: list[str] = []
         while line := _line(stream):
             key, colon, value = line.partition(": ")
             if colon and not line.startswith("#"):
-                fields[key.strip().lower()] = value.strip()
+                fields[key.strip().lower().replace(" ", "")] = value.strip()
+            if not names and "datafile" in fields:
+                names = _names(fields["datafile"], stream)
         offset = stream.tell()
     spacings = fields.get("spacings", "").split()
-    directions = re.findall(r"\(([^)]*)\)", fields.get("space directions", ""))
+    directions = re.findall(r"\(([^)]*)\)", fields.get("spacedirections", ""))
     sized = sum(_sizes(vector.replace(",", " "), zero=True) >= 3 for vector in directions) or _sizes(" ".join(spacings))
-    units = _quoted(fields.get("space units", ""))
+    units = _quoted(fields.get("spaceunits", ""))
     if not units:
         # One for each axis of the file, also for those that have no size.
         units = [unit for unit, size in zip(_quoted(fields.get("units", "")), spacings, strict=False) if _sizes(size)]
@@ -133,15 +146,16 @@ def nrrd_header(file: Path) -> Told:
     notes = []
     if space and not _OF_THE_BODY.fullmatch(space):
         notes.append(f"its space '{space}' has no directions of the body: taken as left-posterior-superior")
-    data = fields.get("data file", fields.get("datafile"))
-    skip = int(fields.get("byte skip", fields.get("byteskip", 0)))
-    plain = fields.get("encoding") == "raw" and not {"line skip", "lineskip"} & set(fields) and skip >= 0
-    alone = data is None or not re.search(r"%|^LIST", data)
+    encoding = fields.get("encoding", "").lower()
+    skip, skips = int(fields.get("byteskip", 0)), bool({"byteskip", "lineskip"} & set(fields))
     return Told(
         has_spacing=sized >= _axes(fields.get("dimension")),
         mm=_mm(file, units or [""] * 3),
-        files=([file] if data is None else [file.parent / data]) if plain and alone else [],
-        offset=skip + (offset if data is None else 0),
+        files=[file.parent / name for name in names] or [file],
+        plain=encoding == "raw" and "lineskip" not in fields,
+        offset=None if skip < 0 else skip if names else skip + offset,
+        compressed=encoding in ("gzip", "gz") and not skips and len(names) < 2,
+        big_endian=fields.get("endian") == "big",
         notes=notes,
     )
 
@@ -162,12 +176,19 @@ def _axes(dimensions: str | None) -> int:
     return min(3, int(dimensions or 3))
 
 
-def _is_list(fields: Mapping[str, str]) -> bool:
-    return fields.get("ElementDataFile", "").startswith("LIST")
+def _is_true(text: str | None) -> bool:
+    return (text or "")[:1] in ("T", "t", "1")
 
 
-def _numbered(data: str) -> list[str]:
-    """The names that "slice%03d.raw 1 60 1" stands for; any other text is a name."""
+def _names(data: str, stream: BinaryIO) -> list[str]:
+    """The files with the voxels: those on the lines that follow, those that a pattern stands for, or one.
+
+    Args:
+        data: "LIST" (a number may follow), such as "slice%03d.raw 1 60 1", or a name.
+        stream: The header, after that line.
+    """
+    if data.startswith("LIST"):
+        return [line for line in iter(lambda: _line(stream), None) if line]
     if not (found := re.fullmatch(r"(\S*%\d*d\S*) (\d+) (\d+) (\d+)", data)):
         return [data]
     first, last, step = (int(number) for number in found.groups()[1:])
@@ -175,7 +196,7 @@ def _numbered(data: str) -> list[str]:
 
 
 def _sizes(text: str, zero: bool = False) -> int:
-    """How many usable numbers stand at the beginning of a text; 0 is one for a direction, not for a voxel."""
+    """How many usable numbers a text has, up to a part that is none; 0 is one for a direction, not for a voxel."""
     count = 0
     for part in text.split():
         try:

@@ -19,8 +19,8 @@ from nibabel.nifti2 import Nifti2Header
 
 from ctsr.errors import UserError, warn
 from ctsr.imaging.formats import suffix
-from ctsr.imaging.slices import FileSpacing, axial_affine
 from ctsr.imaging.volume import Affine, Array, Header, Volume
+from ctsr.imaging.voxel_size import FileSpacing, axial_affine, voxel_size
 
 _UNIT_BITS = 7  # of xyzt_units; the others are the unit of time
 _MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # unknown, metre, millimetre, micrometre
@@ -30,13 +30,13 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class _File:
-    """One volume: its header, where its voxels are, and what should be known of both."""
+    """One volume: where its voxels are, what they mean, and what should be known of it."""
 
-    header: Any
     data: Path
     offset: int
     shape: tuple[int, ...]
-    dtype: np.dtype[Any]
+    dtype: np.dtype[Any]  # as stored
+    scaling: tuple[float, float]  # slope and intercept
     affine: Affine  # of the file's own axes, in mm
     told: tuple[str, ...]
 
@@ -65,10 +65,9 @@ def read_nifti(file: Path, spacing: FileSpacing) -> Volume:
     What is read in spite of an odd header is told. Arguments and errors are those of `probe_nifti`.
     """
     found = _described(file, spacing)
-    slope, intercept = _scaling(file, found.header)
-    whole = (slope, intercept) == (1.0, 0.0) and found.dtype.kind in "iu"
+    whole = found.scaling == (1.0, 0.0) and found.dtype.kind in "iu"
     with _opened(found.data) as stream:
-        proxy = ArrayProxy(stream, (found.shape, found.dtype, found.offset, slope, intercept), mmap=False)
+        proxy = ArrayProxy(stream, (found.shape, found.dtype, found.offset, *found.scaling), mmap=False)
         array: Array = np.asarray(proxy) if whole else np.asarray(proxy, dtype=np.float32)
         told = [*found.told, *_beyond(stream)]
     for text in told:
@@ -76,6 +75,15 @@ def read_nifti(file: Path, spacing: FileSpacing) -> Volume:
     header = _header(found)
     array = array.reshape(header.shape[::-1]).T
     return Volume(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")), header.affine)
+
+
+def files_of_nifti(file: Path) -> list[Path]:
+    """The file, with its .img if it is a .hdr."""
+    return [file] if _is_alone(file) else [file, _pair(file)]
+
+
+def _is_alone(file: Path) -> bool:
+    return suffix(file) != ".hdr"
 
 
 def _header(found: _File) -> Header:
@@ -95,9 +103,17 @@ def _described(file: Path, spacing: FileSpacing) -> _File:
     if len(shape) < 3 or any(n != 1 for n in shape[3:]) or min(shape) < 1:
         raise UserError(f"{file} has the shape {shape}: give a file with one 3-D volume")
     dtype = _dtype(file, header)
-    alone = suffix(file) != ".hdr"
-    affine, told = _affine(file, header, shape, spacing)
-    found = _File(header, file if alone else _pair(file), _offset(file, header, alone), shape, dtype, affine, told)
+    alone = _is_alone(file)
+    affine, told = _affine(file, header, spacing)
+    found = _File(
+        data=file if alone else _pair(file),
+        offset=_offset(file, header, alone),
+        shape=shape,
+        dtype=dtype,
+        scaling=_scaling(file, header),
+        affine=affine,
+        told=told,
+    )
     if not _is_gzip(found.data) and found.size > (there := found.data.stat().st_size):
         raise UserError(f"{found.data} is cut off: {there} bytes of {found.size}")
     return found
@@ -149,9 +165,7 @@ def _scaling(file: Path, header: Nifti1Header) -> tuple[float, float]:
     return slope, intercept
 
 
-def _affine(
-    file: Path, header: Nifti1Header, shape: tuple[int, ...], spacing: FileSpacing
-) -> tuple[Affine, tuple[str, ...]]:
+def _affine(file: Path, header: Nifti1Header, spacing: FileSpacing) -> tuple[Affine, tuple[str, ...]]:
     """From the file's axes to mm, and what is odd about it: by sform, else by qform, else by the voxel size alone."""
     unit = int(header["xyzt_units"]) & _UNIT_BITS
     told = [] if unit in _MM else [f"its unit of length, {unit}, is none of NIfTI's: taken as mm"]
@@ -165,7 +179,7 @@ def _affine(
             told.append(f"its sform has voxels of {one}, its pixdim of {other}: the sform's are taken")
     elif not usable:
         # Nothing tells a size, so nothing tells a place.
-        return axial_affine(file, spacing)[:, [2, 1, 0, 3]], tuple(told)
+        return axial_affine(voxel_size(file, spacing))[:, [2, 1, 0, 3]], tuple(told)
     else:
         if (sizes < 0).any():
             told.append("its voxel sizes are negative: their signs are passed over")
@@ -175,7 +189,7 @@ def _affine(
         if header["qform_code"] > 0:
             affine = np.array(header.get_qform(), dtype=np.float64)
         elif spacing is not None and (sizes == 1).all():
-            return axial_affine(file, spacing)[:, [2, 1, 0, 3]], tuple(told)
+            return axial_affine(voxel_size(file, spacing))[:, [2, 1, 0, 3]], tuple(told)
         else:
             if (sizes == 1).all():
                 told.append("it tells no place, and voxels of 1 mm as files do that tell no size: give file_spacing=")

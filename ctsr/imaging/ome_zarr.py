@@ -1,25 +1,30 @@
 """OME-Zarr in a local folder (NGFF 0.4 on Zarr 2, NGFF 0.5 on Zarr 3): the resolution level that is wanted of it.
 
-NGFF names axes but gives them no anatomical direction: as in TIFF, slices go up, rows to the back and columns to the
-patient's left.
+The image may lie one group down, as bioformats2raw has it. NGFF names axes but gives them no anatomical direction: as
+in TIFF, slices go up, rows to the back and columns to the patient's left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import zarr
 
-from ctsr.errors import UserError
-from ctsr.imaging.slices import FileSpacing, axial_affine
+from ctsr.errors import UserError, warn_once
+from ctsr.imaging.slice_names import shortened
+from ctsr.imaging.slices import one_line, plain
 from ctsr.imaging.volume import Array, Header, Volume
+from ctsr.imaging.voxel_size import GIVE, FileSpacing, Told, axial_affine, mm_of_unit, plausible, voxel_size
 
-_MM = {"nanometer": 1e-6, "micrometer": 1e-3, "millimeter": 1.0, "centimeter": 10.0, "meter": 1000.0}
+Vector = npt.NDArray[np.float64]
+
 _SPACE = ("z", "y", "x")
+_BARE = "{} is a bare Zarr array, which does not tell its axes and voxel size: write it as OME-Zarr"
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,27 +47,33 @@ def probe_ome_zarr(folder: Path, spacing: FileSpacing, level_mm: float | None) -
 
     Args:
         folder: With the group's metadata.
-        spacing: Voxel size of the finest level in mm, for files whose axes have no unit; else ignored.
+        spacing: Voxel size of the finest level in mm, for files whose axes have no unit or no scale.
         level_mm: Wanted in-plane pixel size: the coarsest level that is at least as fine; None: the finest.
 
     Raises:
-        UserError: No image of one channel and time with z, y and x, or no unit.
+        UserError: Not one image of one channel and time with z, y and x, or no voxel size.
     """
-    return _header(folder, _level(folder, spacing, level_mm))
+    return _header(_level(folder, spacing, level_mm))
 
 
 def read_ome_zarr(folder: Path, spacing: FileSpacing, level_mm: float | None) -> Volume:
     """Read a level; arguments and errors as for `probe_ome_zarr`."""
     level = _level(folder, spacing, level_mm)
+    _check_chunks(folder, level.array)
     chosen = tuple(slice(None) if axis in level.space else 0 for axis in range(level.array.ndim))
-    array: Array = np.asarray(level.array[chosen])
+    try:
+        array: Array = np.asarray(level.array[chosen])
+    except Exception as error:  # of any kind: they are the library's and its codecs', about a damaged file
+        raise UserError(f"{folder} cannot be read, {level.array.path or 'its array'}: {one_line(error)}") from error
+    if array.dtype.kind not in "iufb":
+        raise UserError(f"{folder} holds {array.dtype}: save its greys")
     array = array.transpose(np.argsort(np.argsort(level.space)))
-    array = np.ascontiguousarray(array, dtype=np.float32 if array.dtype.kind == "f" else None)
-    return Volume(array, _header(folder, level).affine, slice_axis=0)
+    return Volume(np.ascontiguousarray(plain(array)), _header(level).affine, slice_axis=0)
 
 
-def _header(folder: Path, level: _Level) -> Header:
-    affine = axial_affine(folder, level.spacing)
+def _header(level: _Level) -> Header:
+    z, y, x = level.spacing
+    affine = axial_affine((z, y, x))
     affine[:3, 3] = np.array(level.first)[::-1] * (-1, -1, 1)
     return Header(level.shape, affine, "ome-zarr", slice_axis=0)
 
@@ -76,55 +87,106 @@ def _level(folder: Path, spacing: FileSpacing, level_mm: float | None) -> _Level
 
 def _levels(folder: Path, spacing: FileSpacing) -> list[_Level]:
     try:
-        group = zarr.open_group(folder, mode="r")
-        attributes: Mapping[str, Any] = dict(group.attrs)
-        image = attributes.get("ome", attributes)["multiscales"][0]
+        group, image = _image(folder)
         arrays: list[Any] = [group[entry["path"]] for entry in image["datasets"]]
+        axes = [axis if isinstance(axis, Mapping) else {"name": axis} for axis in image.get("axes", [])]
+        names = [axis["name"] for axis in axes]
+        placed = [_placed(len(names), entry, image) for entry in image["datasets"]]
+        shapes = [tuple(zip(names, array.shape, strict=True)) for array in arrays]
     except (KeyError, IndexError, TypeError, ValueError, OSError) as error:
-        raise UserError(f"{folder} is no OME-Zarr image: its metadata name no multiscales or no datasets") from error
-    axes = [axis if isinstance(axis, Mapping) else {"name": axis} for axis in image.get("axes", [])]
-    names = [axis["name"] for axis in axes]
+        raise UserError(
+            f"{folder} is no OME-Zarr image, its metadata are not those of one: {one_line(error)}"
+        ) from error
     if not set(_SPACE) <= set(names):
         raise UserError(f"{folder} has the axes {', '.join(names) or '(none)'}: give an image with z, y and x")
-    space = tuple(names.index(name) for name in _SPACE)
-    levels = []
-    for entry, array in zip(image["datasets"], arrays, strict=True):
-        for axis, (name, size) in enumerate(zip(names, array.shape, strict=True)):
-            if axis not in space and size != 1:
-                raise UserError(f"{folder} has {size} values along {name}: give an image with one")
-        scale, first = _placed(len(names), entry, image)
-        levels.append((array, scale, first))
-    units = _units(folder, [axes[axis] for axis in space], spacing, [levels[0][1][axis] for axis in space])
+    space = [names.index(name) for name in _SPACE]
+    for name, size in (pair for shape in shapes for pair in shape):
+        if name not in _SPACE and size != 1:
+            raise UserError(f"{folder} has {size} values along {name}: give an image with one")
+    if not any(scaled for *_, scaled in placed):  # how much coarser the other levels are is not told either
+        return [_Level(arrays[0], tuple(space), voxel_size(folder, spacing), (0.0, 0.0, 0.0))]
+    scales = [scale[space] for scale, *_ in placed]
+    if not all(scaled for *_, scaled in placed) or not (np.isfinite(scales) & (np.array(scales) > 0)).all():
+        raise UserError(f"{folder} has a scale that is no voxel size, {scales}: correct its coordinateTransformations")
+    units = _millimetres(folder, [axes[axis].get("unit") for axis in space], scales[0], spacing)
     return [
-        _Level(
-            array,
-            space,
-            tuple(float(scale[axis] * unit) for axis, unit in zip(space, units, strict=True)),
-            tuple(float(first[axis] * unit) for axis, unit in zip(space, units, strict=True)),
-        )
-        for array, scale, first in levels
+        _Level(array, tuple(space), tuple(scale * units), tuple(first[space] * units))
+        for array, scale, (_, first, _) in zip(arrays, scales, placed, strict=True)
     ]
 
 
-def _placed(axes: int, *nodes: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Scale and translation of a dataset, and then of the whole image, in the units of the axes."""
-    scale, first = np.ones(axes), np.zeros(axes)
+def _image(folder: Path) -> tuple[Any, Mapping[str, Any]]:
+    """The group of the image, and what it says of it.
+
+    Raises:
+        UserError: A plate, a bare array, or several images.
+    """
+    try:
+        group = zarr.open_group(folder, mode="r")
+    except zarr.errors.ContainsArrayError as error:
+        raise UserError(_BARE.format(folder)) from error
+    except zarr.errors.GroupNotFoundError as error:
+        if (folder / ".zarray").exists():
+            raise UserError(_BARE.format(folder)) from error
+        raise
+    attributes = _attributes(group)
+    if {"plate", "well"} & set(attributes):
+        raise UserError(f"{folder} is a plate of many images: give one of them")
+    if "multiscales" in attributes:
+        return group, attributes["multiscales"][0]
+    below = {name: (sub, _attributes(sub)) for name, sub in sorted(group.groups())}
+    images = {name: (sub, meta["multiscales"][0]) for name, (sub, meta) in below.items() if "multiscales" in meta}
+    if len(images) > 1:
+        listed = shortened([str(folder / name) for name in images])
+        raise UserError(f"{folder} holds {len(images)} images: give one of {listed}")
+    if not images:
+        raise UserError(f"{folder} is no OME-Zarr image: its metadata name no multiscales or no datasets")
+    (found,) = images.values()
+    return found
+
+
+def _attributes(group: Any) -> Mapping[str, Any]:
+    attributes: Mapping[str, Any] = dict(group.attrs)
+    inner = attributes.get("ome", attributes)  # NGFF 0.5
+    return inner if isinstance(inner, Mapping) else attributes
+
+
+def _placed(axes: int, *nodes: Mapping[str, Any]) -> tuple[Vector, Vector, bool]:
+    """Scale and translation of a dataset, and then of the whole image, in the units of the axes; whether it has any."""
+    scale, first, scaled = np.ones(axes), np.zeros(axes), False
     for node in nodes:
         for step in node.get("coordinateTransformations", []):
             if step["type"] == "scale":
-                scale, first = scale * step["scale"], first * step["scale"]
+                factor = np.array(step["scale"], dtype=np.float64).reshape(axes)
+                with np.errstate(invalid="ignore"):  # an infinite one is refused later, with all others
+                    scale, first, scaled = scale * factor, first * factor, True
             elif step["type"] == "translation":
-                first = first + step["translation"]
-    return scale, first
+                first = first + np.array(step["translation"], dtype=np.float64).reshape(axes)
+    return scale, first, scaled
 
 
-def _units(folder: Path, axes: list[Mapping[str, Any]], spacing: FileSpacing, finest: list[float]) -> tuple[float, ...]:
+def _millimetres(folder: Path, units: Sequence[Any], finest: Vector, spacing: FileSpacing) -> Vector:
     """Millimetres of one unit along z, y and x."""
-    named = [axis.get("unit") for axis in axes]
-    if all(unit in _MM for unit in named):
-        return tuple(_MM[str(unit)] for unit in named)
-    if spacing is None:
-        told = "no unit" if not any(named) else f"the units {', '.join(str(unit) for unit in named)}"
-        raise UserError(f"{folder} has {told} along its axes: give file_spacing=<mm> of its finest level")
-    sizes = np.broadcast_to(np.asarray(spacing, dtype=np.float64), 3)
-    return tuple(float(size / scale) for size, scale in zip(sizes, finest, strict=True))
+    known = [mm_of_unit(unit) for unit in units]
+    if None in known and spacing is None:
+        named = f"the units {', '.join(map(str, units))}" if any(units) else "no unit"
+        raise UserError(f"{folder} has {named} along its axes: {GIVE}")
+    z, y, x = (unit and plausible(unit * scale) for unit, scale in zip(known, finest, strict=True))
+    told = [] if None in known else [Told("its OME metadata", (z, y, x))]
+    return np.array(voxel_size(folder, spacing, told)) / finest
+
+
+def _check_chunks(folder: Path, array: Any) -> None:
+    """A chunk that is not there reads as the fill value: right where a writer leaves out empty ones, else a loss."""
+    level = folder / array.path
+    there = array.nchunks_initialized
+    if not there:
+        raise UserError(f"{level} holds no data: copy it anew")
+    if there < array.nchunks:
+        warn_once(f"{level}: {array.nchunks - there} of {array.nchunks} chunks are not there, taken as empty")
+    if array.shards is None and any("blosc" in type(codec).__name__.lower() for codec in array.compressors):
+        for chunk in (file for file in level.rglob("[!.]*") if file.is_file() and file.name != "zarr.json"):
+            with chunk.open("rb") as file:
+                size = int.from_bytes(file.read(16)[12:], "little")
+            if size > chunk.stat().st_size:  # which Blosc does not notice: it reads on in what memory holds there
+                raise UserError(f"{chunk} is cut off: copy it anew")

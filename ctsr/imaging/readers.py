@@ -18,8 +18,8 @@ from ctsr.errors import UserError
 from ctsr.imaging.formats import FORMATS, format_of
 from ctsr.imaging.headers import check_header
 from ctsr.imaging.padding import mark_padding
-from ctsr.imaging.slices import FileSpacing
 from ctsr.imaging.volume import Header, Volume
+from ctsr.imaging.voxel_size import FileSpacing
 
 # Readers are imported where they are used: training on prepared cases should not need their libraries.
 
@@ -36,8 +36,8 @@ def read_volume(
     Args:
         path: A folder of DICOM (one series or several), TIFF, PNG or BMP slices, an OME-Zarr folder, or a NIfTI,
             MetaImage, NRRD, multi-page TIFF or multi-frame DICOM file.
-        spacing: Voxel size in mm, one value or (z, y, x), of files that hold none: TIFF, PNG, BMP, OME-Zarr without
-            units, and whatever else was written without. Ignored for others.
+        spacing: Voxel size in mm, one value or (z, y, x), of files that tell none, such as PNG, BMP and most TIFF. An
+            error where TIFF, OME-Zarr or a scanner's log tell another; ignored for other files that tell theirs.
         padding_below: Greys below it are scanner padding: marked in `Volume.outside` and set to -1024. DICOM CT needs
             none (-1500 HU and the padding tag apply); give `PADDING_BELOW_HU` for other scans in HU.
         series: Which series of a DICOM folder that holds several: UID, number, or part of its description; None: the
@@ -57,6 +57,8 @@ def read_volume(
         reader = _reader(path, spacing, series, level_mm)
         check_header(path, reader.probe())
         volume = reader.read()
+    if volume.array.dtype.kind not in "biuf":
+        raise UserError(f"{path} holds {volume.array.dtype}, which are no greys: give grey numbers")
     if volume.array.dtype.kind == "f" and not np.isfinite(volume.array).all():
         what = "not numbers (NaN)" if np.isnan(volume.array).any() else "infinite"
         raise UserError(f"{path} holds voxels that are {what}: write the grey of air there")
@@ -72,6 +74,25 @@ def probe(
         header = _reader(path, spacing, series, level_mm).probe()
         check_header(path, header)
     return header
+
+
+def files_of(path: Path) -> list[Path]:
+    """A scan's file or folder, and further files with its voxels, where it is a header.
+
+    Raises:
+        UserError: The header is damaged, or its .img is not there.
+    """
+    with _named(path):
+        match format_of(path):
+            case "nifti":
+                from ctsr.imaging import nifti
+
+                return nifti.files_of_nifti(path)
+            case "metaimage" | "nrrd":
+                from ctsr.imaging import itk
+
+                return itk.files_of_itk(path)
+    return [path]
 
 
 @contextmanager

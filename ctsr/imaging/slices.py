@@ -1,51 +1,110 @@
-"""Folders of slices, one a file, in formats that hold no voxel size: what TIFF and pictures share."""
+"""Folders of slices, one a file, in formats that hold no third dimension: what TIFF and pictures share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from ctsr.errors import UserError
-from ctsr.imaging.volume import Affine, Array
-
-FileSpacing = float | Sequence[float] | None
+from ctsr.imaging.volume import Array
 
 
-def stacked(files: Sequence[Path], read: Callable[[Path], Array]) -> Array:
+class Slice(Protocol):
+    """One file's image, open."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(y, x), as its header has it."""
+
+    def greys(self) -> Array:
+        """Its pixels."""
+
+
+Opened = Callable[[Path], AbstractContextManager[Slice]]
+
+
+def check_alike(files: Sequence[Path], opened: Opened) -> None:
+    """Make sure, by their headers, that slices are of one size.
+
+    Raises:
+        UserError: One has another size than the first, or is damaged.
+    """
+    shapes: set[tuple[int, ...]] = set()
+    for file in files:
+        with opened(file) as image:
+            shapes.add(image.shape)
+            if len(shapes) > 1:
+                raise UserError(f"{file} is {image.shape}, unlike {files[0].name}: keep one volume's slices")
+
+
+def stacked(files: Sequence[Path], opened: Opened) -> Array:
     """The slices of files, in their order, as (z, y, x).
 
     Raises:
-        UserError: One has another shape or number type than the first.
+        UserError: One has another number type than the first, or is damaged.
     """
-    first = read(files[0])
-    array = np.empty(
-        (len(files), *first.shape), dtype=np.float32 if first.dtype.kind == "f" else first.dtype.newbyteorder("=")
-    )
+    pages = (_greys(file, opened) for file in files)
+    first = next(pages)
+    array = np.empty((len(files), *first.shape), dtype=first.dtype)
     array[0] = first
-    for target, file in zip(array[1:], files[1:], strict=True):
-        page = read(file)
-        if (page.shape, page.dtype) != (first.shape, first.dtype):
-            raise UserError(f"{file} is {page.shape} {page.dtype}, unlike {files[0].name}: keep one volume's slices")
+    for target, file, page in zip(array[1:], files[1:], pages, strict=True):
+        if page.dtype != first.dtype:
+            raise UserError(f"{file} is {page.dtype}, unlike {files[0].name}, {first.dtype}: keep one volume's slices")
         target[:] = page
     return array
 
 
-def axial_affine(path: Path, spacing: FileSpacing) -> Affine:
-    """Slices go up, rows to the back and columns to the patient's left, as axial CT has them.
+def _greys(file: Path, opened: Opened) -> Array:
+    with opened(file) as image:
+        return image.greys()
+
+
+def plain(array: Array) -> Array:
+    """Whole numbers in this machine's byte order, yes and no as 1 and 0, and all others as float32."""
+    if array.dtype.kind in "iu":
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
+    return array.astype(np.uint8 if array.dtype.kind == "b" else np.float32, copy=False)
+
+
+def one_grey(file: Path, samples: Array, colours: int) -> Array:
+    """The greys of an image with several values a pixel, of which the colours are all the same grey.
 
     Args:
-        path: Whose, for the error.
-        spacing: Voxel size in mm that the user gives, one value or (z, y, x).
+        file: Whose, for the error.
+        samples: (..., colours and alpha).
+        colours: 1 or 3; what comes after them is alpha.
 
     Raises:
-        UserError: There is none, or it is no voxel size.
+        UserError: It is coloured, or in parts transparent.
     """
-    if spacing is None:
-        raise UserError(f"{path} has no spacing inside: give file_spacing=<mm> (data.micro.file_spacing= in training)")
-    sizes = [float(spacing)] * 3 if isinstance(spacing, int | float) else [float(size) for size in spacing]
-    if len(sizes) != 3 or not all(size > 0 for size in sizes):
-        raise UserError(f"file_spacing={spacing} is not a voxel size: give one number or [z, y, x] in mm")
-    z, y, x = sizes
-    return np.array([[0, 0, -x, 0], [0, -y, 0, 0], [z, 0, 0, 0], [0, 0, 0, 1]], dtype=np.float64)
+    grey = samples[..., 0]
+    if not all(np.array_equal(grey, samples[..., colour]) for colour in range(1, colours)):
+        raise UserError(f"{file} is a colour image: save it in greys of 8 or 16 bit")
+    if any(np.ptp(samples[..., alpha]) for alpha in range(colours, samples.shape[-1])):
+        raise UserError(f"{file} is transparent in parts: save it without its alpha channel")
+    return np.ascontiguousarray(grey)
+
+
+def palette_greys(file: Path, indices: Array, palette: npt.NDArray[np.uint8]) -> Array:
+    """The greys of an image that holds places in a palette.
+
+    Args:
+        file: Whose, for the error.
+        indices: (y, x).
+        palette: (n, 3), red, green and blue of each place.
+
+    Raises:
+        UserError: The palette has colours in places that are used.
+    """
+    greys: Array = one_grey(file, palette[indices], colours=3)
+    return greys
+
+
+def one_line(error: Exception) -> str:
+    """What a library says about a damaged file, without line breaks; its kind where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -18,6 +18,7 @@ from ctsr.imaging.volume import Array, Spacing
 BLOCK_MM = 0.2  # the coarse grid: about one alveolus
 SMOOTHING_MM = 0.3
 CLOSING_MM = 1.0  # airways and marrow spaces that open at the surface, up to twice as wide, belong to the specimen
+ALIKE = 1e-4  # relative difference of means that is rounding
 VALLEY = 0.6  # air around a specimen has a peak of its own in the histogram: how deep the valley beside it must be
 
 Mask = npt.NDArray[np.bool_]
@@ -34,9 +35,10 @@ def check_greys(array: Array) -> None:
         UserError: There are one or two greys only.
     """
     low, high = array.min(), array.max()
+    if low == high:
+        raise UserError(f"only one grey ({low:g}): is the volume empty?")
     if all(bool(((plane == low) | (plane == high)).all()) for plane in array):
-        what = f"one grey only ({low:g}): is it empty?" if low == high else f"two greys only ({low:g} and {high:g})"
-        raise UserError(what if low == high else f"{what}: a segmentation? give the µCT volume itself")
+        raise UserError(f"only two greys ({low:g} and {high:g}): a segmentation? give the µCT volume itself")
 
 
 def specimen_mask(array: Array, spacing: Spacing) -> Mask:
@@ -94,7 +96,8 @@ def _background_below(means: Floats) -> float:
     The local means are of three kinds: air around, lung, solid tissue. Where the histogram does not fall and rise again
     between the darkest two kinds, both are lung.
     """
-    if np.unique(means).size < 3:
+    alike = means.size == 0 or np.ptp(means) <= ALIKE * np.abs(means).max()
+    if alike or np.count_nonzero(np.histogram(means, bins=256)[0]) < 3:
         return -np.inf
     low, high = threshold_multiotsu(means, classes=3)
     counts, edges = np.histogram(means, bins=100, range=(means.min(), high))

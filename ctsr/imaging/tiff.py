@@ -1,46 +1,50 @@
-"""TIFF: a folder of slices, or one multi-page file; the format holds no voxel size."""
+"""TIFF: a folder of slices, or one multi-page file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import tifffile
-
-from ctsr.errors import UserError
-from ctsr.imaging.formats import files_in, is_tiff
-from ctsr.imaging.slices import FileSpacing, axial_affine, stacked
-from ctsr.imaging.volume import Array, Header, Volume
+from ctsr.errors import UserError, warn_once
+from ctsr.imaging.formats import files_in, is_picture, is_tiff
+from ctsr.imaging.scanner_log import told_by_logs
+from ctsr.imaging.slice_names import Stack, alike, find_stack
+from ctsr.imaging.slices import check_alike, stacked
+from ctsr.imaging.tiff_pages import opened_tiff
+from ctsr.imaging.tiff_spacing import told_by_tiff
+from ctsr.imaging.volume import Header, Volume
+from ctsr.imaging.voxel_size import FileSpacing, axial_affine, voxel_size
 
 
 def probe_tiff(path: Path, spacing: FileSpacing) -> Header:
-    """Shape of a TIFF volume, with the voxel size that the user gives.
+    """Shape of a TIFF volume, with the voxel size that it, a scanner's log or the user tells.
 
     Raises:
-        UserError: No spacing, or neither grey slices nor one grey volume.
+        UserError: No spacing, a slice missing or cut off or unlike the others, or neither grey slices nor one grey
+            volume.
     """
-    affine = axial_affine(path, spacing)
-    files = _files(path)
-    page = page_shape(files[0])
-    shape = (len(files), *page) if len(page) == 2 else page
-    if len(shape) != 3 or (len(page) == 3 and len(files) > 1):
-        raise UserError(f"{files[0]} has the shape {page}: give grey slices, one a file, or one multi-page grey file")
-    return Header((shape[0], shape[1], shape[2]), affine, "tiff", slice_axis=0)
+    return _header(path, _stack(path), spacing)
 
 
 def read_tiff(path: Path, spacing: FileSpacing) -> Volume:
     """Read a multi-page TIFF, or a folder's slices in the order of the numbers in their names.
 
     Raises:
-        UserError: As for `probe_tiff`, or a file that is unreadable or unlike the others.
+        UserError: As for `probe_tiff`, or a slice that cannot be read to its end.
     """
-    header = probe_tiff(path, spacing)
-    files = _files(path)
-    if len(files) > 1:
-        return Volume(stacked(files, _pages), header.affine, slice_axis=0)
-    pages = _pages(files[0]).reshape(header.shape)
-    kind = np.dtype(np.float32) if pages.dtype.kind == "f" else pages.dtype.newbyteorder("=")
-    return Volume(pages.astype(kind, copy=False), header.affine, slice_axis=0)
+    stack = _stack(path)
+    header = _header(path, stack, spacing)
+    if len(stack.files) > 1:
+        return Volume(stacked(stack.files, opened_tiff), header.affine, slice_axis=0)
+    with opened_tiff(stack.files[0]) as image:
+        return Volume(image.greys().reshape(header.shape), header.affine, slice_axis=0)
+
+
+def holds_slices(folder: Path) -> bool:
+    """Whether the TIFF files in a folder are slices, one a file, rather than volumes."""
+    groups = alike(_tiffs(folder))
+    largest = max(groups, key=len)
+    looked_at = largest[:1] if len(largest) > 1 else [file for group in groups for file in group]
+    return all(len(page_shape(file)) == 2 for file in looked_at)
 
 
 def page_shape(file: Path) -> tuple[int, ...]:
@@ -49,23 +53,37 @@ def page_shape(file: Path) -> tuple[int, ...]:
     Raises:
         UserError: Not a TIFF, or in colour.
     """
-    try:
-        with tifffile.TiffFile(file) as tiff:
-            series = tiff.series[0]
-            if "S" in series.axes:
-                raise UserError(f"{file} is a colour image: save it in greys")
-            return tuple(series.shape)
-    except (tifffile.TiffFileError, OSError, IndexError) as error:
-        raise UserError(f"{file} is not a readable TIFF: {error}") from error
+    with opened_tiff(file) as image:
+        return image.shape
 
 
-def _pages(file: Path) -> Array:
-    try:
-        pages: Array = np.asarray(tifffile.imread(file))
-    except (tifffile.TiffFileError, OSError, ValueError) as error:
-        raise UserError(f"{file} cannot be read: {error}") from error
-    return pages
+def _header(path: Path, stack: Stack, spacing: FileSpacing) -> Header:
+    logs = told_by_logs(path, stack.step) if path.is_dir() else []
+    with opened_tiff(stack.files[0]) as image:
+        image.check_first()
+        if image.inverted:
+            warn_once(f"{path} stores darkness (WhiteIsZero): its greys are inverted")
+        size = voxel_size(path, spacing, [*told_by_tiff(image), *logs])
+    check_alike(stack.files, opened_tiff)
+    z, y, x = (len(stack.files), *image.shape) if len(image.shape) == 2 else image.shape
+    if image.slices not in (None, z):
+        raise UserError(f"{path} holds {z} of the {image.slices} slices that its OME metadata name: copy it anew")
+    return Header((z, y, x), axial_affine(size), "tiff", slice_axis=0)
 
 
-def _files(path: Path) -> list[Path]:
-    return [file for file in files_in(path) if is_tiff(file)] if path.is_dir() else [path]
+def _stack(path: Path) -> Stack:
+    if path.is_file():
+        return Stack([path])
+    files = _tiffs(path)
+    if len(files) > 1 and not holds_slices(path):
+        raise UserError(f"{path} holds {len(files)} TIFF files, not all of them slices: give one file, or only slices")
+    pictures = sum(is_picture(file) for file in files_in(path))
+    if pictures > len(files) > 0 and len(page_shape(files[0])) == 2:
+        raise UserError(f"{path} holds {len(files)} TIFF files and {pictures} pictures: keep the slices alone")
+    if pictures:
+        warn_once(f"{path}: passed over beside TIFF: {pictures} pictures")
+    return find_stack(files)
+
+
+def _tiffs(folder: Path) -> list[Path]:
+    return [file for file in files_in(folder) if is_tiff(file)]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ctsr.errors import UserError
 from ctsr.imaging.grey_map import GreyMap, to_clinical
 from ctsr.imaging.intensity import Window
+from ctsr.methods import current_name
 from ctsr.networks.sr_cyclegan import EnlargingGenerator, ReducingGenerator
 from ctsr.networks.srresnet import SRResNet
 from ctsr.networks.synthesis import build_g1
@@ -144,12 +145,18 @@ def load_gb(path: Path | str) -> nn.Module:
     return _build(Path(path), _read(Path(path)), "GB", ReducingGenerator, "GB.")
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_card(path: Path | str) -> Mapping[str, Any]:
+    """Read what a checkpoint says of itself, its "ctsr" entry, without its weights; errors as of `load_g1`."""
+    card: Mapping[str, Any] = _read(Path(path), mmap=True)["ctsr"]
+    return card
+
+
+def _read(path: Path, mmap: bool = False) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path} is not a file: ckpt= needs a checkpoint, such as <run folder>/checkpoints/last.ckpt")
     foreign = UserError(f"{path} is not a ctsr checkpoint: give a .ckpt file that train.py wrote")
     try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, AttributeError) as error:
         raise foreign from error
     meta = checkpoint.get("ctsr") if isinstance(checkpoint, dict) else None
@@ -158,6 +165,7 @@ def _read(path: Path) -> dict[str, Any]:
     if meta["format"] != FORMAT:
         remedy = "update ctsr" if meta["format"] > FORMAT else "train it again, or use the ctsr that wrote it"
         raise UserError(f"{path} has checkpoint format {meta['format']}, this ctsr reads format {FORMAT}: {remedy}")
+    meta["name"] = current_name(meta["name"], meta.get("networks", {}))
     return checkpoint
 
 

@@ -32,14 +32,14 @@ class View:
     Attributes:
         title: Where it is.
         clinical: The scan there, values in [-1, 1].
-        ours: The network's image of the same place, values in [-1, 1], about 8 times as many pixels.
+        enlarged: The network's image of the same place, values in [-1, 1], about 8 times as many pixels.
         difference: |f(SR) - y| there, in HU.
         width_mm: How wide the place is.
     """
 
     title: str
     clinical: Image
-    ours: Image
+    enlarged: Image
     difference: Image
     width_mm: float
 
@@ -51,20 +51,20 @@ class Reformat:
     Attributes:
         title: Where it is.
         clinical: The scan there, one row a slice, values in [-1, 1].
-        ours: What was made of it, one row a slice: slices are not refined.
+        enlarged: What was made of it, one row a slice: slices are not refined.
         width_mm: How wide it is.
         height_mm: How high it is.
     """
 
     title: str
     clinical: Image
-    ours: Image
+    enlarged: Image
     width_mm: float
     height_mm: float
 
 
 def write_picture(views: Sequence[View], reformats: Sequence[Reformat], path: Path, note: str) -> None:
-    """Write a PNG: a row for each place, with clinical, bicubic, ours and |f(SR) - y|; then the reformats.
+    """Write a PNG: a row for each place, with clinical, bicubic, the network's and |f(SR) - y|; then the reformats.
 
     It appears whole or not at all.
     """
@@ -77,14 +77,14 @@ def write_picture(views: Sequence[View], reformats: Sequence[Reformat], path: Pa
         size = (view.width_mm, view.width_mm * view.clinical.shape[0] / view.clinical.shape[1])
         _show(row[0], view.clinical, size, f"clinical, {view.title}")
         _show(row[1], fine, size, "bicubic x8")
-        _show(row[2], view.ours, size, "ours x8")
-        name = f"|f(ours) - clinical|, 0 to {LARGEST_HU:.0f} HU"
+        _show(row[2], view.enlarged, size, "network x8")
+        name = f"|f(network) - clinical|, 0 to {LARGEST_HU:.0f} HU"
         _show(row[3], view.difference, size, name, cmap="magma", vmin=0.0, vmax=LARGEST_HU)
         _scale_bar(row[0])
     for column, cut in enumerate(reformats):
         size = (cut.width_mm, cut.height_mm)
         _show(axes[-1, 2 * column], cut.clinical, size, f"clinical, {cut.title}")
-        _show(axes[-1, 2 * column + 1], cut.ours, size, "ours x8 in the plane")
+        _show(axes[-1, 2 * column + 1], cut.enlarged, size, "network x8 in the plane")
     figure.suptitle(note, fontsize=9)
     with replacing(path) as partial:
         figure.savefig(partial, format="png")

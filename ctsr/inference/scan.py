@@ -19,8 +19,8 @@ from rich.progress import MofNCompleteColumn, Progress, ProgressColumn, Task
 from rich.text import Text
 from scipy import ndimage
 
+from ctsr.data.hashes import scan_hash
 from ctsr.errors import UserError, warn
-from ctsr.files import content_hash
 from ctsr.imaging.consistency import Consistency
 from ctsr.imaging.formats import is_nifti, stem, suffix
 from ctsr.imaging.hounsfield import not_hu
@@ -39,6 +39,7 @@ from ctsr.inference.places import lung_places
 from ctsr.inference.provenance import NOTICE, write_json
 from ctsr.inference.settings import ScanSettings
 from ctsr.inference.sight import Sight
+from ctsr.methods import described
 from ctsr.versions import versions
 
 Mask = npt.NDArray[np.bool_]
@@ -51,7 +52,7 @@ class Results:
     Attributes:
         volume: The super-resolved scan.
         record: Where it comes from.
-        picture: Clinical, bicubic and ours at a few places.
+        picture: Clinical, bicubic and the network's at a few places.
     """
 
     volume: Path
@@ -95,13 +96,14 @@ def super_resolve_scan(
     _check_results(results, settings.overwrite)
     device = find_device(settings.device)
     check_tile(model.GS, settings.tile)
-    as_read = read_volume(input_path, series=settings.series)
+    as_read = read_volume(input_path, settings.file_spacing, series=settings.series)
     warnings = [f"{input_path}: {found}" for found in [not_hu(as_read)] if found is not None]
     for text in warnings:
         warn(text)
     scan, orientation = canonical(mark_padding(as_read, as_read.array < PADDING_BELOW_HU))
     volume, lung = crop(scan, settings.roi), crop_mask(_lung(scan, settings.region), settings.roi)
     steps = plan(volume.shape, volume.affine, model.spacing, settings.spacing_tolerance, settings.grid)
+    console.print(described(model.meta["name"]), soft_wrap=True, highlight=False)
     console.print(_summary(steps, model), soft_wrap=True, highlight=False)
     _check_space(output, steps)
     clinical = model.window("clinical")
@@ -237,7 +239,7 @@ def _record(
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
         "checkpoint": {"path": str(model.path), "sha256": model.sha256, "ctsr": dict(model.meta)},
-        "input": {"path": str(input_path), "sha256": content_hash(input_path)},
+        "input": {"path": str(input_path), "sha256": scan_hash(input_path)},
         "output": {"path": str(results.volume), "picture": str(results.picture)},
         "settings": asdict(settings),
         "geometry": {

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from ctsr.errors import UserError
+from ctsr.imaging.voxel_size import FileSpacing, given_size
 from ctsr.inference.engine import Precision
 from ctsr.inference.grid import Grid
 
@@ -23,6 +24,7 @@ class ScanSettings:
             edge of the part lack the context beyond it.
         region: "all", or "lung": the network works on tiles that hold lung, the rest is interpolated.
         series: Which series of a DICOM folder: UID, number or part of the description; None: the only one.
+        file_spacing: Voxel size in mm, one value or (z, y, x), of files that do not tell, such as TIFF.
         tile: Width of the upsampler's tiles in low-resolution pixels: memory, not results; None: whole slices.
         device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", ...
         precision: "32", or "bf16" for GPUs.
@@ -36,6 +38,7 @@ class ScanSettings:
     roi: Sequence[int] | None = None
     region: Region = "all"
     series: str | None = None
+    file_spacing: FileSpacing = None
     tile: int | None = 64
     device: str = "auto"
     precision: Precision = "32"
@@ -47,6 +50,7 @@ class ScanSettings:
 
     def __post_init__(self) -> None:
         """Checks what a type checker cannot: values from a command line."""
+        given_size(self.file_spacing)
         wanted = {
             "roi": (self.roi is None or _is_region(self.roi), "[z0,z1,y0,y1,x0,x1], or null"),
             "region": (self.region in get_args(Region), "all or lung"),

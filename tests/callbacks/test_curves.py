@@ -20,7 +20,7 @@ METRICS = """epoch,lr_D,lr_G,patches_per_s,step,train/L2,val/bicubic_mapped_ssim
 
 def test_one_chart_for_each_metric_with_its_methods(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text(METRICS)
-    charts = read_charts(tmp_path / "metrics.csv")
+    charts = read_charts(tmp_path / "metrics.csv", "ours")
     assert {title: set(curves) for title, curves in charts.items()} == {
         "train/L2": {"train/L2"},
         "val/ssim": {"bicubic_mapped", "ours"},
@@ -36,12 +36,12 @@ def test_one_chart_for_each_metric_with_its_methods(tmp_path: Path) -> None:
 
 def test_draws_a_picture(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text(METRICS)
-    assert draw_curves(tmp_path / "metrics.csv", tmp_path / "curves.png")
+    assert draw_curves(tmp_path / "metrics.csv", tmp_path / "curves.png", "ours")
     assert np.asarray(Image.open(tmp_path / "curves.png").convert("L")).std() > 10
 
 
 def test_nothing_to_draw(tmp_path: Path) -> None:
-    assert not draw_curves(tmp_path / "metrics.csv", tmp_path / "curves.png")
+    assert not draw_curves(tmp_path / "metrics.csv", tmp_path / "curves.png", "ours")
     (tmp_path / "metrics.csv").write_text("epoch,step,train/L2\n")
-    assert not draw_curves(tmp_path / "metrics.csv", tmp_path / "curves.png")
+    assert not draw_curves(tmp_path / "metrics.csv", tmp_path / "curves.png", "ours")
     assert not (tmp_path / "curves.png").exists()

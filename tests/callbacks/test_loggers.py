@@ -80,7 +80,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             accelerator="cpu",
             logger=loggers,
             log_every_n_steps=1,
-            callbacks=[Panels(folder / "panels", count=2, every=1), Curves(folder, every=1)],
+            callbacks=[Panels(folder / "panels", count=2, every=1), Curves(folder, every=1, method="ours")],
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,

@@ -190,3 +190,26 @@ def test_other_files_are_no_configuration(both: Path, content: str | None, messa
     captured = capsys.readouterr()
     assert message in captured.err
     assert captured.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("add", "message"), [(1024, "look like HU + 1024: subtract 1024"), (-1024, "intercept applied twice"), (0, None)]
+)
+def test_a_scan_that_is_not_in_hu_is_marked(tmp_path: Path, add: int, message: str | None) -> None:
+    random = np.random.default_rng(0)
+    hu = random.normal(-1000, 10, (40, 40, 6))
+    hu[5:35, 5:35], hu[10:30, 10:30] = random.normal(40, 10, (30, 30, 6)), random.normal(-850, 20, (20, 20, 6))
+    nibabel.save(nibabel.Nifti1Image((hu + add).astype(np.int16), np.diag([1.0, 1.0, 2.0, 1.0])), tmp_path / "a.nii")
+    finding = inspect(Case("a", tmp_path / "a.nii"), ClinicalSettings(spacing=None))
+    assert finding.refused is None
+    doubts = [step for step in finding.plan if "[yellow]" in step]
+    assert len(doubts) == (message is not None)
+    assert message is None or message in doubts[0]
+
+
+def test_a_segmentation_is_no_specimen(tmp_path: Path) -> None:
+    greys = np.zeros((4, 16, 16), np.uint8)
+    greys[:, 4:9] = 255
+    tifffile.imwrite(tmp_path / "a.tif", greys, photometric="minisblack")
+    finding = inspect(Case("a", tmp_path / "a.tif"), MicroSettings(spacing=None, file_spacing=0.05))
+    assert str(finding.refused).startswith("only two greys (0 and 255): a segmentation?")

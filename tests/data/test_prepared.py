@@ -4,17 +4,21 @@ import json
 import multiprocessing
 import os
 import pickle
+import re
 import signal
+import threading
 from contextlib import suppress
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK
 from scipy import ndimage
 
 from ctsr.data import hashes, prepared
 from ctsr.data.cases import Case
+from ctsr.data.hashes import scan_hash
 from ctsr.data.preparation import slab_means, slab_slices
 from ctsr.data.prepared import PreparedCase, check_size, prepare, prepare_all
 from ctsr.data.settings import ClinicalSettings, MicroSettings
@@ -322,3 +326,82 @@ def test_bone_at_matched_scale_is_too_small(shared_data) -> None:
     case = Case("bone", shared_data / "micro" / "lhdl-3155-trabecular")
     with pytest.raises(UserError, match=r"bone has 48 x 48 pixels at 0\.078125 mm, too few for a patch of 128"):
         check_size(case, probe(case.path, 0.0195), MicroSettings(file_spacing=0.0195), 128)
+
+
+def rewritten(lung: Case, folder: Path, hu: np.ndarray, dtype: type = np.int16) -> Case:
+    """The lung with other greys."""
+    nibabel.save(nibabel.Nifti1Image(hu.astype(dtype), nibabel.load(lung.path).affine), folder / "other.nii")
+    return Case("other", folder / "other.nii")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda hu: hu + 1024, r"look like HU \+ 1024: subtract 1024"),
+        (lambda hu: hu / 1000, r"HU / 1000"),
+        (lambda hu: np.clip((hu + 1000) / 1100, 0, 1), "look normalised"),
+        (lambda hu: np.rint(np.clip((hu + 1000) / 1100, 0, 1) * 255), "those of a picture"),
+    ],
+)
+def test_a_scan_that_is_not_in_hu(lung, tmp_path, capsys, change, message) -> None:
+    hu = nibabel.load(lung.path).get_fdata()
+    case = rewritten(lung, tmp_path, change(hu), np.float32)
+    with pytest.raises(UserError, match=rf"clinical case other: no lung found: greys of .* {message}"):
+        prepare(case, CLINICAL, tmp_path / "cache")
+    # With a mask that is given no lung is looked for.
+    (tmp_path / "masks").mkdir()
+    mask = nibabel.Nifti1Image((hu < -500).astype(np.uint8), nibabel.load(lung.path).affine)
+    nibabel.save(mask, tmp_path / "masks" / "other.nii")
+    prepare(case, ClinicalSettings(spacing=None, masks=str(tmp_path / "masks")), tmp_path / "cache")
+    told = capsys.readouterr().err
+    assert re.search(rf"^warning: .*other\.nii: greys of .* {message}", told)
+    assert told.count("\n") == 1
+    prepare(lung, CLINICAL, tmp_path / "cache")
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("spacing", [None, 0.1])
+@pytest.mark.parametrize("given", [False, True])
+def test_a_segmentation_instead_of_a_specimen(specimen, tmp_path, spacing, given) -> None:
+    image = nibabel.load(specimen.path)
+    greys = (image.get_fdata() > 12000).astype(np.uint8) * 255
+    nibabel.save(nibabel.Nifti1Image(greys, image.affine), specimen.path)
+    (tmp_path / "masks").mkdir()
+    nibabel.save(nibabel.Nifti1Image(np.ones_like(greys), image.affine), tmp_path / "masks" / "specimen.nii")
+    settings = MicroSettings(spacing=spacing, masks=str(tmp_path / "masks") if given else None)
+    with pytest.raises(UserError, match=r"micro case specimen: only two greys \(0 and 255\): a segmentation\?"):
+        prepare(specimen, settings, tmp_path / "cache")
+
+
+def test_an_error_ends_the_progress_bar(lung, tmp_path) -> None:
+    """One that went on would fail at the interpreter's end, over many lines."""
+    (tmp_path / "broken.nii").write_bytes(b"nothing")
+    cases = [lung, Case("broken", tmp_path / "broken.nii")]
+    with pytest.raises(UserError, match=r"broken\.nii") as caught:  # keeps the frames, as a program's end does
+        prepare_all(cases, CLINICAL, tmp_path / "cache")
+    assert caught.tb is not None
+    for thread in threading.enumerate():
+        if type(thread).__module__.startswith("rich"):
+            thread.join(timeout=1)  # which has been told to end
+            assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("name", ["scan.mhd", "scan.nhdr", "scan.hdr"])
+def test_voxels_beside_a_header_are_part_of_the_content(lung, tmp_path, name) -> None:
+    """The same header with other voxels is another case."""
+    hu = nibabel.load(lung.path).get_fdata().astype(np.int16)
+    prepared_cases = []
+    for shift in (0, 40):
+        if name == "scan.hdr":
+            nibabel.save(nibabel.Nifti1Pair(hu + shift, np.diag([2.0, 2.0, 3.0, 1.0])), tmp_path / name)
+        else:
+            image = SimpleITK.GetImageFromArray((hu.T + shift).astype(np.int16))
+            image.SetSpacing((2, 2, 3))
+            SimpleITK.WriteImage(image, str(tmp_path / name))
+        header = (tmp_path / name).read_bytes()
+        prepared_cases.append(prepare(Case("scan", tmp_path / name), CLINICAL, tmp_path / "cache"))
+        assert scan_hash(tmp_path / name) == prepared_cases[-1].facts["content"]
+    assert header == (tmp_path / name).read_bytes()
+    one, other = prepared_cases
+    assert one.folder != other.folder
+    assert np.abs(other.image[2].astype(float) - one.image[2]).max() > 0.05

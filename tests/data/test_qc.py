@@ -82,3 +82,19 @@ def test_outline_lies_around_the_mask(case: PreparedCase) -> None:
     axis = draw_case(case).axes[1]
     vertices = np.concatenate([path.vertices for path in axis.collections[0].get_paths()])
     np.testing.assert_allclose([vertices.min(axis=0), vertices.max(axis=0)], [[15, 15], [45, 45]], atol=1)
+
+
+@pytest.mark.parametrize("shape", [(1, 60, 60), (2, 60, 60), (1, 16, 200)])
+def test_a_scan_of_few_slices_is_drawn(shape: tuple[int, int, int], tmp_path: Path) -> None:
+    hu = np.full(shape, 30, np.int16)
+    hu[:, 4:12, 10:40] = -850
+    hu[:, ::3, ::4] = 30
+    (tmp_path / "masks").mkdir()
+    for path, array in ((tmp_path / "a.nii", hu), (tmp_path / "masks" / "a.nii", (hu < 0).astype(np.uint8))):
+        nibabel.save(nibabel.Nifti1Image(array.T, np.diag([1.0, 1.0, 2.0, 1.0])), path)
+    settings = ClinicalSettings(spacing=None, masks=str(tmp_path / "masks"))
+    case = prepare(Case("a", tmp_path / "a.nii"), settings, tmp_path / "cache")
+    write_page({"clinical": {"train": [case]}}, {case: 7}, tmp_path / "data.html")
+    assert len(Page((tmp_path / "data.html").read_text()).sources) == 1
+    coronal = draw_case(case).axes[3]
+    assert coronal.images[0].get_array().shape == (shape[0], shape[2])

@@ -17,7 +17,7 @@ def tally(found: list[int], made_up: list[int], there: int = 10, cm2: float = 1.
 
 
 def cells(tallies: dict[tuple[str, int | None, str, str], Tally]) -> dict[str, list[str]]:
-    table = equal_detection_table(tallies)
+    table = equal_detection_table(tallies, "ours")
     assert table is not None
     assert list(table.head) == ["method", "vessels at 30% ↓", "vessels at 50% ↓", "vessels at 70% ↓"]
     return {line[0]: list(line[1:]) for line in table.lines}
@@ -53,4 +53,4 @@ def test_who_makes_up_fewer_and_what_is_never_found() -> None:
 
 
 def test_nothing_counted() -> None:
-    assert equal_detection_table({}) is None
+    assert equal_detection_table({}, "ours") is None

@@ -58,9 +58,9 @@ def test_csv_has_every_case(tmp_path: Path) -> None:
     ],
 )
 def test_validation_names(name, expected) -> None:
-    assert validation_name(name) == expected
+    assert validation_name(name, "ours") == expected
 
 
 def test_only_validation_figures_have_a_method() -> None:
     with pytest.raises(ValueError, match="train/L2"):
-        validation_name("train/L2")
+        validation_name("train/L2", "ours")

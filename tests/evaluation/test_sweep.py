@@ -24,7 +24,7 @@ def sweep(folder: Path, jobs: list[tuple[dict[str, str], int, Values | None]]) -
         (job / "job.json").write_text(json.dumps({"number": number, "overrides": overrides, "returncode": returncode}))
         if values is not None:
             rows = [{"protocol": "validation", "method": "ours", "metric": k, "value": v} for k, v in values.items()]
-            (job / "summary.json").write_text(json.dumps({"rows": rows}))
+            (job / "summary.json").write_text(json.dumps({"method": "ours", "rows": rows}))
     return folder
 
 
@@ -51,8 +51,8 @@ def test_seeds_are_pooled(synth: Path) -> None:
         ("lambda1=0.5", 1),
         ("lambda1=0.9", 1),
     ]
-    assert points[0].means["validation/ours/swd"] == pytest.approx(0.03)
-    assert points[0].deviations["validation/ours/ssim_G1"] == pytest.approx(0.02 * 2**0.5)
+    assert points[0].means["validation/swd"] == pytest.approx(0.03)
+    assert points[0].deviations["validation/ssim_G1"] == pytest.approx(0.02 * 2**0.5)
     assert points[1].deviations == {}
 
 
@@ -82,7 +82,7 @@ def test_tables_hold_every_job_and_name_what_failed(synth: Path) -> None:
     with (synth / "sweep.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["returncode"] for row in rows] == ["0", "0", "0", "2", "0"]
-    assert [row["validation/ours/swd"] for row in rows] == ["0.02", "0.04", "0.05", "", "0.06"]
+    assert [row["validation/swd"] for row in rows] == ["0.02", "0.04", "0.05", "", "0.06"]
     text = markdown(jobs)
     assert "| 0.1 | 2 * | 0.8200 ± 0.0283 | 0.0300 ± 0.0141 |" in text
     assert "Failed: 1 of 5 jobs" in text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ctsr.evaluation.tables import Table, difference_table, gap_table, protocol_tables, ratio_table
+from ctsr.evaluation.tables import Table, difference_table, gap_table, protocol_tables, table_1
 
 LUNGS = ("a", "b", "c", "d")
 
@@ -20,7 +20,8 @@ VALUES = {
     ("clinical", "ours", "consistency_hu"): {"scan": 11.32},
     ("clinical", "bicubic_mapped", "consistency_hu"): {"scan": 18.76},
     ("synthetic", "ours", "ssim"): alike(0.45),
-    ("synthetic", "sr_cyclegan", "ssim"): alike(0.3),
+    ("synthetic_own", "ours", "ssim"): alike(0.45),
+    ("synthetic_own", "fx", "ssim"): alike(0.47),
 }
 
 
@@ -39,12 +40,15 @@ def test_gap_closed_is_the_share_of_the_way_to_the_ceiling() -> None:
 
 
 def test_better_and_worse_know_which_way_a_measure_goes() -> None:
-    assert row(difference_table(VALUES, "paired"), "ours - bicubic_mapped") == [
+    assert row(difference_table(VALUES, "paired", "ours"), "ours - bicubic_mapped") == [
         "ours - bicubic_mapped",
         "+0.090 [+0.090, +0.090] better",
         "+1.000 [+1.000, +1.000] worse",
     ]
-    assert row(difference_table(VALUES, "paired"), "ours - ceiling")[1:] == ["-0.010 [-0.010, -0.010] worse", ""]
+    assert row(difference_table(VALUES, "paired", "ours"), "ours - ceiling")[1:] == [
+        "-0.010 [-0.010, -0.010] worse",
+        "",
+    ]
 
 
 def test_one_case_has_no_interval() -> None:
@@ -60,6 +64,12 @@ def test_one_case_has_no_interval() -> None:
     assert 0.39 <= low < 0.405 < high <= 0.42
 
 
-def test_ratio_stands_beside_the_papers() -> None:
-    assert row(ratio_table(VALUES), "synthetic") == ["synthetic", "0.450", "0.300", "1.500"]
-    assert row(ratio_table(VALUES), "the paper's Table 1")[-1] == "1.275"
+def test_table_1_has_plain_fx_beside_and_says_that_it_certifies_nothing() -> None:
+    table = table_1(VALUES)
+    assert table is not None
+    assert [line[0] for line in table.lines[:2]] == ["ours", "fx"]
+    assert row(table, "fx")[1].startswith("0.470")
+    assert row(table, "the paper's SR-CycleGAN")[1] == "0.40"
+    assert row(table, "the paper's method, by its authors")[1] == "0.51"
+    assert "certifies nothing" in table.note
+    assert table_1({("synthetic", "ours", "ssim"): alike(0.4)}) is None, "another protocol"

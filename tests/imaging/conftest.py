@@ -20,6 +20,13 @@ def write_series() -> Callable[..., list[Path]]:
     return _write_series
 
 
+@pytest.fixture
+def hu() -> np.ndarray:
+    """Smooth, as tissue is: HU from about -1000 to 1500, three slices."""
+    z, y, x = np.indices((3, 8, 9))
+    return np.rint(250 * np.sin(x / 3 + z) + 1200 * np.cos(y / 3) + 200).astype(np.int64)
+
+
 def _write_series(
     folder: Path,
     stored: np.ndarray,

@@ -21,6 +21,7 @@ from pydicom.uid import (
     GrayscaleSoftcopyPresentationStateStorage,
     KeyObjectSelectionDocumentStorage,
     RTStructureSetStorage,
+    SecondaryCaptureImageStorage,
     SegmentationStorage,
     XRayRadiationDoseSRStorage,
     generate_uid,
@@ -44,14 +45,16 @@ def picture(kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def bare(file: Path, implicit: bool, meta: bool = False) -> None:
+def bare(file: Path, kind: str) -> None:
     """Take away preamble, mark and, unless it is kept, what comes before the data set."""
     data = pydicom.dcmread(file)
-    if meta:
+    if kind == "with meta":
         file.write_bytes(file.read_bytes()[132:])
         return
     buffer = DicomBytesIO()
-    buffer.is_little_endian, buffer.is_implicit_VR = True, implicit
+    buffer.is_little_endian, buffer.is_implicit_VR = kind != "big endian", kind == "implicit"
+    if kind == "big endian":
+        data.PixelData = np.frombuffer(data.PixelData, "<i2").astype(">i2").tobytes()
     del data.file_meta
     write_dataset(buffer, data)
     file.write_bytes(buffer.getvalue())
@@ -79,15 +82,13 @@ def test_slices_of_any_name(tmp_path, write_series, greys, name) -> None:
     assert [case.name for case in find_cases(tmp_path, "clinical")] == ["1.2.840.10008.7"]
 
 
-@pytest.mark.parametrize(
-    ("implicit", "meta"), [(True, False), (False, False), (False, True)], ids=["implicit", "explicit", "with meta"]
-)
+@pytest.mark.parametrize("kind", ["implicit", "explicit", "big endian", "with meta"])
 @pytest.mark.parametrize("name", ["IM%d", "IM%d.dcm", "1.2.3.%d"])
 @pytest.mark.parametrize("tags", [{}, {"SpecificCharacterSet": "ISO_IR 100"}, {"ImageType": ["ORIGINAL", "PRIMARY"]}])
-def test_slices_without_preamble(tmp_path, write_series, greys, implicit, meta, name, tags) -> None:
+def test_slices_without_preamble(tmp_path, write_series, greys, kind, name, tags) -> None:
     tags = tags | {"PixelPaddingValue": -2000}
     for file in write_series(tmp_path, greys, names=[name % z for z in range(4)], **tags):
-        bare(file, implicit, meta)
+        bare(file, kind)
     assert format_of(tmp_path) == "dicom"
     np.testing.assert_array_equal(read_volume(tmp_path).array, greys)
 
@@ -166,6 +167,8 @@ def test_documents_are_no_slices(tmp_path, write_series, greys, kind, modality, 
         {"Modality": "RTDOSE"},
         {"Modality": "OT", "SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"},
         {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"},
+        {"PhotometricInterpretation": "PALETTE COLOR"},
+        {"SOPClassUID": SecondaryCaptureImageStorage},
     ],
 )
 def test_what_was_made_of_a_scan_is_passed_over_and_told(tmp_path, write_series, greys, tags, capsys) -> None:
@@ -175,9 +178,26 @@ def test_what_was_made_of_a_scan_is_passed_over_and_told(tmp_path, write_series,
     assert "passed over 1.2.4 (4 slices, " in capsys.readouterr().err
 
 
-def test_a_segmentation_alone_is_read(tmp_path, write_series, greys) -> None:
-    write_series(tmp_path, greys, Modality="SEG", SOPClassUID=SegmentationStorage)
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"Modality": "SEG", "SOPClassUID": SegmentationStorage},
+        {"Modality": "OT", "SOPClassUID": SecondaryCaptureImageStorage},
+        {"Modality": "RTDOSE"},
+    ],
+)
+def test_what_was_made_of_a_scan_is_read_where_it_is_alone(tmp_path, write_series, greys, tags) -> None:
+    write_series(tmp_path, greys, **tags)
     np.testing.assert_array_equal(read_volume(tmp_path).array, greys)
+
+
+@pytest.mark.parametrize(("slices", "pictures", "expected"), [(4, 4, "dicom"), (4, 1, "dicom"), (1, 4, "tiff")])
+def test_tiff_beside_dicom(tmp_path, write_series, greys, slices, pictures, expected) -> None:
+    """A preview of each slice, or a scout beside a stack of TIFF."""
+    write_series(tmp_path, greys[:slices])
+    for z in range(pictures):
+        (tmp_path / f"slice{z}.tif").write_bytes(picture("TIFF"))
+    assert format_of(tmp_path) == expected
 
 
 def test_a_disc_with_its_directory(tmp_path, write_series, greys) -> None:

@@ -123,3 +123,12 @@ def test_a_scout_can_be_asked_for(tmp_path, write_series) -> None:
     scout = np.ones((1, 3, 6), np.int16)
     write_series(tmp_path, scout, SeriesNumber=1, names=["a.dcm"], **LOCALIZER)
     np.testing.assert_array_equal(read_volume(tmp_path, series="1").array, scout)
+
+
+def test_of_a_damaged_file_the_reader_tells(tmp_path, write_series) -> None:
+    file = write_series(tmp_path, np.zeros((1, 4, 5), np.int16), PatientID="17", **LOCALIZER)[0]
+    file.write_bytes(file.read_bytes()[:600])
+    assert not is_scout(tmp_path)
+    assert patient_of(tmp_path) is None
+    with pytest.raises(UserError, match=r"slice0\.dcm is cut off within its header"):
+        read_volume(tmp_path)

@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
+from ctsr.data.cases import find_cases
 from ctsr.errors import UserError
 from ctsr.imaging.readers import probe, read_volume
 
@@ -58,13 +60,67 @@ def test_unlike_slices_colour_and_broken_files_are_refused(tmp_path, greys) -> N
         tifffile.imwrite(tmp_path / name, page)
     with pytest.raises(UserError, match=r"1\.tif is \(4, 7\)"):
         read_volume(tmp_path, spacing=0.05)
-    tifffile.imwrite(tmp_path / "0.tif", np.zeros((5, 7, 3), np.uint8), photometric="rgb")
+    tifffile.imwrite(tmp_path / "0.tif", np.arange(105, dtype=np.uint8).reshape(5, 7, 3), photometric="rgb")
     for path in (tmp_path, tmp_path / "0.tif"):
         with pytest.raises(UserError, match=r"0\.tif is a colour image"):
             read_volume(path, spacing=0.05)
     (tmp_path / "0.tif").write_text("no scan")
     with pytest.raises(UserError, match=r"0\.tif is not a readable TIFF"):
         read_volume(tmp_path, spacing=0.05)
+
+
+def test_a_missing_slice_is_named(tmp_path, greys) -> None:
+    for index, page in enumerate(greys):
+        tifffile.imwrite(tmp_path / f"rec_{index:04d}.tif", page)
+    (tmp_path / "rec_0007.tif").unlink()
+    for look in (probe, read_volume):
+        with pytest.raises(UserError, match=r"after rec_0006\.tif: .* go up by 1, but 7 is missing"):
+            look(tmp_path, 0.05)
+
+
+@pytest.mark.parametrize("preview", [np.s_[:, :], np.s_[::2, ::2]])
+@pytest.mark.parametrize("name", ["rec_spr.tif", "a_thumbnail.tif"])
+def test_a_preview_among_slices_is_passed_over(tmp_path, greys, name, preview, capsys) -> None:
+    for index, page in enumerate(greys):
+        tifffile.imwrite(tmp_path / f"rec_{index}.tif", page)
+    tifffile.imwrite(tmp_path / name, greys[0][preview])
+    np.testing.assert_array_equal(read_volume(tmp_path, 0.05).array, greys)
+    assert f"passed over, since not named like the slices: {name}" in capsys.readouterr().err
+    assert [case.path for case in find_cases(tmp_path, "micro")] == [tmp_path]
+
+
+def test_pictures_beside_slices_are_passed_over(tmp_path, greys, capsys) -> None:
+    for index, page in enumerate(greys):
+        tifffile.imwrite(tmp_path / f"rec_{index}.tif", page)
+        Image.fromarray((page >> 8).astype(np.uint8)).save(tmp_path / f"screen_{index}.png")
+    np.testing.assert_array_equal(read_volume(tmp_path, 0.05).array, greys)
+    assert "passed over beside TIFF: 12 pictures" in capsys.readouterr().err
+
+
+def test_more_pictures_than_tiff_are_the_users_choice(tmp_path, greys) -> None:
+    """As slices saved as PNG with a preview as TIFF."""
+    tifffile.imwrite(tmp_path / "rec_spr.tif", greys[0])
+    for index, page in enumerate(greys):
+        Image.fromarray(page).save(tmp_path / f"rec_{index}.png")
+    with pytest.raises(UserError, match="holds 1 TIFF files and 12 pictures: keep the slices alone"):
+        probe(tmp_path, 0.05)
+
+
+@pytest.mark.parametrize("pages", [2, 4])
+def test_a_folder_of_volumes_is_a_list_of_cases(tmp_path, greys, pages) -> None:
+    """Of two pages, too: what is no slice is not put together with others."""
+    for index in range(1, 9, 3):
+        tifffile.imwrite(tmp_path / f"lung{index}.tif", greys[index : index + pages], photometric="minisblack")
+    assert [case.name for case in find_cases(tmp_path, "micro")] == ["lung1", "lung4", "lung7"]
+    with pytest.raises(UserError, match="holds 3 TIFF files, not all of them slices: give one file, or only slices"):
+        probe(tmp_path, 0.05)
+
+
+def test_a_folder_with_one_file_is_that_file(tmp_path, greys) -> None:
+    tifffile.imwrite(tmp_path / "lung.1.tif", greys[0])
+    np.testing.assert_array_equal(read_volume(tmp_path, 0.05).array, greys[:1])
+    tifffile.imwrite(tmp_path / "lung.1.tif", greys, photometric="minisblack")
+    np.testing.assert_array_equal(read_volume(tmp_path, 0.05).array, greys)
 
 
 @pytest.mark.realdata

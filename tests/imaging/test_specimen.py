@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from ctsr.errors import UserError
 from ctsr.imaging.readers import read_volume
-from ctsr.imaging.specimen import specimen_mask
+from ctsr.imaging.specimen import check_greys, specimen_mask
 
 SPACING = (0.08, 0.08, 0.08)
 SHAPE = (24, 192, 192)
@@ -70,3 +71,32 @@ def test_what_lies_beside_is_dropped(foam, radius) -> None:
 def test_marrow_belongs_to_bone(shared_data) -> None:
     bone = read_volume(shared_data / "micro" / "lhdl-3155-trabecular", spacing=0.0195)
     assert specimen_mask(bone.array, bone.spacing).mean() > 0.99
+
+
+@pytest.mark.parametrize("values", [(0, 1), (0, 255), (1, 2)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_two_greys_are_a_segmentation(foam, values, dtype) -> None:
+    greys = np.where(foam > 10000, values[1], values[0]).astype(dtype)
+    with pytest.raises(UserError, match=rf"only two greys \({values[0]} and {values[1]}\): a segmentation\?"):
+        check_greys(greys)
+    with pytest.raises(UserError, match=r"only one grey \(7\): is the volume empty\?"):
+        check_greys(np.full_like(greys, 7))
+    greys[3, 4, 5] = 3
+    check_greys(greys)
+
+
+@pytest.mark.parametrize("spacing", [0.02, 0.2, 0.5])
+@pytest.mark.parametrize("step", [50.0, 1e-4])
+def test_a_few_greys_are_no_reason_to_fail(radius, spacing, step) -> None:
+    """Local means of hardly more than two values; all that is brighter than what lies around belongs to it."""
+    greys = np.where(radius[:8] < 60, 200.0, 0.0)
+    greys[:, :3] += step
+    mask = specimen_mask(greys.astype(np.float32), (spacing,) * 3)
+    assert mask[4, 96, 96]
+    assert mask.shape == greys.shape
+
+
+def test_a_single_slice(foam, radius) -> None:
+    inside = radius[:1] < 70
+    mask = specimen_mask(scanned(np.where(inside, foam[:1], 1000) + 9000), SPACING)
+    assert dice(mask, inside) > 0.95

@@ -26,7 +26,7 @@ def sr_checkpoint(spacing: float = 0.625) -> dict[str, Any]:
             "format": 3,
             "stage": "sr",
             "inputs": "G1",
-            "name": "ours",
+            "name": "scanner",
             "seed": 0,
             "scale": 8,
             "networks": {"GS": GS, "G1": G1},

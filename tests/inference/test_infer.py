@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import signal
@@ -13,9 +14,14 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
+
+from tests.imaging import scan_files
+from tests.imaging.scan_files import Scan
+from tests.imaging.tiff_by_hand import X_RESOLUTION, Y_RESOLUTION, write_tiff
 
 PROGRAM = Path(__file__).resolve().parents[2] / "infer.py"
 ODD_PATHS = [
@@ -50,6 +56,54 @@ def test_hydra_takes_any_path_as_it_is(path: str) -> None:
     assert OmegaConf.to_container(cfg, resolve=True) == {"input": path}
 
 
+@pytest.mark.parametrize(
+    ("spacing", "told", "seen"),
+    [
+        ("[2,0.625,0.625]", None, [2, 0.625, 0.625]),
+        ("0.625", None, [0.625] * 3),
+        (None, "unit=mm\nspacing=2.0\n", [2, 0.625, 0.625]),
+    ],
+)
+def test_a_scan_as_tiff(
+    spacing: str | None,
+    told: str | None,
+    seen: list[float],
+    tmp_path: Path,
+    checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its voxel size is given, or told by ImageJ."""
+    description = f"ImageJ=1.54f\nimages=3\nslices=3\n{told}" if told else ""
+    tags = {X_RESOLUTION: (1000, 625), Y_RESOLUTION: (1000, 625)} if told else {}
+    write_tiff(tmp_path / "ct.tif", np.full((3, 16, 16), -900, np.int16), description, tags=tags)
+    arguments = [f"ckpt={checkpoint}", f"input={tmp_path / 'ct.tif'}", f"output={tmp_path / 'sr.nii.gz'}"]
+    assert infer(monkeypatch, *arguments, *([f"file_spacing={spacing}"] if spacing else [])) == 0
+    record = json.loads((tmp_path / "sr.json").read_text())
+    assert record["geometry"]["input_spacing"] == pytest.approx(seen)
+    assert record["settings"]["file_spacing"] == (None if spacing is None else json.loads(spacing))
+    zooms = nibabel.load(tmp_path / "sr.nii.gz").header.get_zooms()
+    assert zooms == pytest.approx((0.625 / 8, 0.625 / 8, seen[0]))
+
+
+@pytest.mark.parametrize(
+    "spacing", ["null", "0", "-1", "nan", "inf", "abc", "[1,1]", "[1,0,1]", "[1,a,1]", "true", "50"]
+)
+def test_a_voxel_size_that_is_none(
+    spacing: str,
+    tmp_path: Path,
+    checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_tiff(tmp_path / "ct.tif", np.full((3, 16, 16), -900, np.int16))
+    arguments = [f"ckpt={checkpoint}", f"input={tmp_path / 'ct.tif'}", f"output={tmp_path / 'sr.nii.gz'}"]
+    assert infer(monkeypatch, *arguments, f"file_spacing={spacing}") == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "file_spacing=" in told
+    assert not (tmp_path / "sr.nii.gz").exists()
+
+
 def test_a_scan_with_odd_names(
     tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -62,6 +116,28 @@ def test_a_scan_with_odd_names(
     assert str(output) in capsys.readouterr().out
     # Nothing else was written where the program ran.
     assert sorted(file.name for file in tmp_path.iterdir()) == ["it's new", source.name]
+
+
+@pytest.mark.parametrize(
+    "series",
+    ["LUNG 1.0 (B60f), iDose [3]", "3 'LUNG 1.0 (B60f), iDose [3]' (3 slices)", "LUNG 1.0", "3", "'LUNG 1.0 (B60f)'"],
+)
+def test_a_series_is_named_as_it_is_listed(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, series: str
+) -> None:
+    for number, description, rows in ((3, "LUNG 1.0 (B60f), iDose [3]", 16), (4, "STD 1.0 (B30f)", 8)):
+        greys = np.full((3, rows, 16), -900)
+        scan = Scan(greys, (1.0, 0.625, 0.625), np.eye(3)[::-1], (0.0, 0.0, 0.0), intercept=-1024)
+        for file in scan_files.dicom(scan, tmp_path / f"{number}").iterdir():
+            data = pydicom.dcmread(file)
+            data.SeriesNumber, data.SeriesDescription = number, description
+            (tmp_path / "scan").mkdir(exist_ok=True)
+            data.save_as(tmp_path / "scan" / f"{number}-{file.name}")
+    output = tmp_path / "sr.nii.gz"
+    arguments = [f"ckpt={checkpoint}", f"input={tmp_path}/scan", f"output={output}", f"series={series}"]
+    assert infer(monkeypatch, *arguments, "roi=[0,1,0,8,0,8]") == 0
+    record = json.loads((tmp_path / "sr.json").read_text())
+    assert record["settings"]["series"] == series.strip("'")
 
 
 @pytest.mark.parametrize(

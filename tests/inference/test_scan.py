@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -284,16 +286,16 @@ def test_the_picture_has_cuts_and_differences(tmp_path: Path, model: SRModel, mo
     run(model, source, tmp_path / "sr.nii")
     assert [view.title for view in seen["views"]] == ["slice 1", "slice 4", "slice 6"]
     for view in seen["views"]:
-        assert view.ours.shape == tuple(8 * n for n in view.clinical.shape)
+        assert view.enlarged.shape == tuple(8 * n for n in view.clinical.shape)
         assert view.difference.shape == view.clinical.shape
-        means = view.ours.reshape(view.clinical.shape[0], 8, -1, 8).mean(axis=(1, 3))
+        means = view.enlarged.reshape(view.clinical.shape[0], 8, -1, 8).mean(axis=(1, 3))
         assert np.corrcoef(means.ravel(), view.clinical.ravel())[0, 1] > 0.99
     assert [cut.title.split(",")[0] for cut in seen["cuts"]] == ["coronal", "sagittal"]
     for cut in seen["cuts"]:
-        assert cut.ours.shape == (len(cut.clinical), 8 * cut.clinical.shape[1])
+        assert cut.enlarged.shape == (len(cut.clinical), 8 * cut.clinical.shape[1])
         assert cut.height_mm == pytest.approx(1.5 * len(cut.clinical))
         assert cut.width_mm == pytest.approx(0.625 * cut.clinical.shape[1])
-        means = cut.ours.reshape(len(cut.clinical), -1, 8).mean(axis=2)
+        means = cut.enlarged.reshape(len(cut.clinical), -1, 8).mean(axis=2)
         assert np.corrcoef(means.ravel(), cut.clinical.ravel())[0, 1] > 0.95
 
 
@@ -354,3 +356,45 @@ def test_a_real_scan_lands_where_it_was(tmp_path: Path, model: SRModel, shared_d
     fine = SimpleITK.GetArrayFromImage(after).reshape(2, 64, 8, 80, 8).mean(axis=(2, 4))
     scan_there = np.clip(SimpleITK.GetArrayFromImage(before)[20:22, 200:264, 100:180], -1000, 100)
     assert np.corrcoef(fine.ravel(), scan_there.ravel())[0, 1] > 0.98
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda hu: hu + 1024, "look like HU + 1024: subtract 1024"),
+        (lambda hu: hu - 1024, "look like HU - 1024, the intercept applied twice"),
+        (lambda hu: hu / 1000, "look like HU / 1000: multiply by 1000"),
+        (lambda hu: np.clip((hu + 1000) / 1100, 0, 1), "look normalised"),
+    ],
+)
+def test_a_scan_that_is_not_in_hu_is_told_and_recorded(
+    tmp_path: Path, model: SRModel, capsys: pytest.CaptureFixture[str], change: Callable[..., np.ndarray], message: str
+) -> None:
+    hu = np.full((24, 20, 3), -1000.0)
+    hu[3:21, 3:17], hu[6:18, 6:14] = 40, -850
+    source = write_scan(tmp_path / "scan.nii", AFFINES["axial"], change(hu).astype(np.float32))
+    results, _ = run(model, source, tmp_path / "sr.nii")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: {source}: greys of ")
+    assert message in line
+    record = json.loads(results.record.read_text())
+    assert record["warnings"] == [line.removeprefix("warning: ")]
+    assert record["input"]["greys"] == pytest.approx([change(hu).min(), change(hu).max()])
+
+
+def test_a_scan_of_one_slice(tmp_path: Path, model: SRModel) -> None:
+    ramp = np.broadcast_to(np.linspace(-900, 0, 16)[:, None, None], (16, 12, 1)).astype(np.int16)
+    results, _ = run(model, write_scan(tmp_path / "scan.nii", AFFINES["axial"], ramp), tmp_path / "sr.nii")
+    assert nibabel.load(results.volume).shape == (128, 96, 1)
+
+
+def test_an_error_ends_the_progress_bar(tmp_path: Path, model: SRModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write_scan(tmp_path / "scan.nii.gz", AFFINES["axial"])
+    monkeypatch.setattr(scan, "super_resolve_slice", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError) as caught:  # keeps the frames, as a program's end does
+        run(model, source, tmp_path / "sr.nii.gz")
+    assert caught.tb is not None
+    for thread in threading.enumerate():
+        if type(thread).__module__.startswith("rich"):
+            thread.join(timeout=1)  # which has been told to end
+            assert not thread.is_alive()
