@@ -65,7 +65,9 @@ def places(scans: Sequence[Path], root: Path) -> dict[Path, Place]:
 def _named(scans: Sequence[Path], root: Path, skipped: Container[str]) -> dict[Path, Place]:
     channels = channels_of(scans)
     below = {scan: scan.relative_to(root).parts for scan in scans}
-    below = {scan: parts[1:] if parts[0].lower() in skipped and parts[1:] else parts for scan, parts in below.items()}
+    members = Counter(parts[0] for parts in below.values())
+    dropped = {top for top, count in members.items() if top.lower() in skipped and (count > 1 or top in _IMAGES)}
+    below = {scan: parts[1:] if parts[1:] and parts[0] in dropped else parts for scan, parts in below.items()}
     members = Counter(parts[0] for parts in below.values())
     named = {}
     for scan, parts in below.items():

@@ -24,7 +24,7 @@ _BY_SUFFIX = {
 _PICTURES = (".png", ".bmp")
 _ZARR_MARKS = (".zattrs", ".zgroup", ".zarray", "zarr.json")
 _NOT_DICOM = (".md", ".txt", ".json", ".csv", ".yaml", ".yml", ".xml", ".html", ".pdf", ".png", ".jpg", ".raw", ".zraw")
-_ENDINGS = (".nii.gz", ".ome.zarr", *_BY_SUFFIX, *_PICTURES, ".zarr", ".dcm", ".dicom", ".ima", *_NOT_DICOM)
+_ENDINGS = (".nii.gz", ".ome.zarr", *_BY_SUFFIX, *_PICTURES, ".zarr", ".hdr", ".dcm", ".dicom", ".ima", *_NOT_DICOM)
 FEWEST_PICTURES = 3  # fewer are somebody's screenshots
 
 _START = 256  # bytes of a DICOM file that tell what it is

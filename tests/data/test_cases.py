@@ -172,8 +172,9 @@ def test_dicom_beside_scans(tmp_path, capsys, tags, reason) -> None:
 
 
 def test_sources_are_scans_where_there_are_no_others(tmp_path) -> None:
-    nifti(tmp_path / "sourcedata" / "a" / "ct.nii")
-    assert list(found(tmp_path)) == ["a"]
+    for name in ("a", "c"):
+        nifti(tmp_path / "sourcedata" / name / "ct.nii")
+    assert list(found(tmp_path)) == ["a", "c"]
     nifti(tmp_path / "b.nii")
     assert list(found(tmp_path)) == ["b"]
 

@@ -418,7 +418,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     problems = raised.value.problems
     wanted = [
         "data.micro.patch=100 must",
-        "broken.nii.gz",
+        "broken.nii.gz is not",
         "case small has 10 x 10",
         "no mask of clinical case small:",
         "no mask of micro case specimen_0:",
