@@ -24,7 +24,7 @@ LAUNCHERS = ("torchrun", "srun")
 def commands() -> Iterator[str]:
     for block in re.findall(r"```(?:bash|sh)\n(.*?)```", "\n".join([README, *DOCS]), flags=re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
-            text = line.partition(" #")[0].strip()
+            text = line.partition(" #")[0].partition(" > ")[0].strip()
             if text and not text.startswith("#"):
                 yield text
 
@@ -61,7 +61,7 @@ def test_command_composes(command: str) -> None:
         variables = [argument.partition("=")[0] for argument in arguments if "=" in argument]
         assert all(re.search(rf"^{name} \?=", MAKEFILE, flags=re.MULTILINE) for name in variables)
     elif program == "python" and arguments[0] in ("train.py", "infer.py"):
-        overrides = [argument for argument in arguments[1:] if argument != "-m"]
+        overrides = [argument for argument in arguments[1:] if argument not in ("-m", "--cfg", "job", "--resolve")]
         overrides = quoted(overrides, PATHS) if arguments[0] == "infer.py" else overrides
         parsed = OverridesParser.create().parse_overrides(overrides)
         single = [
