@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -16,6 +15,7 @@ from torch import Tensor
 from ctsr.data.case_list import write_list
 from ctsr.data.hashes import remembered_hash
 from ctsr.data.patches import PatchDataset, PatchSource, StreamSampler, as_it_is, case_corners
+from ctsr.data.patients import pseudonym
 from ctsr.data.plan import Plan
 from ctsr.data.prepared import PreparedCase, prepare_all
 from ctsr.data.splits import PARTS
@@ -280,7 +280,7 @@ class ScansDataModule(LightningDataModule):
                 for domain, parts in self.cases.items()
             },
             "trained_on": self._trained_on(),
-            "patients": {part: sorted(map(_unnamed, self._patients(part))) for part in PARTS},
+            "patients": {part: sorted(map(pseudonym, self._patients(part))) for part in PARTS},
             "scale_ratio": self.plan.scale_ratio,
         }
         if "clinical" in training:
@@ -321,7 +321,7 @@ class ScansDataModule(LightningDataModule):
                     )
         seen = {patient for part in ("train", "val") for patient in meta.get("patients", {}).get(part, [])}
         for patient in sorted(set(self._patients("test")) - set(self._patients("train"))):
-            if _unnamed(patient) in seen:
+            if pseudonym(patient) in seen:
                 raise UserError(f"patient {patient} is for testing here, but {path} was trained on them: {wanted}")
 
     def _patients(self, part: str) -> list[str]:
@@ -329,11 +329,6 @@ class ScansDataModule(LightningDataModule):
         names = {(domain, case.name) for domain, parts in self.cases.items() for case in parts[part]}
         cases = ((domain, case) for domain, found in self.plan.found.items() for case in found)
         return sorted({case.patient for domain, case in cases if (domain, case.name) in names})
-
-
-def _unnamed(patient: str) -> str:
-    """Tells a patient from others in a checkpoint that is passed on, without naming them."""
-    return hashlib.sha256(patient.encode()).hexdigest()[:16]
 
 
 def _named(domain: str, name: str, source: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ OWN = "case"
 _NOBODY = re.compile(r"anon(ym(ous|i[sz]ed?)?)?|unknown|none|n/?a|removed|[0\W_]*", re.IGNORECASE)
 """What stands in place of a removed PatientID, and would make one patient of all."""
 
+_PSEUDONYM = re.compile(r"id-[0-9a-f]{16}")
 _BIDS = re.compile(r"sub-[0-9A-Za-z]+")
 
 
@@ -45,6 +47,13 @@ def patient_of(path: Path, name: str, top: str, rule: str | None, key: str) -> s
             return told
     bids = next(filter(None, map(_BIDS.match, (top, name, path.name))), None)
     return bids[0] if bids else top
+
+
+def pseudonym(patient: str) -> str:
+    """Tells a patient from others in files that are passed on, without naming them; its own pseudonym."""
+    if _PSEUDONYM.fullmatch(patient):
+        return patient
+    return f"id-{hashlib.sha256(patient.encode()).hexdigest()[:16]}"
 
 
 def _by_rule(name: str, rule: str, key: str) -> str:

@@ -5,7 +5,6 @@ Nothing here reads voxels; a training does what is planned, and `ctsr.data.inspe
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -15,6 +14,7 @@ from typing import Any
 from ctsr.data.case_list import read_list
 from ctsr.data.cases import Case, find_cases
 from ctsr.data.masks import check_masks, find_masks
+from ctsr.data.patients import pseudonym
 from ctsr.data.preparation import canonical_spacing, prepared_spacing
 from ctsr.data.prepared import check_size, of_case
 from ctsr.data.scales import scale_ratio, scale_warning
@@ -126,7 +126,12 @@ class Plan:
         return round(scale_ratio(spacings["clinical"], spacings["micro"]), 4)
 
     def listed(self) -> dict[str, list[Case]]:
-        """Domain -> cases with the part each is in and the masks it has: what a list of cases holds."""
+        """Domain -> cases with the part each is in and the masks it has: what a list of cases holds.
+
+        Patients that neither paths nor names tell, such as those of DICOM headers, have pseudonyms.
+        """
+        everyone = [case for cases in self.found.values() for case in cases]
+        hidden = {c.patient for c in everyone if c.patient not in c.name and c.patient not in c.path.parts}
         part_of = {
             (domain, name): part
             for domain, split in self.split.items()
@@ -137,6 +142,7 @@ class Plan:
             domain: [
                 replace(
                     case,
+                    patient=pseudonym(case.patient) if case.patient in hidden else case.patient,
                     part=part_of.get((domain, case.name)),
                     masks=find_masks(self.settings[domain].masks, case, domain),
                     file_spacing=of_case(self.settings[domain], case).file_spacing,
@@ -164,21 +170,21 @@ class Plan:
     def notes(self) -> list[str]:
         """What should be known before a training, but does not stand against it."""
         notes = [note for note in [scale_warning(self.scale_ratio)] if note is not None]
-        patients = Counter(case.patient for cases in self.found.values() for case in cases)
         if not self.split:
-            notes += [
-                f"data.split.mode=slab cuts each case by itself, but patient {patient} has {count}: "
+            everyone = [case for cases in self.found.values() for case in cases]
+            together = {case.patient: [c.name for c in everyone if c.patient == case.patient] for case in everyone}
+            return notes + [
+                f"data.split.mode=slab cuts each case by itself, but {', '.join(names)} are of one patient: "
                 "what is held out of one may be trained on in another"
-                for patient, count in sorted(patients.items())
-                if count > 1
+                for names in together.values()
+                if len(names) > 1
             ]
-            return notes
         for domain, cases in self.found.items():
             split = self.split[domain]
             if shared_cases(split):
                 who = f"{cases[0].name} is the only {domain} case: it serves"
                 if len(cases) > 1:
-                    who = f"all {len(cases)} {domain} cases are of patient {cases[0].patient}: they serve"
+                    who = f"all {len(cases)} {domain} cases are of one patient: they serve"
                 own = f", data.{domain}.patient=case makes each case a patient of its own" if len(cases) > 1 else ""
                 notes.append(
                     f"{who} training and validation, so no figure is held out; "

@@ -305,11 +305,14 @@ def test_all_of_one_patient_is_told(tmp_path: Path, capsys) -> None:
     data = ready(build(tmp_path))
     assert {part: len(cases) for part, cases in data.cases["clinical"].items()} == {"train": 2, "val": 2, "test": 0}
     told = capsys.readouterr().err
-    assert "all 2 clinical cases are of patient P: they serve training and validation" in told
+    assert "all 2 clinical cases are of one patient: they serve training and validation" in told
     assert "data.clinical.patient=case makes each case a patient of its own" in told
     slabs = build(tmp_path, split={"mode": "slab", "gap_mm": 0, "test": 0})
     slabs.prepare_data()
-    assert "data.split.mode=slab cuts each case by itself, but patient P has 2: " in capsys.readouterr().err
+    assert (
+        "data.split.mode=slab cuts each case by itself, but scan0, scan1 are of one patient: "
+        in capsys.readouterr().err
+    )
     slabs.write_split(tmp_path / "split.csv")
     given = ready(build(tmp_path, split={"mode": "slab", "gap_mm": 0, "test": 0}, list=str(tmp_path / "split.csv")))
     slabs.setup()
@@ -382,6 +385,22 @@ def test_the_split_of_a_run_is_given_back_from_anywhere(tmp_path: Path, monkeypa
         assert parts(again, domain) == parts(first, domain)
         for part, cases in first.cases[domain].items():
             assert [case.folder for case in again.cases[domain][part]] == [case.folder for case in cases]
+    again.write_split(tmp_path / "again.csv")
+    assert (tmp_path / "again.csv").read_text() == (tmp_path / "split.csv").read_text()
+
+
+def test_patients_of_dicom_headers_are_named_in_no_file(tmp_path: Path) -> None:
+    for k in range(6):
+        dicom(tmp_path / "clinical" / f"scan{k}", chest(k), f"Q{k // 2}")
+    for k in range(3):
+        nifti(tmp_path / "micro" / f"Q{k}" / "specimen.nii", foam(k), (0.078125,) * 3)
+    first = ready(build(tmp_path))
+    first.write_split(tmp_path / "split.csv")
+    rows = list(csv.DictReader((tmp_path / "split.csv").open()))
+    assert not any(row["patient"].startswith("Q") for row in rows)
+    assert len({row["patient"] for row in rows}) == 3, "still one patient over both domains"
+    again = ready(build(tmp_path, seed=7, list=str(tmp_path / "split.csv")))
+    assert again.describe()["patients"] == first.describe()["patients"]
     again.write_split(tmp_path / "again.csv")
     assert (tmp_path / "again.csv").read_text() == (tmp_path / "split.csv").read_text()
 
