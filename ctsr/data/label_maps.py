@@ -6,6 +6,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -107,8 +108,7 @@ def _planes(path: Path) -> Iterator[Array]:
     """A few slices: those of the ends, which are cheap to come to, and of the middle."""
     match format_of(path):
         case "nifti":
-            image = nibabel.load(path)
-            assert isinstance(image, nibabel.Nifti1Image)
+            image: Any = nibabel.load(path)
             for k in _chosen(image.shape[2]):
                 yield np.asarray(image.dataobj[:, :, k]).squeeze()
         case "metaimage" | "nrrd":

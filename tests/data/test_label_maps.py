@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel
 import nrrd
 import numpy as np
 import pytest
@@ -74,6 +75,13 @@ def test_3d_slicers_segmentations_are_known_by_name_and_header(tmp_path: Path) -
     for name in ("a.seg.nrrd", "b.nrrd"):
         nrrd.write(str(tmp_path / name), lung(chest(0)).T, {"Segment0_ID": "lung", "space dimension": 3})
         assert "segmentation" in str(why_label_map(tmp_path / name))
+
+
+def test_a_pair_of_header_and_voxels(tmp_path: Path) -> None:
+    for name, array in (("scan.hdr", chest(0)), ("labels.hdr", lung(chest(0)))):
+        nibabel.save(nibabel.Nifti1Pair(array.T, np.eye(4)), tmp_path / name)
+    assert why_label_map(tmp_path / "scan.hdr") is None
+    assert "of only two greys" in str(why_label_map(tmp_path / "labels.hdr"))
 
 
 def test_a_damaged_file_is_left_to_its_reader(tmp_path: Path) -> None:
