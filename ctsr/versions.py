@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ctsr import __version__
 
-PACKAGES = ("torch", "lightning", "monai", "torchmetrics", "numpy", "scipy", "nibabel", "SimpleITK")
+PACKAGES = ("torch", "lightning", "monai", "torchmetrics", "numpy", "scipy", "nibabel", "SimpleITK", "pydicom")
 
 
 @cache
