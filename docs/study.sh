@@ -22,6 +22,7 @@ runs() { xargs -P "${JOBS:-2}" -I {} bash -c 'train {}'; }
 
 runs <<SEEDS
 scanner_0 stage=all method=scanner seed=0
+paper_0 stage=all seed=0
 sr_cyclegan_0 method=sr_cyclegan trainer.limit_train_batches=100 seed=0
 quantiles_0 method=quantiles sr.epochs=7 seed=0 sr.optimizer.lr=1e-3
 ceiling_0 method=ceiling sr.epochs=7 seed=0

@@ -69,13 +69,12 @@ def find_cases(root: str | Path, domain: str, files: str | None = None, patient:
         candidates = [scan for path in _visible(root) for scan in _scans_at(path)]
         reasons = beside(candidates, root, pictures_too=domain == "micro")
         scans = [scan for scan in candidates if scan not in reasons]
-        passed_over = f"passed over {told(reasons, root)}" if reasons else ""
+        if reasons and not scans:
+            raise UserError(f"{key} holds no scan, but {told(reasons, root)}")
         if not scans:
-            raise UserError(
-                f"{key} holds no scan: give {FORMATS}, or a folder of these{passed_over and '; '}{passed_over}"
-            )
+            raise UserError(f"{key} holds no scan: give {FORMATS}, or a folder of these")
         if reasons:
-            warn_once(f"{key}: {passed_over}")
+            warn_once(f"{key}: passed over {told(reasons, root)}")
     placed = places(scans, root)
     by_name: dict[str, Path] = {}
     for scan, place in placed.items():

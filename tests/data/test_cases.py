@@ -122,7 +122,7 @@ def test_what_is_no_scan_alone_is_refused_with_the_reason(tmp_path) -> None:
     mask = trees.tiff(tmp_path / "micro" / "mask.tif", 255 * trees.lung(trees.chest(0)))
     with pytest.raises(UserError, match=r"mask.tif is no scan, but .* of only two greys \(0, 255\)"):
         find_cases(mask, "micro")
-    with pytest.raises(UserError, match=r"holds no scan.*passed over .* of only two greys \(0, 255\) \(mask.tif\)"):
+    with pytest.raises(UserError, match=r"holds no scan, but a label map .* of only two greys \(0, 255\) \(mask.tif\)"):
         find_cases(mask.parent, "micro")
     scout = trees.dicom(tmp_path / "scout", trees.chest(0)[:1], "P", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
     with pytest.raises(UserError, match="scout is no scan, but a scout"):
