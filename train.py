@@ -21,6 +21,7 @@ from hydra.types import RunMode
 from lightning import Trainer, seed_everything
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from ctsr.callbacks.checkpoints import Checkpoints, Stopped
@@ -163,6 +164,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     Returns:
         What `summary.json` holds.
     """
+    tell(described(cfg.name))
     check(cfg)
     if cfg.prepare_only:
         return prepare(cfg, folder)
@@ -171,6 +173,12 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     synth = _finished(folder / "synth") if cfg.resume == AUTO else None
     synth = synth or fit(with_values(cfg, stage="synth"), folder / "synth")
     return fit(with_values(cfg, stage="sr", synth_ckpt=synth["checkpoint"]), folder)
+
+
+@rank_zero_only
+def tell(line: str) -> None:
+    """Prints a line, once for all processes of a run."""
+    print(line)
 
 
 def _finished(folder: Path) -> dict[str, Any] | None:
@@ -194,8 +202,7 @@ def prepare(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 def fit(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     """Trains one stage into a run folder, and measures it."""
     started = time.monotonic()
-    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
-        print(f"stage {cfg.stage}, {described(cfg.name)}")
+    tell(f"stage {cfg.stage}")
     seed_everything(cfg.seed, workers=True, verbose=False)
     data = build_data(cfg)
     data.prepare_data()

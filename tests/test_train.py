@@ -64,8 +64,8 @@ def test_summary_names_protocol_method_metric_and_next_command(smoke_run: Path) 
         *((method, "swd") for method in ("fx", "real")),
     }
     screen = (smoke_run / "screen.txt").read_text()
-    for stage in ("synth", "sr"):
-        assert f"stage {stage}, method scanner: a physical model of the scanner in place of the paper's G1" in screen
+    assert screen.startswith("method scanner: a physical model of the scanner in place of the paper's G1; ")
+    assert screen.index("\nstage synth\n") < screen.index("\nstage sr\n")
     assert "python train.py stage=sr synth_ckpt=outputs/smoke/synth/checkpoints/last.ckpt" in screen
     assert "python infer.py ckpt=outputs/smoke/checkpoints/last.ckpt input=" in screen
 
