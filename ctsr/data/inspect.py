@@ -81,7 +81,7 @@ def inspect(case: Case, settings: Settings, headers_only: bool = False) -> Findi
             seen["greys"], doubts, voxels = _greys(case, settings)
     except UserError as error:
         return Finding(case, seen, [], str(error))
-    plan = _plan(header, settings) + [f"[yellow]{doubt}[/]" for doubt in doubts]
+    plan = _plan(header, settings) + [f"[yellow]{escape(doubt)}[/]" for doubt in doubts]
     return Finding(case, seen, plan or ["taken as it is"], voxels=voxels)
 
 
@@ -172,7 +172,7 @@ def _plan(header: Header, settings: Settings) -> list[str]:
         steps.append(f"slices resampled to {settings.spacing:g} mm: {plane[0]} x {plane[1]} pixels")
     elif plane != shape:
         steps.append(f"slices cut to {plane[0]} x {plane[1]} pixels, a multiple of {settings.multiple}")
-    steps += [f"[yellow]{warning}[/]" for warning in interpolated(spacing, settings.spacing)]
+    steps += [f"[yellow]{escape(warning)}[/]" for warning in interpolated(spacing, settings.spacing)]
     return steps
 
 
@@ -228,7 +228,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if (arguments.config is None) == (not arguments.paths):
         parser.error("give either paths, or --config FILE")
-    console = Console()
+    console = Console(emoji=False)
     try:
         if arguments.config is not None:
             return 0 if would_train(planned(Path(arguments.config)), arguments.headers, console) else REFUSED
@@ -239,7 +239,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cases, all_usable = [], True
     for path in arguments.paths:
         try:
-            cases += find_cases(path, arguments.domain, arguments.files, arguments.patient)
+            cases += find_cases(path, arguments.domain, arguments.files, arguments.patient, key="PATH")
         except UserError as error:  # the other paths are looked at nevertheless
             print(f"error: {error}", file=sys.stderr)
             all_usable = False

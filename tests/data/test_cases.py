@@ -7,8 +7,9 @@ import nibabel
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
-from ctsr.data.cases import find_cases
+from ctsr.data.cases import find_cases, the_scan
 from ctsr.errors import UserError
 from tests.data import trees
 
@@ -211,3 +212,35 @@ def test_nnunets_cases_are_patients_at_any_depth(tmp_path) -> None:
         nifti(tmp_path / "Dataset001" / "imagesTr" / f"lung_{k:03d}_0000.nii.gz")
     by_name = {case.name: case.patient for case in find_cases(tmp_path, "clinical")}
     assert by_name == {f"Dataset001-imagesTr-lung_{k:03d}": f"lung_{k:03d}" for k in range(2)}
+
+
+def test_pictures_on_top_of_a_disc(tmp_path: Path, capsys) -> None:
+    """A viewer's icons and a logo, of no scan, above the folder with slices."""
+    slices = trees.dicom(tmp_path / "disc" / "DICOM" / "a", trees.chest(5), "1")
+    for number, size in enumerate((16, 24, 32)):
+        colours = np.random.default_rng(number).integers(0, 255, (size, size, 3), dtype=np.uint8)
+        Image.fromarray(colours).save(tmp_path / "disc" / f"icon{number}.png")
+        Image.fromarray(colours).save(tmp_path / "disc" / f"logo{number}.bmp")
+    assert found(tmp_path / "disc") == {"DICOM": slices}
+    Image.fromarray(colours).save(tmp_path / "disc" / "logo.tif")
+    assert found(tmp_path / "disc") == {"DICOM": slices}
+    assert "passed over a picture (logo.tif)" in capsys.readouterr().err
+
+
+def test_scans_below_a_scan_are_told_of(tmp_path: Path, capsys) -> None:
+    trees.dicom(tmp_path / "root" / "a", trees.chest(5), "1")
+    trees.dicom(tmp_path / "root" / "a" / "prior" / "s1", trees.chest(6), "1")
+    assert found(tmp_path / "root") == found(tmp_path / "root" / "a") == {"a": tmp_path / "root" / "a"}
+    assert capsys.readouterr().err.count("below it are passed over, as prior/s1") == 1
+
+
+def test_the_one_scan(tmp_path: Path) -> None:
+    scan = tmp_path / "ct.nii.gz"
+    nifti(scan)
+    for given in (scan, tmp_path):
+        assert the_scan(given, "input") == scan
+    (tmp_path / "notes.txt").write_text("no scan")
+    assert the_scan(tmp_path / "notes.txt", "input") == tmp_path / "notes.txt"
+    nifti(tmp_path / "b.nii.gz")
+    with pytest.raises(UserError, match=r"holds 2 scans.*b\.nii\.gz, .*ct\.nii\.gz"):
+        the_scan(tmp_path, "input")
