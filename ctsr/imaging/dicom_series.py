@@ -46,6 +46,11 @@ class Series:
         return f"{self.number} '{self.description}'".strip() if self.description else self.number or self.uid
 
     @property
+    def full(self) -> str:
+        """What tells it from another of the same number and description."""
+        return f"{self.uid}: {self}"
+
+    @property
     def is_scan(self) -> bool:
         """Whether it is what is meant where nothing is said."""
         return not self.aside and self.slices >= FEWEST_SLICES
@@ -82,7 +87,7 @@ def choose(path: Path, found: list[Series], wanted: str | None) -> Series:
     Args:
         path: Where they are, for the error.
         found: All that are there.
-        wanted: Number, UID, description or part of it, or what `str` shows of the series; None: the only scan.
+        wanted: Number, UID, description or part of it, or the series as an error lists it; None: the only scan.
 
     Raises:
         UserError: It is none of them, or several.
@@ -94,7 +99,8 @@ def choose(path: Path, found: list[Series], wanted: str | None) -> Series:
         matching = [s for s in matching if not s.aside] or matching
     if len(matching) == 1:
         return matching[0]
-    listed = "; ".join(str(s) for s in found)
+    shown = [str(s) for s in found]
+    listed = "; ".join(s.full if shown.count(str(s)) > 1 else str(s) for s in found)
     if wanted is None:
         what = f"holds {len(found)} DICOM series: pick one by series=<number, UID or part of its description>"
     else:
@@ -150,7 +156,7 @@ def _aside(header: ImageHeader) -> str:
 
 def _matching(found: list[Series], wanted: str) -> list[Series]:
     """Those of the first sort of match that there is: the more exact wins."""
-    exact = [s for s in found if wanted in (s.uid, s.number, _plain(str(s)), _plain(s.name))]
+    exact = [s for s in found if wanted in (s.uid, s.number, *map(_plain, (str(s), s.name, s.full)))]
     same = [s for s in found if wanted == _plain(s.description)]
     return exact or same or [s for s in found if wanted in _plain(s.description)]
 

@@ -132,3 +132,18 @@ def test_of_a_damaged_file_the_reader_tells(tmp_path, write_series) -> None:
     assert patient_of(tmp_path) is None
     with pytest.raises(UserError, match=r"slice0\.dcm is cut off within its header"):
         read_volume(tmp_path)
+
+
+def test_series_of_one_name_are_listed_with_what_tells_them_apart(tmp_path, write_series) -> None:
+    tags = {"SeriesNumber": 5, "SeriesDescription": "chest"}
+    for grey, uid in enumerate(("1.2.3", "1.2.4")):
+        names = [f"{uid}-{z}.dcm" for z in range(4)]
+        write_series(tmp_path, np.full((4, 4, 5), grey, np.int16), uid=uid, names=names, **tags)
+    for wanted in (None, "5", "chest"):
+        with pytest.raises(UserError) as refused:
+            read_volume(tmp_path, series=wanted)
+        *_, one, other = str(refused.value).replace(", of ", "; ").split("; ")
+        assert "1.2.3" in one
+        assert "1.2.4" in other
+    for grey, listed in enumerate((one, other)):
+        assert (read_volume(tmp_path, series=listed).array == grey).all()
