@@ -11,6 +11,7 @@ from ctsr.errors import UserError
 from ctsr.imaging.dicom_headers import ImageHeader, image_headers
 from ctsr.imaging.formats import FORMATS
 
+LISTED = 12  # series in a message
 FEWEST_SLICES = 3  # of a series that is a scan; fewer are scouts, or pictures
 _SCOUT = re.compile("scout|topogram|surview|localizer|scanogram", re.IGNORECASE)
 _DRAWN = ("SEG", "RTDOSE", "OT")  # modalities of what was made from a scan, or is a picture of it
@@ -62,9 +63,11 @@ def find_series(path: Path) -> list[Series]:
     Raises:
         UserError: There is none, or a file is damaged.
     """
-    groups: dict[tuple[str, str], list[ImageHeader]] = {}
+    groups: dict[tuple[str, str, str], list[ImageHeader]] = {}
     for header in image_headers(path):
-        groups.setdefault((header.text("SeriesInstanceUID"), _aside(header)), []).append(header)
+        # Programs that remove names give one UID to all at times, but two patients are never one series.
+        group = header.text("SeriesInstanceUID"), header.text("PatientID"), _aside(header)
+        groups.setdefault(group, []).append(header)
     if not groups:
         raise UserError(f"{path} holds no scan that can be read: give {FORMATS}")
     found = [
@@ -76,7 +79,7 @@ def find_series(path: Path) -> list[Series]:
             slices=sum(header.frames for header in headers),
             aside=aside,
         )
-        for (uid, aside), headers in groups.items()
+        for (uid, _, aside), headers in groups.items()
     ]
     return sorted(found, key=lambda s: (int(s.number) if s.number.isdecimal() else 0, s.uid))
 
@@ -100,7 +103,8 @@ def choose(path: Path, found: list[Series], wanted: str | None) -> Series:
     if len(matching) == 1:
         return matching[0]
     shown = [str(s) for s in found]
-    listed = "; ".join(s.full if shown.count(str(s)) > 1 else str(s) for s in found)
+    listed = "; ".join(s.full if shown.count(str(s)) > 1 else str(s) for s in found[:LISTED])
+    listed += f"; ... ({len(found)} in all)" if len(found) > LISTED else ""
     if wanted is None:
         what = f"holds {len(found)} DICOM series: pick one by series=<number, UID or part of its description>"
     else:

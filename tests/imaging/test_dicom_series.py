@@ -147,3 +147,24 @@ def test_series_of_one_name_are_listed_with_what_tells_them_apart(tmp_path, writ
         assert "1.2.4" in other
     for grey, listed in enumerate((one, other)):
         assert (read_volume(tmp_path, series=listed).array == grey).all()
+
+
+def test_two_patients_are_never_one_series(tmp_path, write_series) -> None:
+    """Slices between each other's, under one UID: as one volume they would be regular."""
+    for patient in (0, 1):
+        names = [f"{patient}-{z}.dcm" for z in range(4)]
+        greys = np.full((4, 4, 5), patient, np.int16)
+        write_series(
+            tmp_path, greys, first=(0.0, 0.0, 1.0 * patient), uid="1.2.3", names=names, PatientID=f"P{patient}"
+        )
+    with pytest.raises(UserError, match="holds 2 DICOM series"):
+        read_volume(tmp_path)
+
+
+def test_many_series_are_not_listed_all(tmp_path, write_series) -> None:
+    """As where a UID was made for each file."""
+    for z in range(40):
+        write_series(tmp_path, np.zeros((1, 4, 5), np.int16), uid=f"1.2.{z}", names=[f"{z}.dcm"])
+    with pytest.raises(UserError, match=r"holds 40 DICOM series.*\(40 in all\)") as refused:
+        read_volume(tmp_path)
+    assert len(str(refused.value)) < 1000
