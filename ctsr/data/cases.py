@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ctsr.data.layouts import places
-from ctsr.data.patients import OWN, patient_of
+from ctsr.data.patients import patient_of
 from ctsr.errors import UserError, warn_once
-from ctsr.imaging.formats import FEWEST_PICTURES, FORMATS, files_in, format_of, is_tiff, natural_key, stem
+from ctsr.imaging.formats import FEWEST_PICTURES, FORMATS, entries, files_in, format_of, is_tiff, natural_key, stem
 from ctsr.imaging.voxel_size import FileSpacing
 
 NAMED = 5  # scans in a message
@@ -57,7 +57,7 @@ def find_cases(
     Raises:
         UserError: Nothing is there, what is there is no scan, or two scans share a name.
     """
-    from ctsr.data.beside_scans import beside, told, why_no_scan  # here, since what is prepared needs no readers
+    from ctsr.data.beside_scans import why_no_scan  # here, since what is prepared needs no readers
 
     root = Path(root).expanduser()
     key = f"{key or f'data.{domain}.root'}={root}"
@@ -72,16 +72,7 @@ def find_cases(
         name = stem(root.resolve())
         return [Case(name, root, patient_of(root, name, name, patient, f"data.{domain}.patient"))]
     else:
-        candidates = [scan for path in _visible(root) for scan in _scans_at(path)]
-        reasons = beside(candidates, root, pictures_too=domain == "micro")
-        scans = [scan for scan in candidates if scan not in reasons]
-        passed_over = f"passed over {told(reasons, root)}" if reasons else ""
-        if not scans:
-            raise UserError(
-                f"{key} holds no scan: give {FORMATS}, or a folder of these{passed_over and '; '}{passed_over}"
-            )
-        if reasons:
-            warn_once(f"{key}: {passed_over}")
+        scans = _scans_below(root, domain, key)
     placed = places(scans, root)
     by_name: dict[str, Path] = {}
     for scan, place in placed.items():
@@ -109,13 +100,28 @@ def the_scan(path: Path, key: str) -> Path:
     if _is_scan(path):
         _tell_of_scans_below(path)
         return path
-    cases = find_cases(path, "clinical", patient=OWN, key=key)
-    if len(cases) > 1:
-        listed = ", ".join(str(case.path) for case in cases[:NAMED]) + (", ..." if len(cases) > NAMED else "")
+    scans = _scans_below(path, "clinical", f"{key}={path}")
+    if len(scans) > 1:
+        listed = ", ".join(map(str, scans[:NAMED])) + (", ..." if len(scans) > NAMED else "")
         raise UserError(
-            f"{key}={path} holds {len(cases)} scans, one is enlarged at a time: give {key}= one of {listed}"
+            f"{key}={path} holds {len(scans)} scans, one is enlarged at a time: give {key}= one of {listed}"
         )
-    return cases[0].path
+    return scans[0]
+
+
+def _scans_below(root: Path, domain: str, key: str) -> list[Path]:
+    """All scans below a root that is none itself; what lies beside them and is none is told."""
+    from ctsr.data.beside_scans import beside, told  # here, since what is prepared needs no readers
+
+    candidates = [scan for path in _visible(root) for scan in _scans_at(path)]
+    reasons = beside(candidates, root, pictures_too=domain == "micro")
+    scans = [scan for scan in candidates if scan not in reasons]
+    passed_over = f"passed over {told(reasons, root)}" if reasons else ""
+    if not scans:
+        raise UserError(f"{key} holds no scan: give {FORMATS}, or a folder of these{passed_over and '; '}{passed_over}")
+    if reasons:
+        warn_once(f"{key}: {passed_over}")
+    return scans
 
 
 def _chosen(root: Path, domain: str, files: str) -> list[Path]:
@@ -136,6 +142,12 @@ def _chosen(root: Path, domain: str, files: str) -> list[Path]:
 
 
 def _scans_at(path: Path) -> Iterator[Path]:
+    if path.is_symlink():
+        if not path.exists():  # such as a file of a data set that was not fetched
+            warn_once(f"{path} is a link to nothing, and passed over")
+            return
+        if path.resolve() in path.parent.resolve().parents or path.resolve() == path.parent.resolve():
+            return  # round and round
     if _is_scan(path):
         _tell_of_scans_below(path)
         yield path
@@ -155,7 +167,7 @@ def _scans_in_folders_of(folder: Path) -> Iterator[Path]:
 
 
 def _visible(folder: Path) -> list[Path]:
-    return sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=natural_key)
+    return sorted((path for path in entries(folder) if not path.name.startswith(".")), key=natural_key)
 
 
 def _is_scan(path: Path) -> bool:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel
@@ -243,4 +244,40 @@ def test_the_one_scan(tmp_path: Path) -> None:
     assert the_scan(tmp_path / "notes.txt", "input") == tmp_path / "notes.txt"
     nifti(tmp_path / "b.nii.gz")
     with pytest.raises(UserError, match=r"holds 2 scans.*b\.nii\.gz, .*ct\.nii\.gz"):
+        the_scan(tmp_path, "input")
+
+
+def test_links(tmp_path: Path, capsys) -> None:
+    """To nothing, as in data sets whose files are not fetched; to a folder above; to scans elsewhere."""
+    scan = nifti(tmp_path / "root" / "a" / "ct.nii.gz")
+    (tmp_path / "root" / "b.nii.gz").symlink_to(tmp_path / "annex" / "gone")
+    (tmp_path / "root" / "a" / "up").symlink_to(tmp_path / "root")
+    (tmp_path / "root" / "a" / "same").symlink_to(".")
+    assert found(tmp_path / "root") == {"a": scan}
+    assert f"{tmp_path / 'root' / 'b.nii.gz'} is a link to nothing" in capsys.readouterr().err
+    elsewhere = nifti(tmp_path / "elsewhere" / "c" / "ct.nii.gz")
+    (tmp_path / "root" / "c").symlink_to(elsewhere.parent)
+    assert found(tmp_path / "root") == {"a": scan, "c": tmp_path / "root" / "c" / "ct.nii.gz"}
+
+
+def test_a_folder_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "closed").mkdir()
+    nifti(tmp_path / "ct.nii.gz")
+    iterdir = Path.iterdir
+
+    def refusing(folder: Path) -> Iterator[Path]:
+        if folder.name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return iterdir(folder)
+
+    monkeypatch.setattr(Path, "iterdir", refusing)
+    with pytest.raises(UserError, match=r"closed cannot be opened: Permission denied"):
+        found(tmp_path)
+
+
+def test_the_one_scan_of_several_with_one_name(tmp_path: Path) -> None:
+    """Names of cases are of no interest where one scan is looked for."""
+    nifti(tmp_path / "ct.nii.gz")
+    nifti(tmp_path / "ct.nii")
+    with pytest.raises(UserError, match="holds 2 scans"):
         the_scan(tmp_path, "input")
