@@ -30,7 +30,7 @@ from ctsr.imaging.readers import probe, read_volume
 from ctsr.imaging.specimen import check_greys
 from ctsr.imaging.volume import Header, spacing_of
 from ctsr.imaging.voxel_hash import voxel_hash
-from ctsr.imaging.voxel_size import FileSpacing
+from ctsr.imaging.voxel_size import FileSpacing, plausible
 
 AXES = "slices, rows, columns"
 REFUSED = 2  # exit code where a scan cannot be used
@@ -189,8 +189,15 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     common = {"file_spacing": _file_spacing(arguments.file_spacing), "series": arguments.series}
     kind = ClinicalSettings if arguments.domain == "clinical" else MicroSettings
     if arguments.spacing is not None:
-        common["spacing"] = None if arguments.spacing == "native" else _sizes("--spacing", arguments.spacing)[0]
+        common["spacing"] = None if arguments.spacing == "native" else _pixel_size(arguments.spacing)
     return kind(**common)
+
+
+def _pixel_size(text: str) -> float:
+    sizes = _sizes("--spacing", text)
+    if len(sizes) != 1 or plausible(sizes[0]) is None:
+        raise UserError(f"--spacing {text} is no pixel size in mm: give one number, such as 0.625, or native")
+    return sizes[0]
 
 
 def _file_spacing(text: str | None) -> FileSpacing:

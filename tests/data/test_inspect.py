@@ -229,3 +229,12 @@ def test_brackets_are_printed_as_they_are(tmp_path: Path, capsys, monkeypatch) -
         assert text in told.out, text
     assert inspection.main([str(tmp_path / "[nowhere]")]) == 2
     assert capsys.readouterr().err.startswith(f"error: PATH={tmp_path / '[nowhere]'} does not exist")
+
+
+@pytest.mark.parametrize("spacing", ["0", "-1", "nan", "inf", "1,2", "abc"])
+def test_a_pixel_size_that_is_none(spacing: str, tmp_path: Path, capsys) -> None:
+    scan = nifti(tmp_path / "ct.nii.gz", chest(4))
+    assert inspection.main([str(scan), f"--spacing={spacing}"]) == 2
+    told = capsys.readouterr()
+    assert told.err.startswith(f"error: --spacing {spacing} is no ")
+    assert (told.err.count("\n"), told.out) == (1, "")
