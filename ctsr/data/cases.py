@@ -175,6 +175,10 @@ def _is_scan(path: Path) -> bool:
     found = format_of(path)
     if found in ("tiff", "images") and path.is_dir():
         return not _is_of_pictures(path, found)
+    if found == "dicom" and path.is_dir() and any(True for _ in _scans_in_folders_of(path)):
+        from ctsr.data.beside_scans import why_no_scan
+
+        return why_no_scan(path) is None  # a scout on top of a study is none of its scans
     return found is not None
 
 

@@ -281,3 +281,11 @@ def test_the_one_scan_of_several_with_one_name(tmp_path: Path) -> None:
     nifti(tmp_path / "ct.nii")
     with pytest.raises(UserError, match="holds 2 scans"):
         the_scan(tmp_path, "input")
+
+
+def test_a_scout_on_top_of_a_study(tmp_path: Path, capsys) -> None:
+    study = trees.dicom(tmp_path / "study", trees.chest(5)[:1], "1", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    series = trees.dicom(study / "series1", trees.chest(6), "1")
+    assert found(study) == {"series1": series}
+    assert "passed over a scout (I000)" in capsys.readouterr().err
+    assert the_scan(study, "input") == the_scan(tmp_path, "input") == series
