@@ -13,6 +13,7 @@ from ctsr.data.label_maps import is_label_name, is_label_place, why_label_map
 from ctsr.data.layouts import FIRST_CHANNEL, channels_of
 from ctsr.imaging.dicom import is_scout
 from ctsr.imaging.formats import files_in, format_of, is_dicom, is_tiff
+from ctsr.imaging.tiff_pages import listening
 
 Reasons = dict[Path, str]
 
@@ -128,7 +129,7 @@ def _is_single_page(scan: Path) -> bool:
     if scan.is_dir() or not is_tiff(scan):
         return False
     try:
-        with tifffile.TiffFile(scan) as tiff:
+        with listening([]), tifffile.TiffFile(scan) as tiff:
             return "S" in tiff.series[0].axes or tiff.series[0].ndim < VOLUME
     except (tifffile.TiffFileError, OSError, IndexError, ValueError):  # damaged: the scan's reader tells
         return False

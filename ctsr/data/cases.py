@@ -9,8 +9,10 @@ from pathlib import Path
 from ctsr.data.layouts import places
 from ctsr.data.patients import patient_of
 from ctsr.errors import UserError, warn_once
-from ctsr.imaging.formats import FEWEST_PICTURES, FORMATS, files_in, format_of, is_tiff, natural_key, stem
+from ctsr.imaging.formats import FEWEST_PICTURES, FORMATS, entries, files_in, format_of, is_tiff, natural_key, stem
 from ctsr.imaging.voxel_size import FileSpacing
+
+NAMED = 5  # scans in a message
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,9 @@ class Case:
         object.__setattr__(self, "patient", self.patient or self.name)
 
 
-def find_cases(root: str | Path, domain: str, files: str | None = None, patient: str | None = None) -> list[Case]:
+def find_cases(
+    root: str | Path, domain: str, files: str | None = None, patient: str | None = None, key: str | None = None
+) -> list[Case]:
     """The scans at a place, sorted by name.
 
     Label maps, scouts, DICOM reports, and pictures beside scans are passed over, which is told on standard error.
@@ -48,14 +52,15 @@ def find_cases(root: str | Path, domain: str, files: str | None = None, patient:
         domain: "clinical" or "micro", for error messages.
         files: Which files or folders below the root are the scans, as "*/ct.nii.gz"; None: all that look like scans.
         patient: See `ctsr.data.patients.patient_of`.
+        key: What the user gave the root as, for messages; None: the key of a training.
 
     Raises:
         UserError: Nothing is there, what is there is no scan, or two scans share a name.
     """
-    from ctsr.data.beside_scans import beside, told, why_no_scan  # here, since what is prepared needs no readers
+    from ctsr.data.beside_scans import why_no_scan  # here, since what is prepared needs no readers
 
     root = Path(root).expanduser()
-    key = f"data.{domain}.root={root}"
+    key = f"{key or f'data.{domain}.root'}={root}"
     if not root.exists():
         raise UserError(f"{key} does not exist: give {FORMATS}, or a folder of these")
     if files is not None:
@@ -63,18 +68,11 @@ def find_cases(root: str | Path, domain: str, files: str | None = None, patient:
     elif root.is_file() or _is_scan(root):
         if (reason := why_no_scan(root)) is not None:
             raise UserError(f"{key} is no scan, but {reason}")
+        _tell_of_scans_below(root)
         name = stem(root.resolve())
         return [Case(name, root, patient_of(root, name, name, patient, f"data.{domain}.patient"))]
     else:
-        candidates = [scan for path in _visible(root) for scan in _scans_at(path)]
-        reasons = beside(candidates, root, pictures_too=domain == "micro")
-        scans = [scan for scan in candidates if scan not in reasons]
-        if reasons and not scans:
-            raise UserError(f"{key} holds no scan, but {told(reasons, root)}")
-        if not scans:
-            raise UserError(f"{key} holds no scan: give {FORMATS}, or a folder of these")
-        if reasons:
-            warn_once(f"{key}: passed over {told(reasons, root)}")
+        scans = _scans_below(root, domain, key)
     placed = places(scans, root)
     by_name: dict[str, Path] = {}
     for scan, place in placed.items():
@@ -85,6 +83,46 @@ def find_cases(root: str | Path, domain: str, files: str | None = None, patient:
     return [
         Case(name, scan, patient_of(scan, *placed[scan], patient, rule_key)) for name, scan in sorted(by_name.items())
     ]
+
+
+def the_scan(path: Path, key: str) -> Path:
+    """The one clinical scan at a place or anywhere below it, such as on a disc or in a tree of studies.
+
+    Args:
+        path: Anything; what is neither a scan nor a folder is for the reader to refuse.
+        key: What the user gave it as, for messages.
+
+    Raises:
+        UserError: Nothing below is a scan, or several are.
+    """
+    if not path.is_dir():
+        return path
+    if _is_scan(path):
+        _tell_of_scans_below(path)
+        return path
+    scans = _scans_below(path, "clinical", f"{key}={path}")
+    if len(scans) > 1:
+        listed = ", ".join(map(str, scans[:NAMED])) + (", ..." if len(scans) > NAMED else "")
+        raise UserError(
+            f"{key}={path} holds {len(scans)} scans, one is enlarged at a time: give {key}= one of {listed}"
+        )
+    return scans[0]
+
+
+def _scans_below(root: Path, domain: str, key: str) -> list[Path]:
+    """All scans below a root that is none itself; what lies beside them and is none is told."""
+    from ctsr.data.beside_scans import beside, told  # here, since what is prepared needs no readers
+
+    candidates = [scan for path in _visible(root) for scan in _scans_at(path)]
+    reasons = beside(candidates, root, pictures_too=domain == "micro")
+    scans = [scan for scan in candidates if scan not in reasons]
+    if reasons and not scans:
+        raise UserError(f"{key} holds no scan, but {told(reasons, root)}")
+    if not scans:
+        raise UserError(f"{key} holds no scan: give {FORMATS}, or a folder of these")
+    if reasons:
+        warn_once(f"{key}: passed over {told(reasons, root)}")
+    return scans
 
 
 def _chosen(root: Path, domain: str, files: str) -> list[Path]:
@@ -105,28 +143,67 @@ def _chosen(root: Path, domain: str, files: str) -> list[Path]:
 
 
 def _scans_at(path: Path) -> Iterator[Path]:
+    if path.is_symlink():
+        if not path.exists():  # such as a file of a data set that was not fetched
+            warn_once(f"{path} is a link to nothing, and passed over")
+            return
+        if path.resolve() in path.parent.resolve().parents or path.resolve() == path.parent.resolve():
+            return  # round and round
     if _is_scan(path):
+        _tell_of_scans_below(path)
         yield path
     elif path.is_dir():
         for below in _visible(path):
             yield from _scans_at(below)
 
 
+def _tell_of_scans_below(scan: Path) -> None:
+    """Files in one folder are one scan; what lies in folders within it is another, and not looked at."""
+    if scan.is_dir() and format_of(scan) != "ome-zarr" and (other := next(_scans_in_folders_of(scan), None)):
+        warn_once(f"{scan} is a scan, those in folders below it are passed over, as {other.relative_to(scan)}")
+
+
+def _scans_in_folders_of(folder: Path) -> Iterator[Path]:
+    return (scan for path in _visible(folder) if path.is_dir() for scan in _scans_at(path))
+
+
 def _visible(folder: Path) -> list[Path]:
-    return sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=natural_key)
+    return sorted((path for path in entries(folder) if not path.name.startswith(".")), key=natural_key)
 
 
 def _is_scan(path: Path) -> bool:
     """Whether a file, or the files in a folder together, are in a scan's format."""
     found = format_of(path)
-    if found == "tiff" and path.is_dir():
-        from ctsr.imaging.tiff import holds_slices  # here, since training on prepared cases should not need its library
+    if found in ("tiff", "images") and path.is_dir():
+        return not _is_of_pictures(path, found)
+    if found == "dicom" and path.is_dir() and any(True for _ in _scans_in_folders_of(path)):
+        from ctsr.data.beside_scans import why_no_scan
 
-        tiffs = [file for file in files_in(path) if is_tiff(file)]
-        if len(tiffs) < FEWEST_PICTURES and any(format_of(f) not in (None, "tiff") for f in files_in(path)):
-            return False  # a picture or two beside a scan
-        try:
-            return holds_slices(path)
-        except UserError:
-            return True  # its reader tells what is wrong with it, and the other cases are seen nevertheless
+        return why_no_scan(path) is None  # a scout on top of a study is none of its scans
     return found is not None
+
+
+def _is_of_pictures(folder: Path, found: str) -> bool:
+    """Whether the TIFF, PNG or BMP files in a folder are pictures beside scans, or volumes, rather than slices."""
+    # Here, since training on prepared cases should not need their libraries.
+    from ctsr.imaging.readers import probe
+    from ctsr.imaging.tiff import holds_slices
+
+    other_scans = any(format_of(scan) not in ("tiff", "images") for scan in _scans_in_folders_of(folder))
+    if found == "tiff":
+        tiffs = [file for file in files_in(folder) if is_tiff(file)]
+        beside = other_scans or any(format_of(f) not in (None, "tiff") for f in files_in(folder))
+        if len(tiffs) < FEWEST_PICTURES and beside:
+            return True
+        try:
+            if not holds_slices(folder):
+                return True
+        except UserError:
+            return other_scans  # else its reader tells what is wrong with it, and the other cases are seen nevertheless
+    if not other_scans:
+        return False
+    try:
+        probe(folder, spacing=1.0)
+    except UserError:
+        return True  # no stack: a viewer's icons
+    return False

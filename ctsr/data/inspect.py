@@ -30,7 +30,7 @@ from ctsr.imaging.readers import probe, read_volume
 from ctsr.imaging.specimen import check_greys
 from ctsr.imaging.volume import Header, spacing_of
 from ctsr.imaging.voxel_hash import voxel_hash
-from ctsr.imaging.voxel_size import FileSpacing
+from ctsr.imaging.voxel_size import FileSpacing, plausible
 
 AXES = "slices, rows, columns"
 REFUSED = 2  # exit code where a scan cannot be used
@@ -81,7 +81,7 @@ def inspect(case: Case, settings: Settings, headers_only: bool = False) -> Findi
             seen["greys"], doubts, voxels = _greys(case, settings)
     except UserError as error:
         return Finding(case, seen, [], str(error))
-    plan = _plan(header, settings) + [f"[yellow]{doubt}[/]" for doubt in doubts]
+    plan = _plan(header, settings) + [f"[yellow]{escape(doubt)}[/]" for doubt in doubts]
     return Finding(case, seen, plan or ["taken as it is"], voxels=voxels)
 
 
@@ -172,7 +172,7 @@ def _plan(header: Header, settings: Settings) -> list[str]:
         steps.append(f"slices resampled to {settings.spacing:g} mm: {plane[0]} x {plane[1]} pixels")
     elif plane != shape:
         steps.append(f"slices cut to {plane[0]} x {plane[1]} pixels, a multiple of {settings.multiple}")
-    steps += [f"[yellow]{warning}[/]" for warning in interpolated(spacing, settings.spacing)]
+    steps += [f"[yellow]{escape(warning)}[/]" for warning in interpolated(spacing, settings.spacing)]
     return steps
 
 
@@ -189,8 +189,15 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     common = {"file_spacing": _file_spacing(arguments.file_spacing), "series": arguments.series}
     kind = ClinicalSettings if arguments.domain == "clinical" else MicroSettings
     if arguments.spacing is not None:
-        common["spacing"] = None if arguments.spacing == "native" else _sizes("--spacing", arguments.spacing)[0]
+        common["spacing"] = None if arguments.spacing == "native" else _pixel_size(arguments.spacing)
     return kind(**common)
+
+
+def _pixel_size(text: str) -> float:
+    sizes = _sizes("--spacing", text)
+    if len(sizes) != 1 or plausible(sizes[0]) is None:
+        raise UserError(f"--spacing {text} is no pixel size in mm: give one number, such as 0.625, or native")
+    return sizes[0]
 
 
 def _file_spacing(text: str | None) -> FileSpacing:
@@ -228,7 +235,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if (arguments.config is None) == (not arguments.paths):
         parser.error("give either paths, or --config FILE")
-    console = Console()
+    console = Console(emoji=False)
     try:
         if arguments.config is not None:
             return 0 if would_train(planned(Path(arguments.config)), arguments.headers, console) else REFUSED
@@ -239,7 +246,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cases, all_usable = [], True
     for path in arguments.paths:
         try:
-            cases += find_cases(path, arguments.domain, arguments.files, arguments.patient)
+            cases += find_cases(path, arguments.domain, arguments.files, arguments.patient, key="PATH")
         except UserError as error:  # the other paths are looked at nevertheless
             print(f"error: {error}", file=sys.stderr)
             all_usable = False

@@ -15,7 +15,10 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from PIL import Image
 
+from ctsr.errors import UserError
 from ctsr.imaging.formats import files_in, format_of, is_picture, is_tiff, stem
+from ctsr.imaging.readers import files_of
+from ctsr.imaging.tiff_pages import listening
 from ctsr.imaging.volume import Array
 
 PLACES = ("label", "labels", "labelstr", "labelsts", "labelsval", "mask", "masks", "segmentation", "segmentations")
@@ -27,6 +30,7 @@ UNIFORM = 0.8  # share of neighbours with one label, leaving out the most freque
 NEVER = 1e-3  # a probability; background has no more
 SLICES = 4  # looked at, of a volume
 _UNREADABLE = (  # what the libraries raise of damaged files; the scan's reader meets it again, and tells
+    UserError,
     ImageFileError,
     HeaderDataError,
     tifffile.TiffFileError,
@@ -65,6 +69,11 @@ def why_label_map(path: Path, expected: bool = False) -> str | None:
     """
     if re.search(r"\.seg\.(nrrd|nhdr)$", path.name, re.IGNORECASE):
         return "a segmentation by its name"
+    with listening([]):  # of a damaged file its reader tells
+        return _why(path, expected)
+
+
+def _why(path: Path, expected: bool) -> str | None:
     greys: set[float] = set()
     alike = edges = 0
     try:
@@ -137,6 +146,7 @@ def _tiff_planes(file: Path) -> Iterator[Array]:
 def _itk_planes(path: Path) -> Iterator[Array]:
     import SimpleITK  # here, since training on prepared cases should not need it
 
+    files_of(path)  # of a damaged header ITK complains on the screen
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()

@@ -25,6 +25,7 @@ from ctsr.errors import CollectedError, UserError
 from ctsr.imaging.pyramid import SCALE
 from ctsr.imaging.readers import probe
 from ctsr.imaging.volume import Header
+from ctsr.imaging.voxel_size import plausible
 
 SMALLEST_PATCH = 12
 DOMAINS = ("clinical", "micro")
@@ -296,7 +297,7 @@ def _spacing(domain: str, keys: Mapping[str, Any]) -> float | None:
     given = keys["spacing"]
     if given == "native":
         return None
-    if not isinstance(given, int | float) or given <= 0:
+    if not isinstance(given, int | float) or isinstance(given, bool) or plausible(given) is None:
         raise UserError(f"data.{domain}.spacing={given}: give millimetres, or native")
     return float(given)
 

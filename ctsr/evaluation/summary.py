@@ -21,7 +21,7 @@ def write_summary(summary: Mapping[str, Any], folder: Path) -> None:
 
 def print_summary(summary: Mapping[str, Any], folder: Path) -> None:
     """Prints a table for each protocol, the checkpoint and the next command to type."""
-    console = Console()
+    console = Console(markup=False, emoji=False)  # paths and names are printed as they are
     console.rule(f"stage {summary['stage']}: {summary['seconds']:.0f} s")
     protocols = dict.fromkeys(row["protocol"] for row in summary["rows"])
     for protocol in protocols:

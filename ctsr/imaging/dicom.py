@@ -16,35 +16,45 @@ from ctsr.imaging.formats import files_in, may_be_dicom
 from ctsr.imaging.padding import mark_padding
 from ctsr.imaging.volume import Header, Volume
 
-__all__ = ["find_series", "is_scout", "patient_of", "probe_dicom", "read_dicom"]
+__all__ = ["DicomScan", "find_series", "is_scout", "patient_of"]
 
 _SHOWN = 3  # names in a message
 
 
-def read_dicom(path: Path, series: str | None = None) -> Volume:
-    """Read one series; padding is marked (tag, and below -1500 HU for CT). What is passed over or doubtful is told.
+class DicomScan:
+    """One series of a file or folder, whose headers are read once."""
 
-    Args:
-        path: A folder, or one multi-frame file.
-        series: Which of several: number, UID, description or part of it; None: the only one that is no scout.
+    def __init__(self, path: Path, series: str | None = None) -> None:
+        """Find the series.
 
-    Raises:
-        UserError: No series, several, a gap, a duplicate, slices that do not belong together, a damaged file, a header
-            that makes no sense, or a compression that cannot be decoded.
-    """
-    found = find_series(path)
-    chosen = choose(path, found, series)
-    slices, affine = _stack(path, chosen)
-    for told in (*_passed_over(path, found, chosen, series), *_doubts(path, slices)):
-        warn(told)
-    greys, padding = read_greys(path, slices)
-    return mark_padding(Volume(greys, affine, slice_axis=0), padding)
+        Args:
+            path: A folder, or one multi-frame file.
+            series: Which of several: number, UID, description or part of it; None: the only one that is no scout.
 
+        Raises:
+            UserError: No series, several, a gap, a duplicate, slices that do not belong together, or a header that is
+                damaged or makes no sense.
+        """
+        self._path = path
+        found = find_series(path)
+        chosen = choose(path, found, series)
+        self._slices, self._affine = _stack(path, chosen)
+        self._told = [*_passed_over(path, found, chosen, series), *_doubts(path, self._slices)]
 
-def probe_dicom(path: Path, series: str | None = None) -> Header:
-    """Shape and geometry of one series; arguments and errors as for `read_dicom`."""
-    slices, affine = _stack(path, choose(path, find_series(path), series))
-    return Header((len(slices), *slices[0].size), affine, "dicom", slice_axis=0)
+    def probe(self) -> Header:
+        """Shape and geometry."""
+        return Header((len(self._slices), *self._slices[0].size), self._affine, "dicom", slice_axis=0)
+
+    def read(self) -> Volume:
+        """Its voxels; padding is marked (tag, and below -1500 HU for CT). What is passed over or doubtful is told.
+
+        Raises:
+            UserError: A damaged file, or a compression that cannot be decoded.
+        """
+        for told in self._told:
+            warn(told)
+        greys, padding = read_greys(self._path, self._slices)
+        return mark_padding(Volume(greys, self._affine, slice_axis=0), padding)
 
 
 def _passed_over(path: Path, found: list[Series], chosen: Series, series: str | None) -> list[str]:

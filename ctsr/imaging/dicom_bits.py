@@ -10,6 +10,8 @@ import pydicom
 from ctsr.errors import UserError
 from ctsr.imaging.volume import Array
 
+FEWEST_BITS = 10  # that hold a scan's greys: with fewer it is BitsStored that is wrong, not what stands above them
+
 
 def without_unused_bits(file: Path, numbers: Array, image: pydicom.Dataset) -> Array:
     """The numbers in the bits that are stored; the others mean nothing, or overlays.
@@ -25,7 +27,7 @@ def without_unused_bits(file: Path, numbers: Array, image: pydicom.Dataset) -> A
         return numbers
     below = image.HighBit + 1 - image.BitsStored  # unused bits at the lower end
     smoothest = min(_variation(numbers), _variation(_with_other_sign(numbers)))
-    if below == 0 and _variation(stored) <= smoothest:
+    if below == 0 and image.BitsStored >= FEWEST_BITS and _variation(stored) <= smoothest:
         return stored
     if below == unused and not (numbers & ((1 << below) - 1)).any():
         upper: Array = numbers >> below

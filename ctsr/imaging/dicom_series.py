@@ -11,6 +11,7 @@ from ctsr.errors import UserError
 from ctsr.imaging.dicom_headers import ImageHeader, image_headers
 from ctsr.imaging.formats import FORMATS
 
+LISTED = 12  # series in a message
 FEWEST_SLICES = 3  # of a series that is a scan; fewer are scouts, or pictures
 _SCOUT = re.compile("scout|topogram|surview|localizer|scanogram", re.IGNORECASE)
 _DRAWN = ("SEG", "RTDOSE", "OT")  # modalities of what was made from a scan, or is a picture of it
@@ -46,6 +47,11 @@ class Series:
         return f"{self.number} '{self.description}'".strip() if self.description else self.number or self.uid
 
     @property
+    def full(self) -> str:
+        """What tells it from another of the same number and description."""
+        return f"{self.uid}: {self}"
+
+    @property
     def is_scan(self) -> bool:
         """Whether it is what is meant where nothing is said."""
         return not self.aside and self.slices >= FEWEST_SLICES
@@ -57,9 +63,11 @@ def find_series(path: Path) -> list[Series]:
     Raises:
         UserError: There is none, or a file is damaged.
     """
-    groups: dict[tuple[str, str], list[ImageHeader]] = {}
+    groups: dict[tuple[str, str, str], list[ImageHeader]] = {}
     for header in image_headers(path):
-        groups.setdefault((header.text("SeriesInstanceUID"), _aside(header)), []).append(header)
+        # Programs that remove names give one UID to all at times, but two patients are never one series.
+        group = header.text("SeriesInstanceUID"), header.text("PatientID"), _aside(header)
+        groups.setdefault(group, []).append(header)
     if not groups:
         raise UserError(f"{path} holds no scan that can be read: give {FORMATS}")
     found = [
@@ -71,7 +79,7 @@ def find_series(path: Path) -> list[Series]:
             slices=sum(header.frames for header in headers),
             aside=aside,
         )
-        for (uid, aside), headers in groups.items()
+        for (uid, _, aside), headers in groups.items()
     ]
     return sorted(found, key=lambda s: (int(s.number) if s.number.isdecimal() else 0, s.uid))
 
@@ -82,7 +90,7 @@ def choose(path: Path, found: list[Series], wanted: str | None) -> Series:
     Args:
         path: Where they are, for the error.
         found: All that are there.
-        wanted: Number, UID, description or part of it, or what `str` shows of the series; None: the only scan.
+        wanted: Number, UID, description or part of it, or the series as an error lists it; None: the only scan.
 
     Raises:
         UserError: It is none of them, or several.
@@ -94,7 +102,9 @@ def choose(path: Path, found: list[Series], wanted: str | None) -> Series:
         matching = [s for s in matching if not s.aside] or matching
     if len(matching) == 1:
         return matching[0]
-    listed = "; ".join(str(s) for s in found)
+    shown = [str(s) for s in found]
+    listed = "; ".join(s.full if shown.count(str(s)) > 1 else str(s) for s in found[:LISTED])
+    listed += f"; ... ({len(found)} in all)" if len(found) > LISTED else ""
     if wanted is None:
         what = f"holds {len(found)} DICOM series: pick one by series=<number, UID or part of its description>"
     else:
@@ -150,7 +160,7 @@ def _aside(header: ImageHeader) -> str:
 
 def _matching(found: list[Series], wanted: str) -> list[Series]:
     """Those of the first sort of match that there is: the more exact wins."""
-    exact = [s for s in found if wanted in (s.uid, s.number, _plain(str(s)), _plain(s.name))]
+    exact = [s for s in found if wanted in (s.uid, s.number, *map(_plain, (str(s), s.name, s.full)))]
     same = [s for s in found if wanted == _plain(s.description)]
     return exact or same or [s for s in found if wanted in _plain(s.description)]
 

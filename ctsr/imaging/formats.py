@@ -127,7 +127,19 @@ def is_dicom(path: Path) -> bool:
 
 def files_in(folder: Path) -> list[Path]:
     """The visible files directly in a folder, slice2 before slice10."""
-    return sorted((p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")), key=natural_key)
+    return sorted((p for p in entries(folder) if p.is_file() and not p.name.startswith(".")), key=natural_key)
+
+
+def entries(folder: Path) -> list[Path]:
+    """All that lies directly in a folder.
+
+    Raises:
+        UserError: It cannot be looked into.
+    """
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise UserError(f"{folder} cannot be opened: {error.strerror}") from error
 
 
 def natural_key(path: Path) -> list[int | str]:

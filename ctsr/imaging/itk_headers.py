@@ -79,8 +79,8 @@ def metaimage_header(file: Path) -> Told:
     """What the header of a .mha or .mhd file tells.
 
     Raises:
-        UserError: A field that is missing, a unit that is not known, greys that are to be scaled, or a list of files of
-            another length.
+        UserError: A field that is missing, a place that is none, a unit that is not known, greys that are to be scaled,
+            or a list of files of another length.
     """
     with file.open("rb") as stream:
         fields: dict[str, str] = {}
@@ -93,6 +93,9 @@ def metaimage_header(file: Path) -> Told:
             raise UserError(f"{file} is not a readable MetaImage: its header has no {', '.join(missing)}")
         data = fields["ElementDataFile"]
         names = _names(data, stream)
+    for key in ("Offset", "Origin", "Position"):  # ITK takes what is no number as 0
+        if key in fields and _sizes(fields[key], zero=True) < _axes(fields["NDims"]):
+            raise UserError(f"{file} has a place that cannot be, {key} = {fields[key]}: write its first voxel's, in mm")
     scaled = [
         float(fields.get(f"ElementToIntensityFunction{what}", plain)) for what, plain in (("Slope", 1), ("Offset", 0))
     ]

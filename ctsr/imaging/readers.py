@@ -124,7 +124,8 @@ def _reader(path: Path, spacing: FileSpacing, series: str | None, level_mm: floa
         case "dicom":
             from ctsr.imaging import dicom
 
-            return _Reader(partial(dicom.probe_dicom, path, series), partial(dicom.read_dicom, path, series))
+            scan = dicom.DicomScan(path, series)
+            return _Reader(scan.probe, scan.read)
         case "nifti":
             from ctsr.imaging import nifti
 

@@ -127,7 +127,7 @@ def opened_tiff(file: Path) -> Iterator[TiffImage]:
     """
     complaints: list[str] = []
     try:
-        with _listening(complaints), TiffFile(file, is_ome=False) as tiff:  # OME would read the files it names, too
+        with listening(complaints), TiffFile(file, is_ome=False) as tiff:  # OME would read the files it names, too
             yield _image(file, tiff)
     except UserError:
         raise
@@ -141,7 +141,7 @@ def opened_tiff(file: Path) -> Iterator[TiffImage]:
 
 
 @contextmanager
-def _listening(complaints: list[str]) -> Iterator[None]:
+def listening(complaints: list[str]) -> Iterator[None]:
     """Collects what tifffile would log, one line each."""
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: complaints.append(" ".join(record.getMessage().split()))  # type: ignore[method-assign]

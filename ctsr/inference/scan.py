@@ -19,6 +19,7 @@ from rich.progress import MofNCompleteColumn, Progress, ProgressColumn, Task
 from rich.text import Text
 from scipy import ndimage
 
+from ctsr.data.cases import the_scan
 from ctsr.data.hashes import scan_hash
 from ctsr.errors import UserError, warn
 from ctsr.imaging.consistency import Consistency
@@ -78,7 +79,8 @@ def super_resolve_scan(
 
     Args:
         model: A loaded checkpoint.
-        input_path: A scan in HU, of any format and orientation that `read_volume` reads.
+        input_path: A scan in HU, of any format and orientation that `read_volume` reads, or a folder with exactly one
+            such scan anywhere below it.
         output: Where to, .nii.gz or .nii; its folder is made if missing. A record (JSON) and a picture (PNG) are put
             beside it.
         settings: How.
@@ -96,6 +98,15 @@ def super_resolve_scan(
     _check_results(results, settings.overwrite)
     device = find_device(settings.device)
     check_tile(model.GS, settings.tile)
+    if (scan_path := the_scan(input_path, "input")) != input_path:
+        console.print(
+            f"input={input_path}: the scan in it is {scan_path}",
+            soft_wrap=True,
+            markup=False,
+            emoji=False,
+            highlight=False,
+        )
+        input_path = scan_path
     as_read = read_volume(input_path, settings.file_spacing, series=settings.series)
     warnings = [f"{input_path}: {found}" for found in [not_hu(as_read)] if found is not None]
     for text in warnings:
@@ -103,8 +114,8 @@ def super_resolve_scan(
     scan, orientation = canonical(mark_padding(as_read, as_read.array < PADDING_BELOW_HU))
     volume, lung = crop(scan, settings.roi), crop_mask(_lung(scan, settings.region), settings.roi)
     steps = plan(volume.shape, volume.affine, model.spacing, settings.spacing_tolerance, settings.grid)
-    console.print(described(model.meta["name"]), soft_wrap=True, highlight=False)
-    console.print(_summary(steps, model), soft_wrap=True, highlight=False)
+    for line in (described(model.meta["name"]), _summary(steps, model)):
+        console.print(line, soft_wrap=True, markup=False, emoji=False, highlight=False)
     _check_space(output, steps)
     clinical = model.window("clinical")
     greys = model.hu if settings.units == "hu" else model.window("micro")

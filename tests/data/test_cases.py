@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
-from ctsr.data.cases import find_cases
+from ctsr.data.cases import find_cases, the_scan
 from ctsr.errors import UserError
 from tests.data import trees
 
@@ -211,3 +213,79 @@ def test_nnunets_cases_are_patients_at_any_depth(tmp_path) -> None:
         nifti(tmp_path / "Dataset001" / "imagesTr" / f"lung_{k:03d}_0000.nii.gz")
     by_name = {case.name: case.patient for case in find_cases(tmp_path, "clinical")}
     assert by_name == {f"Dataset001-imagesTr-lung_{k:03d}": f"lung_{k:03d}" for k in range(2)}
+
+
+def test_pictures_on_top_of_a_disc(tmp_path: Path, capsys) -> None:
+    """A viewer's icons and a logo, of no scan, above the folder with slices."""
+    slices = trees.dicom(tmp_path / "disc" / "DICOM" / "a", trees.chest(5), "1")
+    for number, size in enumerate((16, 24, 32)):
+        colours = np.random.default_rng(number).integers(0, 255, (size, size, 3), dtype=np.uint8)
+        Image.fromarray(colours).save(tmp_path / "disc" / f"icon{number}.png")
+        Image.fromarray(colours).save(tmp_path / "disc" / f"logo{number}.bmp")
+    assert found(tmp_path / "disc") == {"DICOM": slices}
+    Image.fromarray(colours).save(tmp_path / "disc" / "logo.tif")
+    assert found(tmp_path / "disc") == {"DICOM": slices}
+    assert "passed over a picture (logo.tif)" in capsys.readouterr().err
+
+
+def test_scans_below_a_scan_are_told_of(tmp_path: Path, capsys) -> None:
+    trees.dicom(tmp_path / "root" / "a", trees.chest(5), "1")
+    trees.dicom(tmp_path / "root" / "a" / "prior" / "s1", trees.chest(6), "1")
+    assert found(tmp_path / "root") == found(tmp_path / "root" / "a") == {"a": tmp_path / "root" / "a"}
+    assert capsys.readouterr().err.count("below it are passed over, as prior/s1") == 1
+
+
+def test_the_one_scan(tmp_path: Path) -> None:
+    scan = tmp_path / "ct.nii.gz"
+    nifti(scan)
+    for given in (scan, tmp_path):
+        assert the_scan(given, "input") == scan
+    (tmp_path / "notes.txt").write_text("no scan")
+    assert the_scan(tmp_path / "notes.txt", "input") == tmp_path / "notes.txt"
+    nifti(tmp_path / "b.nii.gz")
+    with pytest.raises(UserError, match=r"holds 2 scans.*b\.nii\.gz, .*ct\.nii\.gz"):
+        the_scan(tmp_path, "input")
+
+
+def test_links(tmp_path: Path, capsys) -> None:
+    """To nothing, as in data sets whose files are not fetched; to a folder above; to scans elsewhere."""
+    scan = nifti(tmp_path / "root" / "a" / "ct.nii.gz")
+    (tmp_path / "root" / "b.nii.gz").symlink_to(tmp_path / "annex" / "gone")
+    (tmp_path / "root" / "a" / "up").symlink_to(tmp_path / "root")
+    (tmp_path / "root" / "a" / "same").symlink_to(".")
+    assert found(tmp_path / "root") == {"a": scan}
+    assert f"{tmp_path / 'root' / 'b.nii.gz'} is a link to nothing" in capsys.readouterr().err
+    elsewhere = nifti(tmp_path / "elsewhere" / "c" / "ct.nii.gz")
+    (tmp_path / "root" / "c").symlink_to(elsewhere.parent)
+    assert found(tmp_path / "root") == {"a": scan, "c": tmp_path / "root" / "c" / "ct.nii.gz"}
+
+
+def test_a_folder_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "closed").mkdir()
+    nifti(tmp_path / "ct.nii.gz")
+    iterdir = Path.iterdir
+
+    def refusing(folder: Path) -> Iterator[Path]:
+        if folder.name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return iterdir(folder)
+
+    monkeypatch.setattr(Path, "iterdir", refusing)
+    with pytest.raises(UserError, match=r"closed cannot be opened: Permission denied"):
+        found(tmp_path)
+
+
+def test_the_one_scan_of_several_with_one_name(tmp_path: Path) -> None:
+    """Names of cases are of no interest where one scan is looked for."""
+    nifti(tmp_path / "ct.nii.gz")
+    nifti(tmp_path / "ct.nii")
+    with pytest.raises(UserError, match="holds 2 scans"):
+        the_scan(tmp_path, "input")
+
+
+def test_a_scout_on_top_of_a_study(tmp_path: Path, capsys) -> None:
+    study = trees.dicom(tmp_path / "study", trees.chest(5)[:1], "1", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    series = trees.dicom(study / "series1", trees.chest(6), "1")
+    assert found(study) == {"series1": series}
+    assert "passed over a scout (I000)" in capsys.readouterr().err
+    assert the_scan(study, "input") == the_scan(tmp_path, "input") == series

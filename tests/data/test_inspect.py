@@ -213,3 +213,28 @@ def test_a_segmentation_is_no_specimen(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", greys, photometric="minisblack")
     finding = inspect(Case("a", tmp_path / "a.tif"), MicroSettings(spacing=None, file_spacing=0.05))
     assert str(finding.refused).startswith("only two greys (0 and 255): a segmentation?")
+
+
+def test_brackets_are_printed_as_they_are(tmp_path: Path, capsys, monkeypatch) -> None:
+    """They are a markup for colours to the library that prints."""
+    monkeypatch.setenv("COLUMNS", "250")
+    odd = tmp_path / "[red]"
+    odd.mkdir()
+    tifffile.imwrite(odd / "ct[bold]:lungs:.tif", np.zeros((4, 20, 30), np.uint8), photometric="minisblack")
+    monkeypatch.setattr(inspection, "not_hu", lambda volume: "a doubt [z,y,x] of [blue]")
+    nifti(odd / "scan[i].nii.gz", chest(4))
+    assert inspection.main([str(odd), "--files", "*"]) == 2
+    told = capsys.readouterr()
+    for text in ("ct[bold]:lungs:", "[z,y,x]> (in training", "scan[i]", "a doubt [z,y,x] of [blue]"):
+        assert text in told.out, text
+    assert inspection.main([str(tmp_path / "[nowhere]")]) == 2
+    assert capsys.readouterr().err.startswith(f"error: PATH={tmp_path / '[nowhere]'} does not exist")
+
+
+@pytest.mark.parametrize("spacing", ["0", "-1", "nan", "inf", "1,2", "abc"])
+def test_a_pixel_size_that_is_none(spacing: str, tmp_path: Path, capsys) -> None:
+    scan = nifti(tmp_path / "ct.nii.gz", chest(4))
+    assert inspection.main([str(scan), f"--spacing={spacing}"]) == 2
+    told = capsys.readouterr()
+    assert told.err.startswith(f"error: --spacing {spacing} is no ")
+    assert (told.err.count("\n"), told.out) == (1, "")

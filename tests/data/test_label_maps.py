@@ -105,3 +105,14 @@ def test_a_compressed_scan_is_known_by_its_size(tmp_path: Path, monkeypatch) -> 
     monkeypatch.setattr("ctsr.data.label_maps.SMALL", 0)
     monkeypatch.setattr(SimpleITK.ImageFileReader, "Execute", None)
     assert why_label_map(file) is None
+
+
+def test_libraries_do_not_complain_of_damaged_files(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Their readers tell what is wrong, in one line."""
+    tifffile.imwrite(tmp_path / "cut.tif", np.zeros((4, 40, 40), np.uint16), photometric="minisblack", metadata=None)
+    whole = (tmp_path / "cut.tif").read_bytes()
+    (tmp_path / "cut.tif").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "bad.mha").write_text("NDims = 3\nDimSize = a b c\nElementType = MET_SHORT\nElementDataFile = LOCAL\n")
+    for name in ("cut.tif", "bad.mha"):
+        assert why_label_map(tmp_path / name) is None
+    assert capfd.readouterr() == ("", "")

@@ -90,3 +90,13 @@ def test_numbers_of_more_bits_than_told_are_refused(tmp_path, write_series, hu, 
 def test_a_high_bit_that_does_no_harm(tmp_path, write_series, hu, bits) -> None:
     write_series(tmp_path, hu, **bits)
     np.testing.assert_array_equal(read_volume(tmp_path).array, hu)
+
+
+def test_eight_bits_hold_no_scan(tmp_path, write_series) -> None:
+    """Without the bits above them these greys would be flat and all of them air, so that nothing looks torn."""
+    halves = np.where(np.arange(36).reshape(1, 4, 9) % 9 < 4, 24, 1064) + np.arange(3)[:, None, None]
+    write_series(tmp_path, halves.astype(np.int16), BitsStored=8, HighBit=7, PixelRepresentation=0)
+    with pytest.raises(UserError, match=r"its numbers do not fit BitsStored 8"):
+        read_volume(tmp_path)
+    write_series(tmp_path, (halves % 256).astype(np.int16), BitsStored=8, HighBit=7, PixelRepresentation=0)
+    np.testing.assert_array_equal(read_volume(tmp_path).array, halves % 256)

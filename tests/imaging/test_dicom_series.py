@@ -132,3 +132,39 @@ def test_of_a_damaged_file_the_reader_tells(tmp_path, write_series) -> None:
     assert patient_of(tmp_path) is None
     with pytest.raises(UserError, match=r"slice0\.dcm is cut off within its header"):
         read_volume(tmp_path)
+
+
+def test_series_of_one_name_are_listed_with_what_tells_them_apart(tmp_path, write_series) -> None:
+    tags = {"SeriesNumber": 5, "SeriesDescription": "chest"}
+    for grey, uid in enumerate(("1.2.3", "1.2.4")):
+        names = [f"{uid}-{z}.dcm" for z in range(4)]
+        write_series(tmp_path, np.full((4, 4, 5), grey, np.int16), uid=uid, names=names, **tags)
+    for wanted in (None, "5", "chest"):
+        with pytest.raises(UserError) as refused:
+            read_volume(tmp_path, series=wanted)
+        *_, one, other = str(refused.value).replace(", of ", "; ").split("; ")
+        assert "1.2.3" in one
+        assert "1.2.4" in other
+    for grey, listed in enumerate((one, other)):
+        assert (read_volume(tmp_path, series=listed).array == grey).all()
+
+
+def test_two_patients_are_never_one_series(tmp_path, write_series) -> None:
+    """Slices between each other's, under one UID: as one volume they would be regular."""
+    for patient in (0, 1):
+        names = [f"{patient}-{z}.dcm" for z in range(4)]
+        greys = np.full((4, 4, 5), patient, np.int16)
+        write_series(
+            tmp_path, greys, first=(0.0, 0.0, 1.0 * patient), uid="1.2.3", names=names, PatientID=f"P{patient}"
+        )
+    with pytest.raises(UserError, match="holds 2 DICOM series"):
+        read_volume(tmp_path)
+
+
+def test_many_series_are_not_listed_all(tmp_path, write_series) -> None:
+    """As where a UID was made for each file."""
+    for z in range(40):
+        write_series(tmp_path, np.zeros((1, 4, 5), np.int16), uid=f"1.2.{z}", names=[f"{z}.dcm"])
+    with pytest.raises(UserError, match=r"holds 40 DICOM series.*\(40 in all\)") as refused:
+        read_volume(tmp_path)
+    assert len(str(refused.value)) < 1000

@@ -180,3 +180,11 @@ def test_almost_tagless_slices(shared_data) -> None:
     assert volume.outside is not None
     assert volume.outside[0, 0, 0]
     assert not volume.outside[0, 256, 256]
+
+
+def test_each_header_is_read_once_and_each_image_once(tmp_path, write_series, stored, monkeypatch) -> None:
+    files = write_series(tmp_path, stored)
+    read, dcmread = [], pydicom.dcmread
+    monkeypatch.setattr(pydicom, "dcmread", lambda file, **how: read.append(file) or dcmread(file, **how))
+    read_volume(tmp_path)
+    assert sorted(read) == sorted(2 * files)

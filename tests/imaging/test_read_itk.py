@@ -426,3 +426,12 @@ def test_lists_of_files_of_several_slices(tmp_path: Path, greys: np.ndarray) -> 
     np.testing.assert_array_equal(read_volume(path).array, greys)
     path = metaimage(tmp_path / "local.mha", greys.tobytes(), ElementDataFile="Local")
     np.testing.assert_array_equal(read_volume(path).array, greys)
+
+
+@pytest.mark.parametrize("first", ["nan 20 30", "-10 inf 30", "-10,5 20 30", "-10 20", "left 20 30"])
+@pytest.mark.parametrize("key", ["Offset", "Origin", "Position"])
+def test_a_place_that_is_none(tmp_path: Path, greys: np.ndarray, key: str, first: str) -> None:
+    """ITK would put it, or a part of it, at 0."""
+    path = metaimage(tmp_path / "scan.mha", greys.tobytes(), **{"Offset": None, key: first})
+    with pytest.raises(UserError, match=rf"scan\.mha has a place that cannot be, {key} = {first}: write"):
+        read_volume(path)

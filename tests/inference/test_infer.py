@@ -192,3 +192,52 @@ def test_a_terminated_run_leaves_nothing(tmp_path: Path, checkpoint: Path) -> No
     _, error = running.communicate(timeout=60)
     assert running.returncode == 128 + signal.SIGTERM, error
     assert list(folder.iterdir()) == []
+
+
+def disc_with(folder: Path, *series: str) -> Path:
+    """A disc: each series in a folder of its own, a viewer and a text beside them."""
+    (folder / "DICOM" / "[study]").mkdir(parents=True)
+    for name in series:
+        greys = np.full((3, 16, 16), -900)
+        scan = Scan(greys, (1.0, 0.625, 0.625), np.eye(3)[::-1], (0.0, 0.0, 0.0), intercept=-1024)
+        for file in scan_files.dicom(scan, folder / "DICOM" / "[study]" / name).iterdir():
+            data = pydicom.dcmread(file)
+            if name == "scout":
+                data.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+                data.save_as(file)
+    (folder / "VIEWER").mkdir()
+    (folder / "VIEWER" / "viewer.exe").write_bytes(bytes(500))
+    (folder / "README.TXT").write_text("to be shown by VIEWER")
+    return folder
+
+
+def test_the_one_scan_of_a_disc(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    disc, output = disc_with(tmp_path / "disc", "chest", "scout"), tmp_path / "sr.nii.gz"
+    assert infer(monkeypatch, f"ckpt={checkpoint}", f"input={disc}", f"output={output}") == 0
+    told, chest = capsys.readouterr(), disc / "DICOM" / "[study]" / "chest"
+    assert f"input={disc}: the scan in it is {chest}\n" in told.out
+    assert "a scout (DICOM/[study]/scout)" in told.err
+    assert json.loads((tmp_path / "sr.json").read_text())["input"]["path"] == str(chest)
+    assert nibabel.load(output).shape == (128, 128, 3)
+
+
+@pytest.mark.parametrize(
+    ("series", "told"), [(("chest", "abdomen"), ["holds 2 scans", "abdomen", "chest"]), ((), ["holds no scan"])]
+)
+def test_no_one_scan_of_a_disc(
+    series: tuple[str, ...],
+    told: list[str],
+    tmp_path: Path,
+    checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    disc, output = disc_with(tmp_path / "disc", *series), tmp_path / "sr.nii.gz"
+    assert infer(monkeypatch, f"ckpt={checkpoint}", f"input={disc}", f"output={output}") == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: input={disc} ")
+    assert error.count("\n") == 1
+    assert all(part in error for part in told)
+    assert not output.exists()
