@@ -48,8 +48,8 @@ from ctsr.files import replacing
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.pyramid import SCALE, GaussianPyramid
-from ctsr.inference.checkpoint import FORMAT, load_g1, read_card
-from ctsr.methods import check_g1, check_name, described
+from ctsr.inference.checkpoint import FORMAT, load_g1, read_card, read_resumable
+from ctsr.methods import check_g1, check_name, check_resumed, described
 from ctsr.networks.synthesis import build_g1
 from ctsr.versions import versions
 from datamodules import MicroDataModule, PairsDataModule, ScansDataModule, UnpairedDataModule
@@ -172,6 +172,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         return fit(cfg, folder)
     synth = _finished(folder / "synth") if cfg.resume == AUTO else None
     synth = synth or fit(with_values(cfg, stage="synth"), folder / "synth")
+    check_g1(cfg.name, read_card(synth["checkpoint"])["name"], synth["checkpoint"])
     return fit(with_values(cfg, stage="sr", synth_ckpt=synth["checkpoint"]), folder)
 
 
@@ -203,6 +204,8 @@ def fit(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     """Trains one stage into a run folder, and measures it."""
     started = time.monotonic()
     tell(f"stage {cfg.stage}")
+    if (resume := checkpoint_to_resume(cfg, folder)) is not None:
+        check_resume(cfg, resume)
     seed_everything(cfg.seed, workers=True, verbose=False)
     data = build_data(cfg)
     data.prepare_data()
@@ -264,6 +267,29 @@ def checkpoint_to_resume(cfg: DictConfig, folder: Path) -> Path | None:
         return Path(cfg.resume) if cfg.resume else None
     last = folder / "checkpoints" / "last.ckpt"
     return last if last.is_file() else None
+
+
+def check_resume(cfg: DictConfig, path: Path) -> None:
+    """Whether a checkpoint is of the training that is to go on.
+
+    Raises:
+        UserError: It is of another stage or method, or of other networks; or no training can go on from it.
+    """
+    card = read_resumable(path)
+    if card["stage"] != cfg.stage:
+        raise UserError(
+            f"resume: {path} is of stage={card['stage']}, this is stage={cfg.stage}: give one of this stage"
+        )
+    check_resumed(cfg.name, card["name"], str(path))
+    own = plain(cfg.networks)
+    for network, arguments in card["networks"].items():
+        if network == "G1" and cfg.stage == "sr":  # synth_ckpt's
+            continue
+        for key, value in own[network].items():
+            if key in arguments and arguments[key] != value:
+                raise UserError(
+                    f"networks.{network}.{key}={value}, but {path}, which goes on, has {arguments[key]}: give that"
+                )
 
 
 def good_checkpoint(folder: Path) -> Path | None:

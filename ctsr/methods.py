@@ -118,9 +118,34 @@ def check_g1(name: str, made_by: str, path: str) -> None:
         )
 
 
+def check_resumed(name: str, made_by: str, path: str) -> None:
+    """Make sure that a run goes on as the method that it began as.
+
+    Args:
+        name: Of the run.
+        made_by: The method of what it goes on from.
+        path: That checkpoint.
+
+    Raises:
+        UserError: It does not.
+    """
+    if name in METHODS and made_by != name:
+        raise UserError(
+            f"resume: {path} was trained with method={made_by}, this run is method={name}: "
+            f"give {_as_typed(made_by)}, another hydra.run.dir=, or the run a name= of its own"
+        )
+
+
 def current_name(name: str, networks: Mapping[str, Any]) -> str:
     """What a checkpoint's method is called now: `ours`, once the default, is `scanner` where its G1 is one."""
     return SCANNER if name == "ours" and networks.get("G1", {}).get("kind") == "scanner" else name
+
+
+def _as_typed(name: str) -> str:
+    """What chooses a method, or a name."""
+    if name == PAPER:
+        return "no method="
+    return f"method={name}" if name in METHODS else f"name={name}"
 
 
 def _yaml(value: Any) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -177,3 +179,42 @@ def test_a_collapse_goes_back_with_half_the_learning_rate_also_when_resumed(
     assert "batch 4: the loss D1 is nan: goes on from" in capsys.readouterr().err
     steps = {int(row["step"]): float(row["lr_G"]) for row in rows(folder) if row["lr_G"]}
     assert steps == pytest.approx({step: 0.001 if step < 2 else 0.0005 for step in range(8)})
+
+
+def test_stage_all_does_not_go_on_with_another_methods_g1(
+    smoke_run: Path, workplace: Path, command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    begun = workplace / "outputs/begun"
+    shutil.copytree(smoke_run / "synth", begun / "synth")
+    summary = json.loads((begun / "synth/summary.json").read_text())
+    checkpoint = begun / "synth/checkpoints/last.ckpt"
+    (begun / "synth/summary.json").write_text(json.dumps(summary | {"checkpoint": str(checkpoint)}))
+    done = command("train.py", "stage=all", "experiment=smoke", f"hydra.run.dir={begun}", "resume=auto", cwd=workplace)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "was trained with method=scanner, this run is method=paper" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("stage", "arguments", "words"),
+    [
+        ("synth", ("stage=synth",), ("method=scanner, this run is method=paper", "give method=scanner")),
+        ("synth", ("stage=synth", "method=scanner", "networks.D2.filters=8"), ("networks.D2.filters=8", "has 4")),
+        ("synth", ("stage=sr", "method=fx"), ("is of stage=synth, this is stage=sr",)),
+        ("sr", ("stage=sr", "method=fx"), ("method=scanner, this run is method=fx",)),
+        (
+            "phantom",
+            ("stage=sr", "method=scanner", "synth_ckpt=outputs/smoke/synth/checkpoints/last.ckpt"),
+            ("to use",),
+        ),
+    ],
+)
+def test_a_run_goes_on_as_what_it_began_as(
+    stage: str, arguments: tuple[str, ...], words: tuple[str, ...], smoke_run: Path, workplace: Path, command: Any
+) -> None:
+    begun = {"synth": smoke_run / "synth/checkpoints/last.ckpt", "sr": smoke_run / "checkpoints/last.ckpt"}
+    last = begun.get(stage, REPOSITORY / "docs/results/phantom.ckpt")
+    done = command("train.py", "experiment=smoke", *arguments, f"resume={last}", cwd=workplace)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert all(word in done.stderr for word in words), done.stderr

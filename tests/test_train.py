@@ -47,6 +47,17 @@ def test_run_folder_is_complete(smoke_run: Path) -> None:
     }
 
 
+def test_bare_commands_train_the_papers_method_to_the_end(workplace: Path, command: Command) -> None:
+    keys = ("experiment=smoke", "hydra.run.dir=outputs/bare")
+    done = command("train.py", "stage=all", *keys, cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    assert "stage synth, method paper: the paper's" in done.stdout
+    for folder in ("outputs/bare/synth", "outputs/bare"):
+        summary = json.loads((workplace / folder / "summary.json").read_text())
+        own = {row["method"] for row in summary["rows"]} - {"nearest", "bicubic", "bicubic_mapped", "fx", "real"}
+        assert (summary["method"], own) == ("paper", {"paper"})
+
+
 def test_summary_names_protocol_method_metric_and_next_command(smoke_run: Path) -> None:
     summary = json.loads((smoke_run / "summary.json").read_text())
     assert (summary["stage"], summary["method"]) == ("sr", "scanner")

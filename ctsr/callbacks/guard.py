@@ -28,12 +28,14 @@ class Guard(Callback):
 
     Args:
         every: Batches between two looks; before each checkpoint, losses are looked at too.
-        patience: Looks in a row that must agree on a saturated discriminator or a constant output.
+        patience: Looks in a row that must agree on a saturated discriminator or a constant output; and validations in a
+            row on greys that are far off, until they have been near once: a ResNet's start anywhere.
         action: "warn" says it once for each reason; the others raise `Collapsed`.
     """
 
     def __init__(self, every: int, patience: int, action: Action) -> None:
         self.every, self.patience, self.action = every, patience, action
+        self._far = patience  # validations left in which greys may be far off
         self._seen: dict[str, int] = {}
         self._said: set[str] = set()
 
@@ -55,7 +57,10 @@ class Guard(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Looks at the greys, where they are compared."""
         greys = trainer.callback_metrics.get("val/greys")
-        if greys is not None and float(greys) > DRIFTED:
+        if greys is None:
+            return
+        self._far = self._far - 1 if float(greys) > DRIFTED else 1
+        if self._far < 1:
             self._tell(trainer, {f"the greys of G1 are {float(greys):.2f} away from those of clinical images"})
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:

@@ -12,9 +12,21 @@ from ctsr.data.plan import DOMAINS, Plan
 from ctsr.errors import UserError
 
 HOW = "give a run's config.yaml, or what train.py prints with --cfg job --resolve"
+_BOTH = ("root", "spacing", "file_spacing", "series", "masks", "patch", "cover")
 _WANTED = {
-    "clinical": ("root", "spacing", "file_spacing", "series", "masks", "window", "patch"),
-    "micro": ("root", "spacing", "file_spacing", "series", "masks", "slab_mm", "target", "percentiles", "patch"),
+    "clinical": ("root", "spacing", "file_spacing", "series", "masks", "window", "patch", "cover"),
+    "micro": (
+        "root",
+        "spacing",
+        "file_spacing",
+        "series",
+        "masks",
+        "slab_mm",
+        "target",
+        "percentiles",
+        "patch",
+        "cover",
+    ),
     "split": ("mode", "val", "test", "gap_mm"),
 }
 

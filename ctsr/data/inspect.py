@@ -16,8 +16,10 @@ from rich.table import Column, Table
 from ctsr.data.cases import Case, find_cases
 from ctsr.data.configuration import planned
 from ctsr.data.facts import interpolated
+from ctsr.data.masks import find_masks
+from ctsr.data.patches import no_place, patch_grid
 from ctsr.data.plan import Plan
-from ctsr.data.preparation import prepared_plane
+from ctsr.data.preparation import outline, prepared_plane
 from ctsr.data.prepared import of_case
 from ctsr.data.settings import ClinicalSettings, MicroSettings, Settings
 from ctsr.data.twins import twins
@@ -28,7 +30,7 @@ from ctsr.imaging.orientation import find_orientation
 from ctsr.imaging.padding import PADDING_BELOW_HU, mark_padding
 from ctsr.imaging.readers import probe, read_volume
 from ctsr.imaging.specimen import check_greys
-from ctsr.imaging.volume import Header, spacing_of
+from ctsr.imaging.volume import Header, Volume, spacing_of
 from ctsr.imaging.voxel_hash import voxel_hash
 from ctsr.imaging.voxel_size import FileSpacing, plausible
 
@@ -55,13 +57,27 @@ class Finding:
     voxels: str | None = None
 
 
-def inspect(case: Case, settings: Settings, headers_only: bool = False) -> Finding:
+@dataclass(frozen=True)
+class Patch:
+    """What a training cuts out of prepared slices.
+
+    Attributes:
+        size: Pixels a side.
+        cover: Least share of it inside the mask.
+    """
+
+    size: int
+    cover: float
+
+
+def inspect(case: Case, settings: Settings, headers_only: bool = False, patch: Patch | None = None) -> Finding:
     """Look at a case as preparation would, without preparing it.
 
     Args:
         case: What to look at.
         settings: How its domain would be prepared.
         headers_only: Do not read voxels; their range is then unknown.
+        patch: Must have a place in the lungs or the specimen; None: these are not looked for.
     """
     settings = of_case(settings, case)
     seen: dict[str, str] = {"format": format_of(case.path) or "?"}
@@ -78,7 +94,7 @@ def inspect(case: Case, settings: Settings, headers_only: bool = False) -> Findi
         }
         doubts: list[str] = []
         if not headers_only:
-            seen["greys"], doubts, voxels = _greys(case, settings)
+            seen["greys"], doubts, voxels = _greys(case, settings, patch)
     except UserError as error:
         return Finding(case, seen, [], str(error))
     plan = _plan(header, settings) + [f"[yellow]{escape(doubt)}[/]" for doubt in doubts]
@@ -128,7 +144,9 @@ def would_train(plan: Plan, headers_only: bool, console: Console) -> bool:
             console.print(f"[yellow]warning:[/] {escape(note)}", soft_wrap=True, highlight=False)
     if plan.readable:
         for domain, settings in plan.settings.items():
-            found = [inspect(case, settings, headers_only) for case in plan.found[domain]]
+            keys = plan.keys[domain]
+            patch = Patch(keys["patch"], keys["cover"]) if domain in plan.needed else None
+            found = [inspect(case, settings, headers_only, patch) for case in plan.found[domain]]
             print_findings(found, settings, console)
             findings |= {f"{domain} case {finding.case.name} ({finding.case.path})": finding for finding in found}
     refused = [finding.refused for finding in findings.values() if finding.refused is not None]
@@ -141,11 +159,11 @@ def would_train(plan: Plan, headers_only: bool, console: Console) -> bool:
     return not problems
 
 
-def _greys(case: Case, settings: Settings) -> tuple[str, list[str], str]:
+def _greys(case: Case, settings: Settings, patch: Patch | None) -> tuple[str, list[str], str]:
     """The range of the greys, what is odd about them, and their hash.
 
     Raises:
-        UserError: They cannot be read, or are too few.
+        UserError: They cannot be read, are too few, or leave the patch no place.
     """
     volume = read_volume(case.path, settings.file_spacing, None, settings.series, settings.spacing)
     doubts = []
@@ -154,9 +172,26 @@ def _greys(case: Case, settings: Settings) -> tuple[str, list[str], str]:
         volume = mark_padding(volume, volume.array < PADDING_BELOW_HU)
     else:
         check_greys(volume.array)
+    if patch is not None:
+        _check_place(case, volume, settings, patch)
     text = f"{volume.array.dtype}, {volume.array.min():g} ... {volume.array.max():g}"
     padding = "" if volume.outside is None else f"; {volume.outside.mean():.0%} is padding"
     return text + padding, doubts, voxel_hash(volume.array)
+
+
+def _check_place(case: Case, volume: Volume, settings: Settings, patch: Patch) -> None:
+    """Make sure that patches can be drawn.
+
+    Raises:
+        UserError: No lungs or specimen are found, the given masks do not fit, or no patch lies inside.
+    """
+    masks = find_masks(settings.masks, case, settings.domain)
+    try:
+        found = outline(volume, masks, settings)
+    except UserError as error:
+        raise UserError(f"{settings.domain} case {case.name}: {error}") from error
+    if not len(patch_grid(found, patch.size, patch.cover)):
+        raise no_place(case.name, settings.domain, patch.size, patch.cover)
 
 
 def _plan(header: Header, settings: Settings) -> list[str]:

@@ -51,6 +51,14 @@ def patch_grid(mask: npt.NDArray[np.bool_], size: int, cover: float) -> npt.NDAr
     return np.concatenate(corners).astype(np.int32) if corners else np.empty((0, 3), np.int32)
 
 
+def no_place(case: str, domain: str, size: int, cover: float) -> UserError:
+    """What to tell of a case whose mask has no place for a patch."""
+    return UserError(
+        f"{case}: no {size}x{size} patch lies {cover:.0%} inside the {domain} mask; "
+        f"lower data.{domain}.cover or data.{domain}.patch, or leave the case out"
+    )
+
+
 @cache
 def case_corners(case: PreparedCase, size: int, cover: float) -> npt.NDArray[np.int32]:
     """`patch_grid` of a case's mask, worked out once: training, validation and the page over the cases all ask."""
@@ -200,10 +208,7 @@ def _turn(square: npt.NDArray[np.float16], way: int, patch: Tensor) -> None:
 def _corners(case: PreparedCase, source: PatchSource) -> npt.NDArray[np.int32]:
     corners = case_corners(case, source.size, source.cover)
     if not len(corners):
-        raise UserError(
-            f"{case.name}: no {source.size}x{source.size} patch lies {source.cover:.0%} inside the {case.domain} mask; "
-            f"lower data.{case.domain}.cover or data.{case.domain}.patch, or leave the case out"
-        )
+        raise no_place(case.name, case.domain, source.size, source.cover)
     return corners
 
 

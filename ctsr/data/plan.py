@@ -67,7 +67,16 @@ class Plan:
                 problems.append(f"data.{domain}.root=<folder of scans> is needed, or data.list=<list of cases>")
         if problems:
             raise CollectedError(problems)
-        return {domain: cases[domain] for domain in DOMAINS if domain in cases}
+        patients = {case.patient for found in cases.values() for case in found}
+
+        def known(patient: str) -> str:  # a run's list has pseudonyms, headers have not
+            return pseudonym(patient) if pseudonym(patient) in patients else patient
+
+        return {
+            domain: [replace(case, patient=known(case.patient)) for case in cases[domain]]
+            for domain in DOMAINS
+            if domain in cases
+        }
 
     @cached_property
     def settings(self) -> dict[str, Settings]:

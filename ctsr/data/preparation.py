@@ -6,8 +6,9 @@ goes the scan's way beside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,27 @@ def canonical_spacing(header: Header) -> Spacing:
     """Voxel size in mm with the acquired slices first, however they lie in the file."""
     orientation = find_orientation(header.affine, header.slice_axis)
     return spacing_of(orientation.apply_affine(header.affine, header.shape))
+
+
+def outline(volume: Volume, masks: Sequence[Path], settings: Settings) -> Array:
+    """The lungs or the specimen of a scan as it was read, on its prepared grid, without the work on its greys.
+
+    Args:
+        volume: The scan.
+        masks: The user's; empty: it is found.
+        settings: How its domain is prepared.
+
+    Raises:
+        UserError: Nothing is found, or the masks do not fit.
+    """
+    upright = canonical(volume)[0]
+    if masks:
+        mask = canonical(replace(volume, array=read_masks(masks, volume), outside=None))[0].array
+    elif isinstance(settings, ClinicalSettings):
+        mask = lung_mask(upright)
+    else:
+        mask = specimen_mask(upright.array, upright.spacing)
+    return Resampled(settings).on_grid(replace(upright, array=mask, outside=None), order=0).array > 0
 
 
 def slab_slices(slab_mm: float, spacing: float) -> int:
@@ -121,11 +143,12 @@ class Resampled(_Step):
         """`volume`, `given_mask` -> the same at the wanted spacing, cut to whole low-resolution pixels."""
         given: Volume | None = data["given_mask"]
         return data | {
-            "volume": self._on_grid(data["volume"], order=3),
-            "given_mask": None if given is None else self._on_grid(given, order=0),
+            "volume": self.on_grid(data["volume"], order=3),
+            "given_mask": None if given is None else self.on_grid(given, order=0),
         }
 
-    def _on_grid(self, volume: Volume, order: int) -> Volume:
+    def on_grid(self, volume: Volume, order: int) -> Volume:
+        """A volume at the wanted spacing, cut."""
         plane = volume.spacing[1:]
         target = _target(plane, self.settings)
         if not np.allclose(plane, target, rtol=1e-4):

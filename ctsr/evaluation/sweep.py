@@ -166,6 +166,11 @@ def markdown(jobs: Sequence[Job]) -> str:
     text = "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
     if front:
         text += "\n\\* on the Pareto front of structure (ssim_G1, more is better) and realism (swd, less is better)\n"
+    if ENLARGEMENT in names:
+        text += (
+            "\nvalidation and synthetic ask each network about images of its own G1 (fx: about f(x), the easiest): "
+            "to compare methods or G1s, `python infer.py task=evaluate`\n"
+        )
     failed = [job for job in jobs if job.failed]
     if failed:
         text += f"\nFailed: {len(failed)} of {len(jobs)} jobs\n\n"

@@ -151,6 +151,19 @@ def read_card(path: Path | str) -> Mapping[str, Any]:
     return card
 
 
+def read_resumable(path: Path | str) -> Mapping[str, Any]:
+    """`read_card` of a checkpoint that a training can go on from.
+
+    Raises:
+        UserError: As of `load_g1`; or the checkpoint holds networks alone.
+    """
+    checkpoint = _read(Path(path), mmap=True)
+    if "optimizer_states" not in checkpoint:
+        raise UserError(f"resume: {path} holds networks alone, to use: give a run's checkpoints/last.ckpt")
+    card: Mapping[str, Any] = checkpoint["ctsr"]
+    return card
+
+
 def _read(path: Path, mmap: bool = False) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path} is not a file: ckpt= needs a checkpoint, such as <run folder>/checkpoints/last.ckpt")

@@ -31,6 +31,10 @@ class Run:
         self.trainer.fit_loop.epoch_loop.batch_progress.total.ready = self.batch
         self.guard.on_train_batch_end(self.trainer, self.module, None, None, (self.batch - 1) % EPOCH)
 
+    def validate(self, greys: float) -> None:
+        self.trainer.callback_metrics["val/greys"] = torch.tensor(greys)
+        self.guard.on_validation_end(self.trainer, self.module)
+
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_names_its_batch(loss: float) -> None:
@@ -74,12 +78,22 @@ def test_a_generator_may_have_a_small_loss() -> None:
 
 
 def test_greys_that_run_away() -> None:
-    run = Run(Guard(every=1, patience=1, action="stop"))
-    run.trainer.callback_metrics["val/greys"] = torch.tensor(0.1)
-    run.guard.on_validation_end(run.trainer, run.module)
-    run.trainer.callback_metrics["val/greys"] = torch.tensor(0.7)
+    run = Run(Guard(every=1, patience=10, action="stop"))
+    run.validate(greys=0.1)
     with pytest.raises(Collapsed, match=r"0\.70 away"):
-        run.guard.on_validation_end(run.trainer, run.module)
+        run.validate(greys=0.7)
+
+
+def test_greys_may_start_far_off_but_not_stay_there() -> None:
+    """A ResNet's images are mid grey at first, those of a lung dark: -0.6 of [-1, 1]."""
+    arrives = Run(Guard(every=1, patience=3, action="stop"))
+    for greys in (0.6, 0.6, 0.1, 0.1):
+        arrives.validate(greys)
+    stays = Run(Guard(every=1, patience=3, action="stop"))
+    stays.validate(greys=0.6)
+    stays.validate(greys=0.6)
+    with pytest.raises(Collapsed, match=r"0\.60 away"):
+        stays.validate(greys=0.6)
 
 
 def test_a_warning_is_given_once(capsys: pytest.CaptureFixture[str]) -> None:

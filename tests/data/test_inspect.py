@@ -124,7 +124,7 @@ def config(root: Path, **changes: dict[str, object]) -> Path:
     """What `--cfg job --resolve` prints, as far as it is looked at."""
     keys = yaml.safe_load((REPOSITORY / "conf/data/volumes.yaml").read_text())
     keys["clinical"] |= {"root": str(root / "clinical"), "patch": 12}
-    keys["micro"] |= {"root": str(root / "micro"), "patch": 96}
+    keys["micro"] |= {"root": str(root / "micro"), "patch": 96, "cover": 0.5}
     for name, change in changes.items():
         keys[name] |= change
     file = root / "config.yaml"
@@ -166,6 +166,21 @@ def test_why_this_would_not_train_all_at_once(both: Path, capsys, monkeypatch) -
         assert sum(what in problem for problem in problems) == 1, what
     assert "and clinical case twin (" in "".join(problems)
     assert lines[-1] == f"would this train? no, {len(problems)} problems"
+
+
+def test_what_only_voxels_tell_stands_against_a_training_too(both: Path, capsys, monkeypatch) -> None:
+    """As preparation would: no lung, and a specimen of 24 pixels in which no patch of 96 lies."""
+    monkeypatch.setenv("COLUMNS", "200")
+    nifti(both / "clinical" / "normalised.nii", (chest(8) / 1000).astype(np.float32))
+    thin = np.full((10, 104, 104), 5000, np.uint16)
+    thin[:, 40:64] = foam(5)[:, 40:64] + 9000
+    nifti(both / "micro" / "thin.nii", thin, (0.078125,) * 3)
+    assert inspection.main(["--config", str(config(both))]) == 2
+    problems = [line for line in capsys.readouterr().out.splitlines() if line.startswith("problem: ")]
+    assert [problem.split(": ")[1] for problem in problems] == ["clinical case normalised", "thin"]
+    assert "no lung found" in problems[0]
+    assert "no 96x96 patch lies 50% inside the micro mask; lower data.micro.cover" in problems[1]
+    assert inspection.main(["--config", str(config(both)), "--headers"]) == 0
 
 
 def test_scales_that_differ_do_not_stand_against_a_training(both: Path, capsys) -> None:

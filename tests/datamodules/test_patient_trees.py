@@ -405,6 +405,22 @@ def test_patients_of_dicom_headers_are_named_in_no_file(tmp_path: Path) -> None:
     assert (tmp_path / "again.csv").read_text() == (tmp_path / "split.csv").read_text()
 
 
+def test_a_scan_added_to_a_runs_list_joins_its_patient(tmp_path: Path) -> None:
+    """The list has pseudonyms, the header of what was added has not."""
+    for k in range(6):
+        dicom(tmp_path / "clinical" / f"scan{k}", chest(k), f"Q{k // 2}")
+    for k in range(3):
+        nifti(tmp_path / "micro" / f"specimen{k}.nii", foam(k), (0.078125,) * 3)
+    ready(build(tmp_path)).write_split(tmp_path / "split.csv")
+    held_out = next(r for r in csv.DictReader((tmp_path / "split.csv").open()) if r["part"] == "test")
+    new = dicom(tmp_path / "later" / "scan9", chest(9), f"Q{int(held_out['name'][-1]) // 2}")
+    with (tmp_path / "split.csv").open("a") as stream:
+        stream.write(f"clinical,{new},,,,,\r\n")
+    for seed in range(3):
+        again = ready(build(tmp_path, seed=seed, list=str(tmp_path / "split.csv")))
+        assert parts(again, "clinical")["scan9"] == "test"
+
+
 # --- what is told of scales
 
 

@@ -74,6 +74,7 @@ def test_equal_points_are_both_on_the_front(tmp_path: Path) -> None:
 def test_enlargement_is_ranked_by_its_own_ssim(tmp_path: Path) -> None:
     folder = sweep(tmp_path, [({"x": str(n)}, 0, {"ssim": s, "swd": 1 - s}) for n, s in enumerate((0.4, 0.6, 0.5))])
     assert [point.name for point in ranked(pooled(read_jobs(folder)))] == ["x=1", "x=2", "x=0"]
+    assert "each network about images of its own G1" in markdown(read_jobs(folder)), "which ranks no methods"
 
 
 def test_tables_hold_every_job_and_name_what_failed(synth: Path) -> None:
