@@ -114,7 +114,7 @@ def check_g1(name: str, made_by: str, path: str) -> None:
     if method is not None and made_by != (method.G1_of or name):
         raise UserError(
             f"synth_ckpt={path} was trained with method={made_by}, this run is method={name}, which takes G1 from "
-            f"{method.G1_of or name}: give method={made_by}, or give the run a name= of its own"
+            f"{method.G1_of or name}: give {_as_typed(made_by)}, or the run a name= of its own"
         )
 
 
