@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 import train
 from ctsr.errors import UserError
+from ctsr.evaluation.summary import next_command
 from ctsr.methods import METHODS, PAPER, SCANNER, check_g1, check_name, current_name, described
 from tests.conftest import REPOSITORY
 from tests.test_conf import composed, options
@@ -249,3 +250,10 @@ def test_names_of_older_checkpoints() -> None:
     assert current_name("ours", {"G1": {"kind": "scanner"}}) == SCANNER
     assert current_name("ours", {"G1": {"kind": "resnet", "residual": True}}) == "ours", "not the paper's either"
     assert current_name("fx", {"G1": {"kind": "unchanged"}}) == "fx"
+
+
+def test_the_next_command_is_of_the_same_method() -> None:
+    typed = {PAPER: "", SCANNER: "method=scanner ", "no_ssim": "method=no_ssim ", "mine": "name=mine "}
+    for name, arguments in typed.items():
+        command = next_command({"stage": "synth", "method": name, "checkpoint": "g1.ckpt"})
+        assert command == f"python train.py stage=sr {arguments}synth_ckpt=g1.ckpt"

@@ -77,7 +77,7 @@ def test_summary_names_protocol_method_metric_and_next_command(smoke_run: Path) 
     screen = (smoke_run / "screen.txt").read_text()
     assert screen.startswith("method scanner: a physical model of the scanner in place of the paper's G1; ")
     assert screen.index("\nstage synth\n") < screen.index("\nstage sr\n")
-    assert "python train.py stage=sr synth_ckpt=outputs/smoke/synth/checkpoints/last.ckpt" in screen
+    assert "python train.py stage=sr method=scanner synth_ckpt=outputs/smoke/synth/checkpoints/last.ckpt" in screen
     assert "python infer.py ckpt=outputs/smoke/checkpoints/last.ckpt input=" in screen
 
 

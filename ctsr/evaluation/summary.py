@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ctsr.files import replacing
+from ctsr.methods import typed
 
 
 def write_summary(summary: Mapping[str, Any], folder: Path) -> None:
@@ -44,5 +45,5 @@ def print_summary(summary: Mapping[str, Any], folder: Path) -> None:
 def next_command(summary: Mapping[str, Any]) -> str:
     """What to type after this stage."""
     if summary["stage"] == "synth":
-        return f"python train.py stage=sr synth_ckpt={summary['checkpoint']}"
+        return " ".join(["python train.py stage=sr", *typed(summary["method"]), f"synth_ckpt={summary['checkpoint']}"])
     return f"python infer.py ckpt={summary['checkpoint']} input=<scan> output=<result>.nii.gz"
