@@ -78,7 +78,7 @@ def _other_scales(greys: Greys) -> Iterator[tuple[str, Greys]]:
     thousand = greys * 1000
     whole = np.allclose(thousand, np.rint(thousand), rtol=0, atol=0.01)
     yield "look like HU / 1000: multiply by 1000" if whole else "look normalised, or like HU / 1000: give HU", thousand
-    yield "look like HU + 1024: subtract 1024 (1000 where air is at 0)", greys - 1024
+    yield "look like HU + 1024: subtract 1024 (1000 where air is at 0), unless it is no CT", greys - 1024
     yield "look like HU - 1024, the intercept applied twice: add 1024", greys + 1024
     unsigned = np.where(greys > np.iinfo(np.int16).max, greys - 2**16, greys)
     yield "look like negative HU read as unsigned: subtract 65536 from what is above 32767", unsigned
