@@ -107,7 +107,9 @@ def is_picture(path: Path) -> bool:
 
 
 def may_be_dicom(path: Path) -> bool:
-    """Whether the name allows the file to be DICOM; most such files have no ending, or any."""
+    """Whether the name allows the file to be a DICOM image; most such files have no ending, or any."""
+    if path.name.upper() == "DICOMDIR":  # a disc's index, whatever it holds
+        return False
     return suffix(path) not in _NOT_DICOM and suffix(path) not in _BY_SUFFIX
 
 

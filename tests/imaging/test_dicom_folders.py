@@ -225,6 +225,14 @@ def test_a_directory_beside_slices(tmp_path, write_series, greys) -> None:
     np.testing.assert_array_equal(read_volume(tmp_path).array, greys)
 
 
+@pytest.mark.parametrize("name", ["DICOMDIR", "dicomdir"])
+def test_a_directory_that_is_damaged_hides_no_scan(name, tmp_path, write_series, greys) -> None:
+    write_series(tmp_path / "PAT0" / "SER0", greys)
+    (tmp_path / name).write_bytes(bytes(128) + b"DICM" + bytes(300))
+    (case,) = find_cases(tmp_path, "clinical")
+    np.testing.assert_array_equal(read_volume(case.path).array, greys)
+
+
 @pytest.mark.parametrize(
     ("name", "ending", "case"),
     [
