@@ -13,9 +13,11 @@ def test_brackets_are_printed_as_they_are(capsys: pytest.CaptureFixture[str], mo
     """They are a markup for colours to the library that prints."""
     monkeypatch.setenv("COLUMNS", "150")
     row = {"protocol": "paired", "method": "mine[b]", "metric": "ssim", "value": 0.5}
-    summary = {"stage": "synth", "seconds": 1.0, "rows": [row], "checkpoint": "/runs/[red]/:lungs:/last.ckpt"}
+    summary = {"stage": "synth", "method": "mine[b]", "seconds": 1.0, "rows": [row]}
+    summary["checkpoint"] = "/runs/[red]/:lungs:/last.ckpt"
     print_summary(summary, Path("/runs/[red]"))
     told = capsys.readouterr().out
     assert "mine[b]" in told
     assert told.count("/runs/[red]/:lungs:/last.ckpt") == 2
+    assert "python train.py stage=sr name=mine[b] synth_ckpt=" in told
     assert "/runs/[red]/summary.json, /runs/[red]/metrics.csv" in told
