@@ -14,19 +14,8 @@ from ctsr.errors import UserError
 HOW = "give a run's config.yaml, or what train.py prints with --cfg job --resolve"
 _BOTH = ("root", "spacing", "file_spacing", "series", "masks", "patch", "cover")
 _WANTED = {
-    "clinical": ("root", "spacing", "file_spacing", "series", "masks", "window", "patch", "cover"),
-    "micro": (
-        "root",
-        "spacing",
-        "file_spacing",
-        "series",
-        "masks",
-        "slab_mm",
-        "target",
-        "percentiles",
-        "patch",
-        "cover",
-    ),
+    "clinical": (*_BOTH, "window"),
+    "micro": (*_BOTH, "slab_mm", "target", "percentiles"),
     "split": ("mode", "val", "test", "gap_mm"),
 }
 
