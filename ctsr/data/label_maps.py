@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,11 @@ from typing import Any
 import nibabel
 import numpy as np
 import tifffile
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
 from PIL import Image
 
 from ctsr.errors import UserError
 from ctsr.imaging.formats import files_in, format_of, is_picture, is_tiff, stem
-from ctsr.imaging.readers import files_of
+from ctsr.imaging.readers import files_of, naming
 from ctsr.imaging.tiff_pages import listening
 from ctsr.imaging.volume import Array
 
@@ -29,18 +26,6 @@ FEW_GREYS = 4  # as many are no scan, however they lie
 UNIFORM = 0.8  # share of neighbours with one label, leaving out the most frequent; in a scan's noise few are alike
 NEVER = 1e-3  # a probability; background has no more
 SLICES = 4  # looked at, of a volume
-_UNREADABLE = (  # what the libraries raise of damaged files; the scan's reader meets it again, and tells
-    UserError,
-    ImageFileError,
-    HeaderDataError,
-    tifffile.TiffFileError,
-    OSError,
-    EOFError,
-    ValueError,
-    RuntimeError,
-    IndexError,
-    zlib.error,
-)
 SMALL = 2**20  # bytes that are read whole in no time
 LARGEST_READ = 2**30  # bytes of a MetaImage or NRRD, which may have to be read whole; larger ones are scans
 DENSEST = 0.25  # bytes a voxel of compressed labels; a scan that is compressed takes more
@@ -69,28 +54,28 @@ def why_label_map(path: Path, expected: bool = False) -> str | None:
     """
     if re.search(r"\.seg\.(nrrd|nhdr)$", path.name, re.IGNORECASE):
         return "a segmentation by its name"
-    with listening([]):  # of a damaged file its reader tells
-        return _why(path, expected)
+    try:
+        with naming(path), listening([]):
+            return _why(path, expected)
+    except UserError:  # the scan's reader meets it again, and tells
+        return None
 
 
 def _why(path: Path, expected: bool) -> str | None:
     greys: set[float] = set()
     alike = edges = 0
-    try:
-        for plane in _planes(path):
-            if plane.ndim != 2 or not _may_be_labels(plane, expected):
-                return None
-            found, counts = np.unique(plane, return_counts=True)
-            greys |= set(found.astype(float).tolist())
-            background = found[counts.argmax()]
-            for a, b in ((plane[1:], plane[:-1]), (plane[:, 1:], plane[:, :-1])):
-                inside = (a != background) | (b != background)
-                alike, edges = alike + int((a == b)[inside].sum()), edges + int(inside.sum())
-            uniform = alike >= UNIFORM * edges and (expected or len(greys) <= MOST_LABELS)
-            if len(greys) > FEW_GREYS and max(greys) > 1 and not uniform:
-                return None
-    except _UNREADABLE:
-        return None
+    for plane in _planes(path):
+        if plane.ndim != 2 or not _may_be_labels(plane, expected):
+            return None
+        found, counts = np.unique(plane, return_counts=True)
+        greys |= set(found.astype(float).tolist())
+        background = found[counts.argmax()]
+        for a, b in ((plane[1:], plane[:-1]), (plane[:, 1:], plane[:, :-1])):
+            inside = (a != background) | (b != background)
+            alike, edges = alike + int((a == b)[inside].sum()), edges + int(inside.sum())
+        uniform = alike >= UNIFORM * edges and (expected or len(greys) <= MOST_LABELS)
+        if len(greys) > FEW_GREYS and max(greys) > 1 and not uniform:
+            return None
     if expected:
         return "a label map" if greys else None
     if len(greys) < 2:

@@ -53,7 +53,7 @@ def read_volume(
             it needs or with one that cannot be meant.
     """
     path = Path(path)
-    with _named(path):
+    with naming(path):
         reader = _reader(path, spacing, series, level_mm)
         check_header(path, reader.probe())
         volume = reader.read()
@@ -70,7 +70,7 @@ def probe(
 ) -> Header:
     """Shape and geometry of a scan from its headers alone; arguments and errors as for `read_volume`."""
     path = Path(path)
-    with _named(path):
+    with naming(path):
         header = _reader(path, spacing, series, level_mm).probe()
         check_header(path, header)
     return header
@@ -82,7 +82,7 @@ def files_of(path: Path) -> list[Path]:
     Raises:
         UserError: The header is damaged, or its .img is not there.
     """
-    with _named(path):
+    with naming(path):
         match format_of(path):
             case "nifti":
                 from ctsr.imaging import nifti
@@ -96,8 +96,12 @@ def files_of(path: Path) -> list[Path]:
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """What the libraries raise on a bad file, in one line that names it: no reader needs a list of its own."""
+def naming(path: Path) -> Iterator[None]:
+    """What the libraries raise on a bad file, in one line that names it: nobody needs a list of their errors.
+
+    Raises:
+        UserError: The file, and the last line of what a library said.
+    """
     try:
         yield
     except (UserError, AssertionError, ImportError, NameError):  # the last three are bugs of this program
