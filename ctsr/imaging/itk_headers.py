@@ -14,9 +14,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ctsr.errors import UserError
-from ctsr.imaging.voxel_size import mm_of_unit
 
-_NOT_TOLD = ("", "?", "unknown")  # of units: then millimetres
+_MM = {
+    **dict.fromkeys(("", "?", "unknown", "mm", "millimeter", "millimeters", "millimetre", "millimetres"), 1.0),
+    **dict.fromkeys(("um", "μm", "micron", "microns", "micrometer", "micrometers", "micrometre", "micrometres"), 1e-3),
+    **dict.fromkeys(("nm", "nanometer", "nanometers", "nanometre", "nanometres"), 1e-6),
+    **dict.fromkeys(("cm", "centimeter", "centimeters", "centimetre", "centimetres"), 10.0),
+    **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), 1000.0),
+}
 _OF_THE_BODY = re.compile(r"(left|right)-(anterior|posterior)-superior(-time)?|[lr][ap]st?", re.IGNORECASE)
 
 
@@ -214,9 +219,8 @@ def _quoted(text: str) -> list[str]:
 
 
 def _mm(file: Path, units: Sequence[str]) -> tuple[float, float, float]:
-    known = [1.0 if unit.strip().casefold() in _NOT_TOLD else mm_of_unit(unit) for unit in units]
-    unknown = [unit for unit, mm in zip(units, known, strict=True) if mm is None]
+    unknown = [unit for unit in units if unit.strip().casefold() not in _MM]
     if unknown or len(units) < 3:
         raise UserError(f"{file} has sizes in '{', '.join(unknown or units)}', which is no unit of length: write mm")
-    x, y, z = (mm for mm in known[:3] if mm is not None)
+    x, y, z = (_MM[unit.strip().casefold()] for unit in units[:3])
     return x, y, z
