@@ -24,9 +24,9 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from ctsr.callbacks.checkpoints import Checkpoints, Stopped
+from ctsr.callbacks.checkpoints import Checkpoints
 from ctsr.callbacks.curves import Curves
-from ctsr.callbacks.guard import Action, Collapsed, Guard
+from ctsr.callbacks.guard import Action, Guard
 from ctsr.callbacks.loggers import finish, log_config
 from ctsr.callbacks.metrics_csv import MetricsCSV
 from ctsr.callbacks.panels import Panels
@@ -34,7 +34,7 @@ from ctsr.callbacks.sweep_report import failed
 from ctsr.callbacks.throughput import Throughput
 from ctsr.cli import quoted, run_cli
 from ctsr.data.materials import gain_and_offset
-from ctsr.errors import UserError, warn
+from ctsr.errors import Collapsed, Stopped, UserError, warn
 from ctsr.evaluation.contestants import Contestant, TestSet
 from ctsr.evaluation.grey_maps import fit_clinical_map, fit_synthetic_map
 from ctsr.evaluation.held_out import measure
@@ -47,7 +47,8 @@ from ctsr.evaluation.synthesis import Synthesis
 from ctsr.files import replacing
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
-from ctsr.imaging.pyramid import SCALE, GaussianPyramid
+from ctsr.imaging.pyramid import GaussianPyramid
+from ctsr.imaging.volume import SCALE
 from ctsr.inference.checkpoint import FORMAT, load_g1, read_card, read_resumable
 from ctsr.methods import check_g1, check_name, check_resumed, described
 from ctsr.networks.synthesis import build_g1

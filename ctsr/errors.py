@@ -1,4 +1,4 @@
-"""Mistakes that a user can mend, and warnings, told in one line."""
+"""Mistakes that a user can mend, warnings, and what ends a training early, told in one line."""
 
 import sys
 from collections.abc import Sequence
@@ -23,6 +23,22 @@ class CollectedError(UserError):
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("; ".join(problems))
         self.problems = list(problems)
+
+
+class Stopped(Exception):  # noqa: N818 - not an error
+    """A signal ended the run; everything is saved.
+
+    Attributes:
+        exits_first: This process is watched by another of the run, which takes any exit code but 0 for a failure.
+    """
+
+    def __init__(self, message: str, exits_first: bool) -> None:
+        super().__init__(message)
+        self.exits_first = exits_first
+
+
+class Collapsed(Exception):  # noqa: N818 - a state, as it is told
+    """The training has gone wrong; the message says how, and in which batch."""
 
 
 def warn(message: str) -> None:

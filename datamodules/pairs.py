@@ -12,12 +12,12 @@ import torch
 from monai.data import Dataset
 from torch import Tensor
 
-from ctsr.data.patches import patch_grid
+from ctsr.data.patch_grid import patch_grid
 from ctsr.errors import UserError
 from ctsr.evaluation.pairs import Pair, find_pairs, load_pair
 from ctsr.evaluation.test_set import pair_hashes
 from ctsr.imaging.intensity import Window
-from ctsr.imaging.pyramid import SCALE
+from ctsr.imaging.volume import SCALE
 from datamodules.micro import MicroDataModule
 from datamodules.scans import VALIDATION_SEED
 

@@ -23,7 +23,7 @@ from ctsr.data.twins import twins
 from ctsr.errors import UserError, warn
 from ctsr.evaluation.pairs import find_pairs
 from ctsr.evaluation.test_set import pair_hashes
-from ctsr.imaging.pyramid import SCALE
+from ctsr.imaging.volume import SCALE
 from ctsr.phantom.cases import PhantomSettings, generate
 
 VALIDATION_SEED = 1_000_000  # validation patches come from a stream that training never sees

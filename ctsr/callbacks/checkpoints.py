@@ -16,19 +16,9 @@ from lightning import LightningModule, Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Checkpoint
 
+from ctsr.errors import Stopped
+
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # a scheduler's "you have to go", and SLURM's warning before it
-
-
-class Stopped(Exception):  # noqa: N818 - not an error
-    """A signal ended the run; everything is saved.
-
-    Attributes:
-        exits_first: This process is watched by another of the run, which takes any exit code but 0 for a failure.
-    """
-
-    def __init__(self, message: str, exits_first: bool) -> None:
-        super().__init__(message)
-        self.exits_first = exits_first
 
 
 class Checkpoints(Checkpoint):

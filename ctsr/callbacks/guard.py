@@ -8,17 +8,13 @@ from typing import Any, Literal
 from lightning import LightningModule, Trainer
 from lightning.pytorch import Callback
 
-from ctsr.errors import warn
+from ctsr.errors import Collapsed, warn
 
 Action = Literal["warn", "stop", "rewind"]
 
 SATURATED = 1e-4  # a discriminator's loss that leaves its generator nothing to learn from
 NARROW = 0.02  # of the spread of greys that a generator should make
 DRIFTED = 0.5  # mean difference of greys in [-1, 1] between G1(f(X)) and Y
-
-
-class Collapsed(Exception):  # noqa: N818 - a state, as it is told
-    """The training has gone wrong; the message says how, and in which batch."""
 
 
 class Guard(Callback):

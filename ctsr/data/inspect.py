@@ -17,10 +17,10 @@ from ctsr.data.cases import Case, find_cases
 from ctsr.data.configuration import planned
 from ctsr.data.facts import interpolated
 from ctsr.data.masks import find_masks
-from ctsr.data.patches import no_place, patch_grid
+from ctsr.data.patch_grid import no_place, patch_grid
 from ctsr.data.plan import Plan
-from ctsr.data.preparation import outline, prepared_plane
 from ctsr.data.prepared import of_case
+from ctsr.data.prepared_grid import prepared_plane
 from ctsr.data.settings import ClinicalSettings, MicroSettings, Settings
 from ctsr.data.twins import twins
 from ctsr.errors import CollectedError, UserError
@@ -29,7 +29,6 @@ from ctsr.imaging.hounsfield import not_hu
 from ctsr.imaging.orientation import find_orientation
 from ctsr.imaging.padding import PADDING_BELOW_HU, mark_padding
 from ctsr.imaging.readers import probe, read_volume
-from ctsr.imaging.specimen import check_greys
 from ctsr.imaging.volume import Header, Volume, spacing_of
 from ctsr.imaging.voxel_hash import voxel_hash
 from ctsr.imaging.voxel_size import FileSpacing, plausible
@@ -171,6 +170,8 @@ def _greys(case: Case, settings: Settings, patch: Patch | None) -> tuple[str, li
         doubts = [found for found in [not_hu(volume)] if found is not None]
         volume = mark_padding(volume, volume.array < PADDING_BELOW_HU)
     else:
+        from ctsr.imaging.specimen import check_greys  # here, as `outline` below
+
         check_greys(volume.array)
     if patch is not None:
         _check_place(case, volume, settings, patch)
@@ -185,6 +186,8 @@ def _check_place(case: Case, volume: Volume, settings: Settings, patch: Patch) -
     Raises:
         UserError: No lungs or specimen are found, the given masks do not fit, or no patch lies inside.
     """
+    from ctsr.data.outline import outline  # here: it finds lungs with what takes a second to import
+
     masks = find_masks(settings.masks, case, settings.domain)
     try:
         found = outline(volume, masks, settings)

@@ -18,45 +18,15 @@ from monai.data import Dataset
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from ctsr.data.patch_grid import no_place, patch_grid
 from ctsr.data.prepared import PreparedCase
 from ctsr.errors import UserError
-from ctsr.imaging.pyramid import SCALE
+from ctsr.imaging.volume import SCALE
 
 warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # mapped cases are meant not to be
 
 MOST_MAPPED = 512 * 2**20
 """Bytes of files that a process keeps in view; pages that were looked at count as its memory until they are let go."""
-
-
-def patch_grid(mask: npt.NDArray[np.bool_], size: int, cover: float) -> npt.NDArray[np.int32]:
-    """Where a patch may start: the points of a regular grid whose patch the mask covers well.
-
-    Args:
-        mask: (z, y, x), True inside lung or specimen.
-        size: Side of the square patch in pixels; the grid's step is an eighth of it.
-        cover: Least share of the patch inside the mask, 0 ... 1.
-
-    Returns:
-        (n, 3) corners (z, y, x).
-    """
-    step = max(size // 8, 1)
-    corners = []
-    for z, plane in enumerate(mask):
-        if min(plane.shape) < size or not plane.any():
-            continue
-        sums = np.pad(plane.astype(np.int32).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-        inside = sums[size:, size:] - sums[:-size, size:] - sums[size:, :-size] + sums[:-size, :-size]
-        y, x = np.nonzero(inside[::step, ::step] >= cover * size * size)
-        corners.append(np.stack([np.full_like(y, z), y * step, x * step], axis=1))
-    return np.concatenate(corners).astype(np.int32) if corners else np.empty((0, 3), np.int32)
-
-
-def no_place(case: str, domain: str, size: int, cover: float) -> UserError:
-    """What to tell of a case whose mask has no place for a patch."""
-    return UserError(
-        f"{case}: no {size}x{size} patch lies {cover:.0%} inside the {domain} mask; "
-        f"lower data.{domain}.cover or data.{domain}.patch, or leave the case out"
-    )
 
 
 @cache

@@ -15,16 +15,15 @@ from ctsr.data.case_list import read_list
 from ctsr.data.cases import Case, find_cases
 from ctsr.data.masks import check_masks, find_masks
 from ctsr.data.patients import pseudonym
-from ctsr.data.preparation import canonical_spacing, prepared_spacing
 from ctsr.data.prepared import check_size, of_case
+from ctsr.data.prepared_grid import canonical_spacing, prepared_spacing
 from ctsr.data.scales import scale_ratio, scale_warning
 from ctsr.data.settings import ClinicalSettings, MicroSettings, Settings
 from ctsr.data.splits import PARTS, SlabSplit, Split, shared_cases, split_cases
 from ctsr.data.twins import twins
 from ctsr.errors import CollectedError, UserError
-from ctsr.imaging.pyramid import SCALE
 from ctsr.imaging.readers import probe
-from ctsr.imaging.volume import Header
+from ctsr.imaging.volume import SCALE, Header
 from ctsr.imaging.voxel_size import plausible
 
 SMALLEST_PATCH = 12

@@ -6,9 +6,8 @@ goes the scan's way beside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,17 +15,17 @@ import numpy.typing as npt
 from monai.transforms import Compose, MapTransform
 
 from ctsr.data.masks import read_masks
+from ctsr.data.prepared_grid import on_prepared_grid
 from ctsr.data.settings import ClinicalSettings, MicroSettings, Settings
 from ctsr.errors import warn
 from ctsr.imaging.formats import format_of
 from ctsr.imaging.hounsfield import not_hu
 from ctsr.imaging.intensity import Window, robust_window
 from ctsr.imaging.lung import lung_mask
-from ctsr.imaging.orientation import canonical, find_orientation
+from ctsr.imaging.orientation import canonical
 from ctsr.imaging.readers import read_volume
-from ctsr.imaging.resample import Plane, resample_plane, resampled_affine, resampled_shape
 from ctsr.imaging.specimen import check_greys, specimen_mask
-from ctsr.imaging.volume import Array, Header, Spacing, Volume, spacing_of
+from ctsr.imaging.volume import Array, Header, Volume
 from ctsr.imaging.voxel_hash import voxel_hash
 
 Data = dict[str, Any]
@@ -35,47 +34,6 @@ Data = dict[str, Any]
 def preparation(settings: Settings) -> Compose:
     """All of it for one case: {"path", "masks"} -> {"volume", "greys", "mask", "window", "image", "slab"}."""
     return Compose([step(settings) for step in (ReadVolumed, Canonicald, Resampled, Maskd, Normalised)])
-
-
-def prepared_plane(header: Header, settings: Settings) -> tuple[int, int]:
-    """In-plane size (y, x) that a scan will have once prepared."""
-    plane = canonical_spacing(header)[1:]
-    shape = find_orientation(header.affine, header.slice_axis).apply_shape(header.shape)
-    height, width = resampled_shape(shape[1:], plane, _target(plane, settings))
-    return height - height % settings.multiple, width - width % settings.multiple
-
-
-def prepared_spacing(header: Header, settings: Settings) -> Spacing:
-    """Voxel size (z, y, x) in mm that a scan will have once prepared."""
-    slices, *plane = canonical_spacing(header)
-    return (slices, *_target((plane[0], plane[1]), settings))
-
-
-def canonical_spacing(header: Header) -> Spacing:
-    """Voxel size in mm with the acquired slices first, however they lie in the file."""
-    orientation = find_orientation(header.affine, header.slice_axis)
-    return spacing_of(orientation.apply_affine(header.affine, header.shape))
-
-
-def outline(volume: Volume, masks: Sequence[Path], settings: Settings) -> Array:
-    """The lungs or the specimen of a scan as it was read, on its prepared grid, without the work on its greys.
-
-    Args:
-        volume: The scan.
-        masks: The user's; empty: it is found.
-        settings: How its domain is prepared.
-
-    Raises:
-        UserError: Nothing is found, or the masks do not fit.
-    """
-    upright = canonical(volume)[0]
-    if masks:
-        mask = canonical(replace(volume, array=read_masks(masks, volume), outside=None))[0].array
-    elif isinstance(settings, ClinicalSettings):
-        mask = lung_mask(upright)
-    else:
-        mask = specimen_mask(upright.array, upright.spacing)
-    return Resampled(settings).on_grid(replace(upright, array=mask, outside=None), order=0).array > 0
 
 
 def slab_slices(slab_mm: float, spacing: float) -> int:
@@ -94,10 +52,6 @@ def slab_means(array: Array, slices: int) -> Iterator[npt.NDArray[np.float32]]:
             total += array[index + half + 1]
         if index >= half:
             total -= array[index - half]
-
-
-def _target(plane: Plane, settings: Settings) -> Plane:
-    return plane if settings.spacing is None else (settings.spacing, settings.spacing)
 
 
 class _Step(MapTransform):
@@ -143,26 +97,9 @@ class Resampled(_Step):
         """`volume`, `given_mask` -> the same at the wanted spacing, cut to whole low-resolution pixels."""
         given: Volume | None = data["given_mask"]
         return data | {
-            "volume": self.on_grid(data["volume"], order=3),
-            "given_mask": None if given is None else self.on_grid(given, order=0),
+            "volume": on_prepared_grid(data["volume"], self.settings, order=3),
+            "given_mask": None if given is None else on_prepared_grid(given, self.settings, order=0),
         }
-
-    def on_grid(self, volume: Volume, order: int) -> Volume:
-        """A volume at the wanted spacing, cut."""
-        plane = volume.spacing[1:]
-        target = _target(plane, self.settings)
-        if not np.allclose(plane, target, rtol=1e-4):
-            outside = volume.outside
-            volume = replace(
-                volume,
-                array=resample_plane(volume.array, plane, target, order=order),
-                affine=resampled_affine(volume.affine, target),
-                outside=None if outside is None else resample_plane(outside, plane, target, order=0) > 0.5,
-            )
-        height, width = (size - size % self.settings.multiple for size in volume.array.shape[1:])
-        cut = (slice(None), slice(height), slice(width))
-        outside = None if volume.outside is None else volume.outside[cut]
-        return replace(volume, array=volume.array[cut], outside=outside)
 
 
 class Maskd(_Step):

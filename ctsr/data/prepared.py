@@ -22,7 +22,7 @@ from ctsr.data.cases import Case
 from ctsr.data.facts import case_facts
 from ctsr.data.hashes import remember, remembered_hash
 from ctsr.data.masks import find_masks
-from ctsr.data.preparation import preparation, prepared_plane
+from ctsr.data.prepared_grid import prepared_plane
 from ctsr.data.settings import Settings
 from ctsr.errors import UserError, warn
 from ctsr.files import content_hash, locked
@@ -239,6 +239,8 @@ def _make(case: Case, masks: Sequence[Path], settings: Settings, folder: Path) -
 
 
 def _prepared(case: Case, masks: Sequence[Path], settings: Settings) -> dict[str, Any]:
+    from ctsr.data.preparation import preparation  # here: MONAI takes two seconds to import, planning needs none
+
     try:
         data: dict[str, Any] = preparation(settings)({"path": case.path, "masks": masks})
     except RuntimeError as error:

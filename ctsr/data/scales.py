@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from ctsr.imaging.pyramid import SCALE
+from ctsr.imaging.volume import SCALE
 
 APART = 1.5  # the paper's own setting has 1.5 to 1.9
 

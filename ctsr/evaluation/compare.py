@@ -24,7 +24,7 @@ from ctsr.evaluation.samples import Sample
 from ctsr.imaging.consistency import Consistency
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
-from ctsr.imaging.pyramid import SCALE
+from ctsr.imaging.volume import SCALE
 
 Competitor = tuple[str, int | None]
 """Name of a method, and the seed of its training; None for interpolation."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.interpolation import bicubic, nearest
-from ctsr.imaging.pyramid import SCALE
+from ctsr.imaging.volume import SCALE
 
 Image = npt.NDArray[np.float32]
 Enlarge = Callable[[Image], Image]

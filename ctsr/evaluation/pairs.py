@@ -12,11 +12,10 @@ import numpy.typing as npt
 from ctsr.errors import UserError
 from ctsr.imaging.intensity import Window, robust_window
 from ctsr.imaging.orientation import canonical
-from ctsr.imaging.pyramid import SCALE
 from ctsr.imaging.readers import read_volume
 from ctsr.imaging.resample import resampled_affine
 from ctsr.imaging.specimen import specimen_mask
-from ctsr.imaging.volume import Volume
+from ctsr.imaging.volume import SCALE, Volume
 from ctsr.phantom.labels import Label
 
 GRID_TOLERANCE = 0.05

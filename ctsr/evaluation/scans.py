@@ -20,7 +20,7 @@ from ctsr.evaluation.tiles import spread
 from ctsr.imaging.consistency import Consistency
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
-from ctsr.imaging.pyramid import SCALE
+from ctsr.imaging.volume import SCALE
 
 Mask = npt.NDArray[np.bool_]
 

@@ -17,7 +17,7 @@ from ctsr.evaluation.samples import Cut, synthetic_samples
 from ctsr.evaluation.synthesis import Synthesis
 from ctsr.evaluation.tiles import spread, tiles_inside
 from ctsr.imaging.intensity import Window
-from ctsr.imaging.pyramid import SCALE
+from ctsr.imaging.volume import SCALE
 from ctsr.networks.synthesis import Unchanged
 
 PROTOCOL = "synthesis"

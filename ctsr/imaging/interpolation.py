@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from ctsr.imaging.pyramid import SCALE
+from ctsr.imaging.volume import SCALE
 
 
 def nearest(lr: Tensor) -> Tensor:

@@ -6,9 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-SCALE = 8
-"""The networks' enlargement within the plane: three octaves."""
-
 
 class GaussianPyramid(nn.Module):
     """Downsamples by 2 per octave: blur with [1 4 6 4 1]/16, then average 2x2, reflecting at the border.

@@ -13,6 +13,9 @@ Affine = npt.NDArray[np.float64]
 Spacing = tuple[float, float, float]
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])  # world axes of DICOM and ITK to those of NIfTI
 
+SCALE = 8
+"""The networks' enlargement within the plane: three octaves."""
+
 
 @dataclass(frozen=True, eq=False)
 class Volume:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from ctsr.errors import UserError
+from ctsr.inference.settings import Precision
 from ctsr.networks.sr_cyclegan import EnlargingGenerator
 from ctsr.networks.srresnet import SRResNet
-
-Precision = Literal["32", "bf16"]
 
 
 def super_resolve_slice(

@@ -5,17 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from ctsr.errors import UserError
-from ctsr.imaging.pyramid import SCALE
 from ctsr.imaging.resample import Plane, resample_plane, resampled_affine
-from ctsr.imaging.volume import Affine, Spacing, Volume, spacing_of
-
-Grid = Literal["input", "model"]
+from ctsr.imaging.volume import SCALE, Affine, Spacing, Volume, spacing_of
+from ctsr.inference.settings import Grid
 
 
 @dataclass(frozen=True, eq=False)

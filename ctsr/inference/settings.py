@@ -8,9 +8,9 @@ from typing import Literal, get_args
 
 from ctsr.errors import UserError
 from ctsr.imaging.voxel_size import FileSpacing, given_size
-from ctsr.inference.engine import Precision
-from ctsr.inference.grid import Grid
 
+Precision = Literal["32", "bf16"]
+Grid = Literal["input", "model"]
 Units = Literal["hu", "micro"]
 Region = Literal["all", "lung"]
 

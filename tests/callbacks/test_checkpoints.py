@@ -11,7 +11,8 @@ import pytest
 import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 
-from ctsr.callbacks.checkpoints import Checkpoints, Stopped
+from ctsr.callbacks.checkpoints import Checkpoints
+from ctsr.errors import Stopped
 
 
 def trainer_after(batches: int, **attributes: Any) -> Any:
