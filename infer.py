@@ -9,25 +9,23 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
-import torch
 from omegaconf import DictConfig, OmegaConf
 
 from ctsr.cli import quoted, run_cli
-from ctsr.data.materials import MATERIALS_HU
 from ctsr.errors import UserError
-from ctsr.evaluation.contestants import Contestant
-from ctsr.evaluation.evaluate import evaluate
-from ctsr.evaluation.samples import Cut
-from ctsr.evaluation.synthesis import Synthesis
-from ctsr.evaluation.test_set import load_test_set
-from ctsr.imaging.grey_map import GreyMap
-from ctsr.inference.checkpoint import SRModel, check_comparable, load_g1, load_gb, load_sr
-from ctsr.inference.scan import find_device, super_resolve_scan
 from ctsr.inference.settings import ScanSettings
 from ctsr.methods import described
+
+# torch and what works with it take seconds to import: each function that needs them does it, so that help and mistakes
+# do not wait for them.
+if TYPE_CHECKING:
+    import torch
+
+    from ctsr.evaluation.contestants import Contestant
+    from ctsr.inference.checkpoint import SRModel
 
 PATHS = ("ckpt", "input", "output", "data", "clinical", "cache")
 TEXTS = ("series",)
@@ -63,6 +61,9 @@ def enlarge(options: dict[str, Any]) -> None:
     if options["series"] is not None:
         options["series"] = str(options["series"])  # a number
     settings = ScanSettings(**options)
+    from ctsr.inference.checkpoint import load_sr
+    from ctsr.inference.scan import super_resolve_scan
+
     model = load_sr(paths["ckpt"])
     results = super_resolve_scan(model, Path(paths["input"]), Path(paths["output"]), settings)
     print(f"written: {results.volume}\nrecord:  {results.record}\npicture: {results.picture}")
@@ -78,12 +79,18 @@ def evaluate_all(options: dict[str, Any]) -> None:
             f"{' '.join(missing)} missing: "
             "python infer.py task=evaluate ckpt=[<checkpoint>,...] data=<folder> output=<folder>"
         )
-    cut = Cut(options["tile_micro"], options["cover"], options["slices"])
     folder = Path(options["output"])
     if (folder / "report.html").exists() and not options["overwrite"]:
         raise UserError(f"{folder} holds a report: choose another output=, or give overwrite=true")
     if not Path(options["data"]).is_dir():
         raise UserError(f"data={options['data']} is no folder: give one with micro/, paired/, empty/ or clinical/")
+    from ctsr.evaluation.evaluate import evaluate
+    from ctsr.evaluation.samples import Cut
+    from ctsr.evaluation.test_set import load_test_set
+    from ctsr.inference.checkpoint import check_comparable, load_sr
+    from ctsr.inference.scan import find_device
+
+    cut = Cut(options["tile_micro"], options["cover"], options["slices"])
     models = [load_sr(path) for path in paths]
     check_comparable(models)
     clinical = None if options["clinical"] is None else Path(options["clinical"])
@@ -115,6 +122,12 @@ def in_order(contestants: list[Contestant], reference: str | None) -> list[Conte
 
 def contestant(model: SRModel, device: torch.device) -> Contestant:
     """A checkpoint's networks, ready to be compared."""
+    from ctsr.data.materials import MATERIALS_HU
+    from ctsr.evaluation.contestants import Contestant
+    from ctsr.evaluation.synthesis import Synthesis
+    from ctsr.imaging.grey_map import GreyMap
+    from ctsr.inference.checkpoint import load_g1, load_gb
+
     meta = model.meta
     synthesise = None
     if meta["stage"] == "sr_cyclegan":

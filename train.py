@@ -11,61 +11,38 @@ import time
 import warnings
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import hydra
-import numpy as np
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from lightning import Trainer, seed_everything
-from lightning.pytorch.callbacks import RichProgressBar
-from lightning.pytorch.loggers import Logger
-from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from ctsr.callbacks.checkpoints import Checkpoints
-from ctsr.callbacks.curves import Curves
-from ctsr.callbacks.guard import Action, Guard
-from ctsr.callbacks.loggers import finish, log_config
-from ctsr.callbacks.metrics_csv import MetricsCSV
-from ctsr.callbacks.panels import Panels
-from ctsr.callbacks.sweep_report import failed
-from ctsr.callbacks.throughput import Throughput
 from ctsr.cli import quoted, run_cli
-from ctsr.data.materials import gain_and_offset
 from ctsr.errors import Collapsed, Stopped, UserError, warn
-from ctsr.evaluation.contestants import Contestant, TestSet
-from ctsr.evaluation.grey_maps import fit_clinical_map, fit_synthetic_map
-from ctsr.evaluation.held_out import measure
-from ctsr.evaluation.pairs import find_pairs, load_pair
-from ctsr.evaluation.results import Row, means, validation_name
-from ctsr.evaluation.samples import Cut
-from ctsr.evaluation.summary import print_summary, write_summary
-from ctsr.evaluation.sweep import JOB
-from ctsr.evaluation.synthesis import Synthesis
-from ctsr.files import replacing
-from ctsr.imaging.grey_map import GreyMap
-from ctsr.imaging.intensity import Window
-from ctsr.imaging.pyramid import GaussianPyramid
-from ctsr.imaging.volume import SCALE
-from ctsr.inference.checkpoint import FORMAT, load_g1, read_card, read_resumable
 from ctsr.methods import check_g1, check_name, check_resumed, described
-from ctsr.networks.synthesis import build_g1
-from ctsr.versions import versions
-from datamodules import MicroDataModule, PairsDataModule, ScansDataModule, UnpairedDataModule
-from lightning_modules import SRGAN, CycleGANSSIM, SRCycleGAN
-from lightning_modules.gan import GAN
+
+# Lightning and torch take six seconds to import: each function that works with them does it, so that help and mistakes
+# do not wait for them.
+if TYPE_CHECKING:
+    from lightning import Trainer
+    from torch import nn
+
+    from ctsr.evaluation.results import Row
+    from ctsr.imaging.grey_map import GreyMap
+    from datamodules import ScansDataModule
+    from lightning_modules.gan import GAN
 
 ROOTS = ("data.clinical.root", "data.micro.root", "data.paired.root", "data.list", "data.cache")
 PATHS = ("synth_ckpt", "resume", *ROOTS, "sr.pairs")
 TEXTS = tuple(f"data.{domain}.{key}" for domain in ("clinical", "micro") for key in ("series", "files", "patient"))
 GREY_MAP_PATCHES = 128
-ENDS = np.array([-2.0, 2.0])  # greys between which a line is kept: [-1, 1], and what networks overshoot it by
+ENDS = (-2.0, 2.0)  # greys between which a line is kept: [-1, 1], and what networks overshoot it by
 STOPPED = 75  # exit code after a signal: everything is saved, start again with resume=auto (EX_TEMPFAIL of sysexits.h)
 AUTO = "auto"
 SSIM_KEYS = ("loss.lambda1=", "loss.lambda2=", "loss.ssim.")
 Inputs = Literal["G1", "fx", "quantiles", "pairs"]
+ACTIONS = ("warn", "stop", "rewind")  # of the guard
 PROCESS_GROUP = ("LOCAL_RANK", "NODE_RANK", "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED")
 QUIET = (  # what Lightning says of things that are meant
     ".*isinstance.treespec, LeafSpec.*",
@@ -75,9 +52,6 @@ QUIET = (  # what Lightning says of things that are meant
     ".*dataloader is not resumable.*",  # the DataModule goes on with the next batch
     ".*lr_scheduler.step.* before .optimizer.step.*",  # DS during the warm-up
 )
-for message in QUIET:
-    warnings.filterwarnings("ignore", message=message)
-logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 
 
 def run_id() -> str:
@@ -118,6 +92,9 @@ def run(cfg: DictConfig) -> None:
 
 def run_job(cfg: DictConfig, hydra_config: Any) -> None:
     """One job of a sweep, in a process of its own: it shares nothing with the others, and may fail alone."""
+    from ctsr.evaluation.sweep import JOB
+    from ctsr.files import replacing
+
     folder, number = Path(hydra_config.runtime.output_dir), int(hydra_config.job.num)
     overrides = list(hydra_config.overrides.task)
     told = [one for one in overrides if one.startswith(SSIM_KEYS)]
@@ -149,6 +126,8 @@ def job_environment(number: int, at_once: int) -> dict[str, str]:
     at_once = at_once if at_once > 0 else cores
     if at_once > 1:
         environment.setdefault("OMP_NUM_THREADS", str(max(1, cores // at_once)))
+        import torch
+
         gpus = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(torch.cuda.device_count())))).split(",")
         if len(gpus) > 1:
             environment["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
@@ -165,22 +144,25 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     Returns:
         What `summary.json` holds.
     """
-    tell(described(cfg.name))
     check(cfg)
+    tell(described(cfg.name))
     if cfg.prepare_only:
         return prepare(cfg, folder)
     if cfg.stage != "all":
         return fit(cfg, folder)
+    from ctsr.inference.checkpoint import read_card
+
     synth = _finished(folder / "synth") if cfg.resume == AUTO else None
     synth = synth or fit(with_values(cfg, stage="synth"), folder / "synth")
     check_g1(cfg.name, read_card(synth["checkpoint"])["name"], synth["checkpoint"])
     return fit(with_values(cfg, stage="sr", synth_ckpt=synth["checkpoint"]), folder)
 
 
-@rank_zero_only
 def tell(line: str) -> None:
     """Prints a line, once for all processes of a run."""
-    print(line)
+    from lightning.pytorch.utilities import rank_zero_only
+
+    rank_zero_only(print)(line)
 
 
 def _finished(folder: Path) -> dict[str, Any] | None:
@@ -203,6 +185,13 @@ def prepare(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 
 def fit(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     """Trains one stage into a run folder, and measures it."""
+    from lightning import seed_everything
+
+    from ctsr.callbacks.loggers import finish
+    from ctsr.evaluation.results import means
+    from ctsr.evaluation.summary import print_summary, write_summary
+    from lightning_modules import CycleGANSSIM
+
     started = time.monotonic()
     tell(f"stage {cfg.stage}")
     if (resume := checkpoint_to_resume(cfg, folder)) is not None:
@@ -234,6 +223,9 @@ def fit(cfg: DictConfig, folder: Path) -> dict[str, Any]:
 
 def train_through(cfg: DictConfig, data: ScansDataModule, folder: Path) -> tuple[GAN, Trainer]:
     """Trains to the end; after a collapse, if `guard.action` says so, again from the last good checkpoint."""
+    from ctsr.callbacks.loggers import log_config
+    from ctsr.versions import versions
+
     resume = checkpoint_to_resume(cfg, folder)
     lr_factor = 1.0
     for rewinds in range(cfg.guard.rewinds + 1):
@@ -276,6 +268,8 @@ def check_resume(cfg: DictConfig, path: Path) -> None:
     Raises:
         UserError: It is of another stage or method, or of other networks; or no training can go on from it.
     """
+    from ctsr.inference.checkpoint import read_resumable
+
     card = read_resumable(path)
     if card["stage"] != cfg.stage:
         raise UserError(
@@ -302,6 +296,8 @@ def good_checkpoint(folder: Path) -> Path | None:
 
 def build_data(cfg: DictConfig) -> ScansDataModule:
     """The stage's DataModule."""
+    from datamodules import MicroDataModule, PairsDataModule, UnpairedDataModule
+
     keys = plain(cfg.data) | {"seed": cfg.seed, "show_progress": cfg.trainer.enable_progress_bar}
     if cfg.stage == "sr" and cfg.sr.inputs == "pairs":
         return PairsDataModule(cfg.sr.pairs, **keys)
@@ -310,6 +306,18 @@ def build_data(cfg: DictConfig) -> ScansDataModule:
 
 def build_module(cfg: DictConfig, data: ScansDataModule) -> GAN:
     """The stage's LightningModule, which knows what to write into its checkpoints."""
+    import numpy as np
+
+    from ctsr.data.materials import gain_and_offset
+    from ctsr.evaluation.grey_maps import fit_clinical_map, fit_synthetic_map
+    from ctsr.imaging.grey_map import GreyMap
+    from ctsr.imaging.intensity import Window
+    from ctsr.imaging.pyramid import GaussianPyramid
+    from ctsr.imaging.volume import SCALE
+    from ctsr.inference.checkpoint import FORMAT
+    from ctsr.versions import versions
+    from lightning_modules import SRGAN, CycleGANSSIM, SRCycleGAN
+
     networks = plain(cfg.networks)
     trained_on: dict[str, str] = {}  # by a G1 that is taken over
     grey_maps = {}
@@ -322,7 +330,7 @@ def build_module(cfg: DictConfig, data: ScansDataModule) -> GAN:
             window = Window(*cfg.data.clinical.window)
             gain, offset = gain_and_offset(data.cases["micro"]["train"], cfg.data.micro.materials, window)
             networks["G1"] |= {"gain": gain, "offset": offset}
-            grey_maps["calibrated"] = GreyMap(ENDS, gain * ENDS + offset)
+            grey_maps["calibrated"] = GreyMap(np.array(ENDS), gain * np.array(ENDS) + offset)
         settings = plain(cfg.synth)
         module: GAN = CycleGANSSIM(networks, plain(cfg.loss), settings["optimizer"], settings["pool_size"], cfg.seed)
     elif cfg.stage == "sr_cyclegan":
@@ -374,11 +382,15 @@ def build_module(cfg: DictConfig, data: ScansDataModule) -> GAN:
 
 def synthesis(
     cfg: DictConfig, data: ScansDataModule, grey_maps: dict[str, GreyMap]
-) -> tuple[torch.nn.Module, dict[str, Any], dict[str, str]]:
+) -> tuple[nn.Module, dict[str, Any], dict[str, str]]:
     """What makes ŷ of f(x) in stage sr, its arguments, and what it was trained on.
 
     Completes the grey maps by those that G1 comes with.
     """
+    from ctsr.imaging.grey_map import GreyMap
+    from ctsr.inference.checkpoint import load_g1
+    from ctsr.networks.synthesis import build_g1
+
     if cfg.sr.inputs == "G1":
         G1, meta = load_g1(cfg.synth_ckpt)
         data.must_match(meta, cfg.synth_ckpt)
@@ -395,6 +407,20 @@ def synthesis(
 
 def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> Trainer:
     """Lightning's Trainer with our callbacks and loggers."""
+    import torch
+    from lightning import Trainer
+    from lightning.pytorch.callbacks import RichProgressBar
+
+    from ctsr.callbacks.checkpoints import Checkpoints
+    from ctsr.callbacks.curves import Curves
+    from ctsr.callbacks.guard import Guard
+    from ctsr.callbacks.metrics_csv import MetricsCSV
+    from ctsr.callbacks.panels import Panels
+    from ctsr.callbacks.throughput import Throughput
+
+    for message in QUIET:
+        warnings.filterwarnings("ignore", message=message)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     settings = plain(cfg.trainer)
     if settings["max_epochs"] is None:
         settings["max_epochs"] = cfg[cfg.stage].epochs
@@ -403,7 +429,7 @@ def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> 
     if settings["precision"] == "auto":
         settings["precision"] = "bf16-mixed" if on_gpu(cfg) else "32-true"
     done = None if resume is None else torch.load(resume, weights_only=True, mmap=True)["ctsr"]["batches"]
-    loggers: list[Logger] = [MetricsCSV(folder, done)]
+    loggers: list[Any] = [MetricsCSV(folder, done)]
     if "_target_" in cfg.logger:
         loggers.append(hydra.utils.instantiate(cfg.logger, save_dir=str(folder)))
     callbacks: list[Any] = [
@@ -448,9 +474,11 @@ def check(cfg: DictConfig) -> None:
         if cfg[key] and cfg[key] != AUTO and not Path(cfg[key]).is_file():
             raise UserError(f"{key}={cfg[key]}: no such file")
     if cfg.stage == "sr" and cfg.sr.inputs == "G1":
+        from ctsr.inference.checkpoint import read_card
+
         check_g1(cfg.name, read_card(cfg.synth_ckpt)["name"], cfg.synth_ckpt)
-    if cfg.guard.action not in get_args(Action):
-        raise UserError(f"guard.action={cfg.guard.action}: give {', '.join(get_args(Action))}")
+    if cfg.guard.action not in ACTIONS:
+        raise UserError(f"guard.action={cfg.guard.action}: give {', '.join(ACTIONS)}")
     if cfg.data.global_batch_size % (devices(cfg) * cfg.data.accumulate):
         raise UserError(
             f"data.global_batch_size={cfg.data.global_batch_size} cannot be divided over {devices(cfg)} devices "
@@ -491,6 +519,14 @@ def check_inputs(cfg: DictConfig) -> None:
 
 def evaluate(cfg: DictConfig, module: GAN, data: ScansDataModule, folder: Path) -> list[Row]:
     """Scores the trained network on held-out cases, as far as there are any."""
+    from ctsr.evaluation.contestants import Contestant, TestSet
+    from ctsr.evaluation.held_out import measure
+    from ctsr.evaluation.pairs import find_pairs, load_pair
+    from ctsr.evaluation.samples import Cut
+    from ctsr.evaluation.synthesis import Synthesis
+    from ctsr.imaging.intensity import Window
+    from lightning_modules import SRGAN, SRCycleGAN
+
     assert isinstance(module, SRGAN | SRCycleGAN)
     generator = module.G1 if isinstance(module, SRGAN) else module.GB
     contestant = Contestant(
@@ -509,6 +545,8 @@ def evaluate(cfg: DictConfig, module: GAN, data: ScansDataModule, folder: Path) 
 
 def validation_rows(trainer: Trainer, method: str) -> list[dict[str, Any]]:
     """The last validation's figures, as rows of the summary."""
+    from ctsr.evaluation.results import validation_name
+
     return [
         {"protocol": "validation", "method": who, "metric": metric, "value": float(value)}
         for name, value in trainer.callback_metrics.items()
@@ -519,15 +557,19 @@ def validation_rows(trainer: Trainer, method: str) -> list[dict[str, Any]]:
 
 def on_gpu(cfg: DictConfig) -> bool:
     """Whether the run uses CUDA devices."""
-    return cfg.trainer.accelerator in ("gpu", "cuda") or (
-        cfg.trainer.accelerator == "auto" and torch.cuda.is_available()
-    )
+    if cfg.trainer.accelerator != "auto":
+        return cfg.trainer.accelerator in ("gpu", "cuda")
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def devices(cfg: DictConfig) -> int:
     """Processes of the run, over all nodes."""
     asked = cfg.trainer.devices
     if asked in (-1, "-1", "auto"):
+        import torch
+
         count = torch.cuda.device_count() if on_gpu(cfg) else 1
     elif isinstance(asked, int):
         count = asked
@@ -564,6 +606,8 @@ if __name__ == "__main__":
     if {"--help", "-h"} & set(sys.argv) and not any(argument.startswith("stage=") for argument in sys.argv):
         sys.argv.append("stage=all")  # help needs none, but Hydra composes the configuration first
     code = run_cli(main)
+    from ctsr.callbacks.sweep_report import failed
+
     if failed:
         print(f"error: {len(failed)} jobs of the sweep failed: {'; '.join(failed)}", file=sys.stderr)
     sys.exit(code or min(len(failed), 1))

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from hydra import compose, initialize_config_dir
-from lightning import Callback, LightningModule, Trainer
+from lightning import Callback, LightningModule, Trainer, seed_everything
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
@@ -68,7 +68,7 @@ def main(name: str, overrides: list[str]) -> None:
     data = train.build_data(cfg)
     data.prepare_data()
     data.setup("fit")
-    train.seed_everything(cfg.seed, workers=True, verbose=False)
+    seed_everything(cfg.seed, workers=True, verbose=False)
     module = train.build_module(cfg, data)
     trainer = train.build_trainer(cfg, Path(f"ddp/{name}"))
     trainer.callbacks.append(Witness(name))

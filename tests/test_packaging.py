@@ -105,6 +105,35 @@ def test_training_on_prepared_cases_does_not_import(name: str) -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, timeout=120).returncode == 0
 
 
+HEAVY = {"torch", "lightning", "monai", "torchmetrics", "matplotlib", "numba", "skimage", "wandb", "SimpleITK"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train.py", "--help"),
+        ("train.py", "stage=all", "--cfg", "job"),
+        ("train.py", "stage=synth", "loss.lamda1=1"),
+        ("train.py", "stage=sr", "sr.noise=2"),
+        ("train.py", "stage=synth", "networks.G1.kind=scanner"),
+        ("infer.py", "--help"),
+        ("infer.py", "--cfg", "job"),
+        ("infer.py", "inputt=a"),
+        ("infer.py", "ckpt=a", "input=a", "output=a.nii", "region=lungs"),
+        ("-m", "ctsr.data.inspect", "--help"),
+    ],
+)
+def test_help_and_mistakes_do_not_wait_for(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    program, *rest = arguments
+    typed = [program if program == "-m" else str(REPOSITORY / program), *rest]
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *typed], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    lines = [line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")]
+    assert "argparse" in lines
+    assert not HEAVY & set(lines)
+
+
 @pytest.mark.parametrize("name", ["lightning", "wandb"])
 def test_infer_does_not_wait_for(name: str) -> None:
     code = f"import sys, infer; sys.exit('{name}' in sys.modules)"

@@ -9,7 +9,6 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from ctsr.evaluation.sweep import markdown, pooled, read_jobs, swept, write_table
-from ctsr.evaluation.sweep_figures import draw_sweep
 from ctsr.files import replacing
 
 failed: list[str] = []
@@ -21,6 +20,8 @@ class SweepReport(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Collects what the jobs left."""
+        from ctsr.evaluation.sweep_figures import draw_sweep  # here: Hydra makes this callback for each run
+
         folder = Path(config.hydra.sweep.dir)
         jobs = read_jobs(folder)
         failed.extend(job.folder.name for job in jobs if job.failed)
