@@ -9,18 +9,31 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
 
 import hydra
+from hydra import initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import InterpolationResolutionError
 
-from ctsr.cli import quoted, run_cli
-from ctsr.errors import Collapsed, Stopped, UserError, warn
-from ctsr.methods import check_g1, check_name, check_resumed, described
+from ctsr.cli import in_quotes, quoted, run_cli
+from ctsr.errors import Collapsed, CollectedError, Stopped, UserError, as_typed, warn
+from ctsr.methods import check_g1, check_resumed, described
+from ctsr.records.clashes import AUTO, uneven
+from ctsr.records.run import Run, read_run, stages_of
+from ctsr.records.trainer import counted
+from ctsr.records.values import no_such_key
 
 # Lightning and torch take six seconds to import: each function that works with them does it, so that help and mistakes
 # do not wait for them.
@@ -39,11 +52,20 @@ TEXTS = tuple(f"data.{domain}.{key}" for domain in ("clinical", "micro") for key
 GREY_MAP_PATCHES = 128
 ENDS = (-2.0, 2.0)  # greys between which a line is kept: [-1, 1], and what networks overshoot it by
 STOPPED = 75  # exit code after a signal: everything is saved, start again with resume=auto (EX_TEMPFAIL of sysexits.h)
-AUTO = "auto"
 SSIM_KEYS = ("loss.lambda1=", "loss.lambda2=", "loss.ssim.")
-Inputs = Literal["G1", "fx", "quantiles", "pairs"]
-ACTIONS = ("warn", "stop", "rewind")  # of the guard
 PROCESS_GROUP = ("LOCAL_RANK", "NODE_RANK", "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED")
+OURS = "the program sets it: leave it out"
+NOT_OF_LIGHTNING = {  # arguments of its Trainer that are no keys of a run, and what to give in their place
+    "gradient_clip_val": "clipping is <stage>.optimizer.clip: give that",
+    "gradient_clip_algorithm": "clipping is by norm: give <stage>.optimizer.clip",
+    "accumulate_grad_batches": "give data.accumulate, the parts that each batch is worked through in",
+    "use_distributed_sampler": OURS,
+    "num_sanity_val_steps": OURS,
+    "enable_model_summary": OURS,
+    "default_root_dir": OURS,
+    "callbacks": OURS,
+    "logger": OURS,
+}
 QUIET = (  # what Lightning says of things that are meant
     ".*isinstance.treespec, LeafSpec.*",
     ".*does not have many workers.*",
@@ -102,8 +124,8 @@ def run_job(cfg: DictConfig, hydra_config: Any) -> None:
         warn(f"{', '.join(told)}: a G1 of kind scanner cannot distort, so SSIM terms change next to nothing")
     if "project" in cfg.logger:  # W&B: the jobs of a sweep stand together, named by what differs
         given = {"logger.group": folder.parent.name, "logger.name": folder.name}
-        typed = {override.partition("=")[0] for override in overrides}
-        overrides += quoted([f"{key}={value}" for key, value in given.items() if key not in typed], given)
+        chosen = {override.partition("=")[0] for override in overrides}
+        overrides += quoted([f"{key}={value}" for key, value in given.items() if key not in chosen], given)
     command = [sys.executable, str(Path(__file__).resolve()), *overrides]
     with (folder / "log.txt").open("w") as log:
         done = subprocess.run(
@@ -144,8 +166,11 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     Returns:
         What `summary.json` holds.
     """
+    typed(cfg)
     check(cfg)
     tell(described(cfg.name))
+    for stage in stages_of(cfg.stage):
+        build_data(with_values(cfg, stage=stage)).check()
     if cfg.prepare_only:
         return prepare(cfg, folder)
     if cfg.stage != "all":
@@ -405,6 +430,21 @@ def synthesis(
     return build_g1(**arguments), arguments, {}
 
 
+def trainer_arguments(cfg: DictConfig) -> dict[str, Any]:
+    """The trainer's keys as Lightning is given them, told to keep quiet about what is meant."""
+    for message in QUIET:
+        warnings.filterwarnings("ignore", message=message)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    settings = plain(cfg.trainer)
+    if settings["max_epochs"] is None:
+        settings["max_epochs"] = cfg[cfg.stage].epochs
+    if settings["strategy"] == "auto" and devices(cfg) > 1:
+        settings["strategy"] = "ddp_find_unused_parameters_true"  # each step uses one side's parameters only
+    if settings["precision"] == "auto":
+        settings["precision"] = "bf16-mixed" if on_gpu(cfg) else "32-true"
+    return settings
+
+
 def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> Trainer:
     """Lightning's Trainer with our callbacks and loggers."""
     import torch
@@ -418,16 +458,7 @@ def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> 
     from ctsr.callbacks.panels import Panels
     from ctsr.callbacks.throughput import Throughput
 
-    for message in QUIET:
-        warnings.filterwarnings("ignore", message=message)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    settings = plain(cfg.trainer)
-    if settings["max_epochs"] is None:
-        settings["max_epochs"] = cfg[cfg.stage].epochs
-    if settings["strategy"] == "auto" and devices(cfg) > 1:
-        settings["strategy"] = "ddp_find_unused_parameters_true"  # each step uses one side's parameters only
-    if settings["precision"] == "auto":
-        settings["precision"] = "bf16-mixed" if on_gpu(cfg) else "32-true"
+    settings = trainer_arguments(cfg)
     done = None if resume is None else torch.load(resume, weights_only=True, mmap=True)["ctsr"]["batches"]
     loggers: list[Any] = [MetricsCSV(folder, done)]
     if "_target_" in cfg.logger:
@@ -453,68 +484,90 @@ def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> 
 
 
 def check(cfg: DictConfig) -> None:
-    """What can be known to fail before any work.
+    """Makes sure that the devices and the checkpoints that a run asks for are there, and of its kind.
 
     Raises:
-        UserError: Keys that do not go together, a file that is not there, or scans that do not fit the settings.
+        UserError: They are not; the key, and what to do, are named.
     """
-    if cfg.stage == "all" and cfg.resume not in (None, AUTO):
-        raise UserError("resume=<checkpoint> goes on with one stage: give stage=synth or stage=sr, or resume=auto")
-    for key in ("noise", "spread") if cfg.stage in ("sr", "all") else ():
-        if not rising(cfg.sr[key]) or cfg.sr[key][0] < 0:
-            raise UserError(f"sr.{key}={cfg.sr[key]}: give the least and the largest factor, such as [1, 3]")
-    check_name(cfg.name, cfg.stage, cfg.published, lambda key: value_of(cfg, key))
-    if cfg.stage in ("sr", "all"):
-        check_inputs(cfg)
-    if cfg.stage in ("synth", "all") and cfg.networks.G1.greys not in ("calibrated", "learned"):
-        raise UserError(f"networks.G1.greys={cfg.networks.G1.greys}: give calibrated or learned")
-    if not rising(cfg.data.micro.materials) or cfg.data.micro.materials[0] == cfg.data.micro.materials[1]:
-        raise UserError(f"data.micro.materials={cfg.data.micro.materials}: give HU of air and of tissue: [-1000, 45]")
-    for key in ("resume", "synth_ckpt"):
-        if cfg[key] and cfg[key] != AUTO and not Path(cfg[key]).is_file():
-            raise UserError(f"{key}={cfg[key]}: no such file")
-    if cfg.stage == "sr" and cfg.sr.inputs == "G1":
-        from ctsr.inference.checkpoint import read_card
+    from ctsr.inference.checkpoint import read_card
 
+    if cfg.synth_ckpt and cfg.stage == "sr" and cfg.sr.inputs == "G1":
         check_g1(cfg.name, read_card(cfg.synth_ckpt)["name"], cfg.synth_ckpt)
-    if cfg.guard.action not in ACTIONS:
-        raise UserError(f"guard.action={cfg.guard.action}: give {', '.join(ACTIONS)}")
-    if cfg.data.global_batch_size % (devices(cfg) * cfg.data.accumulate):
-        raise UserError(
-            f"data.global_batch_size={cfg.data.global_batch_size} cannot be divided over {devices(cfg)} devices "
-            f"and data.accumulate={cfg.data.accumulate} parts"
-        )
-    if cfg.stage in ("sr", "all") and cfg.data.clinical.patch - 2 * cfg.sr.margin < 4:
-        raise UserError(f"sr.margin={cfg.sr.margin} leaves too little of data.clinical.patch={cfg.data.clinical.patch}")
-    if cfg.stage != "sr" and (cfg.loss.ssim.window or 0) > cfg.data.clinical.patch:
-        raise UserError(
-            f"loss.ssim.window={cfg.loss.ssim.window} is larger than data.clinical.patch={cfg.data.clinical.patch}"
-        )
-    stages = ("synth", "sr") if cfg.stage == "all" else (cfg.stage,)
-    for stage in stages:
-        build_data(with_values(cfg, stage=stage)).check()
+    if cfg.resume not in (None, AUTO):
+        check_resume(cfg, Path(cfg.resume))
+    check_trainer(cfg)
+    check_logger(cfg)
+    if problems := list(uneven(cfg.data.global_batch_size, devices(cfg), cfg.data.accumulate)):
+        raise CollectedError(problems)
 
 
-def rising(values: Any) -> bool:
-    """Whether a key holds two numbers, the first not above the second."""
-    if not OmegaConf.is_list(values) or len(values) != 2:
-        return False
-    return all(isinstance(value, int | float) for value in values) and values[0] <= values[1]
+def check_trainer(cfg: DictConfig) -> None:
+    """Makes sure that Lightning takes the trainer's keys, on this machine.
+
+    Raises:
+        UserError: It does not.
+    """
+    from lightning import Trainer
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    known = signature(Trainer).parameters
+    for key in cfg.trainer:
+        if key in NOT_OF_LIGHTNING:
+            raise UserError(f"trainer.{key}: {NOT_OF_LIGHTNING[key]}")
+        if key not in known:
+            raise UserError(no_such_key(f"trainer.{key}", "lightning.Trainer", list(known)))
+    if on_gpu(cfg):
+        import torch
+
+        asked, found = counted(plain(cfg.trainer)["devices"]) or 1, torch.cuda.device_count()
+        if found < asked:
+            key = f"trainer.accelerator={cfg.trainer.accelerator} trainer.devices={as_typed(cfg.trainer.devices)}"
+            raise UserError(f"{key}: {found or 'no'} GPUs are found here: give hardware=cpu, or fewer devices")
+    arguments = trainer_arguments(with_values(cfg, stage=stages_of(cfg.stage)[0]))
+    try:
+        Trainer(**arguments, logger=False, enable_model_summary=False)
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+        raise UserError(f"trainer: {error}") from error
 
 
-def check_inputs(cfg: DictConfig) -> None:
-    """Whether stage sr has what it makes its pairs with."""
-    inputs = cfg.sr.inputs
-    if inputs not in get_args(Inputs):
-        raise UserError(f"sr.inputs={inputs}: give {', '.join(get_args(Inputs))}")
-    if cfg.stage == "all" and inputs != "G1":
-        raise UserError(f"sr.inputs={inputs} needs no stage synth: give stage=sr")
-    if cfg.stage == "sr" and inputs == "G1" and not cfg.synth_ckpt:
-        raise UserError("stage=sr needs synth_ckpt=<checkpoint of stage synth> to take G1 from (or use stage=all)")
-    if inputs == "pairs" and not cfg.sr.pairs:
-        raise UserError("sr.inputs=pairs needs sr.pairs=<folder of lungs seen by both scanners>")
-    if inputs != "G1" and cfg.data.clinical.root is None and cfg.data.list is None:
-        raise UserError(f"sr.inputs={inputs} needs data.clinical.root=<folder of scans>, whose greys it is given")
+def check_logger(cfg: DictConfig) -> None:
+    """Makes sure that there is such a logger, and that it takes its keys.
+
+    Raises:
+        UserError: There is none, or it does not.
+    """
+    if "_target_" not in cfg.logger:
+        return
+    try:
+        kind = resolve_name(cfg.logger._target_)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"logger._target_={cfg.logger._target_}: there is no such class ({error})") from error
+    if not isinstance(kind, type):
+        raise UserError(f"logger._target_={cfg.logger._target_} is no class: give logger=wandb or tensorboard")
+    known = arguments_of(kind)
+    for key in cfg.logger:
+        if known and key != "_target_" and key not in known:
+            raise UserError(no_such_key(f"logger.{key}", kind.__name__, sorted(known)))
+
+
+def arguments_of(logger: type) -> set[str]:
+    """The arguments that a logger takes, also those it hands on; nothing where nobody can tell."""
+    from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+
+    takers: list[Any] = [vars(one)["__init__"] for one in logger.__mro__[:-1] if "__init__" in vars(one)]
+    if issubclass(logger, WandbLogger):
+        import wandb
+
+        takers.append(wandb.init)
+    elif issubclass(logger, TensorBoardLogger):
+        from torch.utils.tensorboard import SummaryWriter
+
+        takers.append(SummaryWriter.__init__)
+    parameters = [parameter for taker in takers for parameter in signature(taker).parameters.values()]
+    if any(one.kind is Parameter.VAR_KEYWORD for one in signature(takers[-1]).parameters.values()):
+        return set()
+    named = {one.name for one in parameters if one.kind is not Parameter.VAR_KEYWORD}
+    return named - {"self", "save_dir", "mode", "experiment"}  # which the program gives
 
 
 def evaluate(cfg: DictConfig, module: GAN, data: ScansDataModule, folder: Path) -> list[Row]:
@@ -566,24 +619,12 @@ def on_gpu(cfg: DictConfig) -> bool:
 
 def devices(cfg: DictConfig) -> int:
     """Processes of the run, over all nodes."""
-    asked = cfg.trainer.devices
-    if asked in (-1, "-1", "auto"):
+    count = counted(plain(cfg.trainer)["devices"])
+    if count is None:
         import torch
 
         count = torch.cuda.device_count() if on_gpu(cfg) else 1
-    elif isinstance(asked, int):
-        count = asked
-    else:
-        count = len(asked) if not isinstance(asked, str) else len([part for part in asked.split(",") if part])
     return max(count, 1) * int(cfg.trainer.num_nodes)
-
-
-def value_of(cfg: DictConfig, key: str) -> Any:
-    """The value of a dotted key; `KeyError` where there is none."""
-    node: Any = OmegaConf.select(cfg, key, throw_on_missing=True, default=KeyError)
-    if node is KeyError:
-        raise KeyError(key)
-    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
 def plain(node: DictConfig) -> dict[str, Any]:
@@ -591,6 +632,17 @@ def plain(node: DictConfig) -> dict[str, Any]:
     values = OmegaConf.to_container(node, resolve=True)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
+
+
+def typed(cfg: DictConfig) -> Run:
+    """The typed configuration.
+
+    Raises:
+        CollectedError: A line for each wrong key.
+    """
+    if missing := OmegaConf.missing_keys(cfg):
+        raise CollectedError([f"{key}=???: give a value" for key in sorted(missing)])
+    return read_run(plain(cfg))
 
 
 def with_values(cfg: DictConfig, **values: Any) -> DictConfig:
@@ -601,11 +653,72 @@ def with_values(cfg: DictConfig, **values: Any) -> DictConfig:
     return changed
 
 
+def compositions(arguments: Sequence[str]) -> Iterator[DictConfig]:
+    """What a command line comes to: one configuration, or that of each job of a sweep; without Hydra's own keys.
+
+    Nothing where Hydra only tells something, or where a sweeper chooses the jobs' values as it goes.
+    """
+    asked = get_args_parser().parse_args(arguments)
+    if asked.help or asked.hydra_help or asked.cfg or asked.info or asked.shell_completion or asked.experimental_rerun:
+        return
+    overrides = list(asked.overrides)
+    if asked.config_dir:
+        overrides.append(f"hydra.searchpath=[{in_quotes(f'file://{Path(asked.config_dir).absolute()}')}]")
+    with initialize_config_dir(str(Path(__file__).resolve().parent / "conf"), version_base="1.3", job_name="train"):
+        loader = GlobalHydra.instance().config_loader()
+        mode = RunMode.MULTIRUN if asked.multirun else RunMode.RUN
+        whole = loader.load_configuration(asked.config_name or "train", overrides, mode)
+        if whole.hydra.mode != RunMode.MULTIRUN and not asked.multirun:
+            yield without_hydra(whole)
+        elif whole.hydra.sweeper._target_.endswith(BasicSweeper.__name__):
+            params = [f"{key}={value}" for key, value in (whole.hydra.sweeper.params or {}).items()]
+            parser = OverridesParser.create(config_loader=loader)
+            swept = parser.parse_overrides([*params, *whole.hydra.overrides.task])
+            for batch in BasicSweeper.split_arguments(swept, None):
+                yield from (without_hydra(loader.load_sweep_config(whole, job)) for job in batch)
+
+
+def without_hydra(cfg: DictConfig) -> DictConfig:
+    """A configuration as the program is given it."""
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return cfg
+
+
+def refuse(arguments: Sequence[str]) -> None:
+    """Refuses what a command line asks for wrongly, in any job of a sweep, before Hydra makes a folder.
+
+    Raises:
+        CollectedError: A line for each wrong key.
+    """
+    problems: dict[str, None] = {}
+    jobs = []
+    for cfg in compositions(arguments):
+        try:
+            typed(cfg)
+        except InterpolationResolutionError:  # of what Hydra knows of a job when it runs: told then
+            return
+        except CollectedError as error:
+            problems |= dict.fromkeys(error.problems)
+        else:
+            jobs.append(cfg)
+    if problems:
+        raise CollectedError(list(problems))
+    checked: set[str] = set()
+    for cfg in jobs:
+        asks_for = OmegaConf.to_yaml(
+            OmegaConf.masked_copy(cfg, ["stage", "name", "synth_ckpt", "resume", "trainer", "logger", "data"])
+        )
+        if asks_for not in checked:
+            check(cfg)
+        checked.add(asks_for)
+
+
 if __name__ == "__main__":
     sys.argv[1:] = quoted(sys.argv[1:], PATHS, existing=True, texts=TEXTS)
     if {"--help", "-h"} & set(sys.argv) and not any(argument.startswith("stage=") for argument in sys.argv):
         sys.argv.append("stage=all")  # help needs none, but Hydra composes the configuration first
-    code = run_cli(main)
+    code = run_cli(lambda: refuse(sys.argv[1:])) or run_cli(main)
     from ctsr.callbacks.sweep_report import failed
 
     if failed:

@@ -72,15 +72,16 @@ def quoted(
 def _quoted(argument: str, keys: Collection[str], existing: bool, texts: Collection[str]) -> str:
     key, equals, value = argument.partition("=")
     if key in texts and value not in ("", "null") and not _QUOTED.fullmatch(value):
-        return f"{key}={_in_quotes(value)}"
+        return f"{key}={in_quotes(value)}"
     if key not in keys or not equals or (existing and not (value and Path(value).exists())):
         return argument
     if value.startswith("[") and value.endswith("]") and not Path(value).exists():
-        return f"{key}=[{','.join(map(_in_quotes, value[1:-1].split(',')))}]"
-    return f"{key}={_in_quotes(value)}"
+        return f"{key}=[{','.join(map(in_quotes, value[1:-1].split(',')))}]"
+    return f"{key}={in_quotes(value)}"
 
 
-def _in_quotes(value: str) -> str:
+def in_quotes(value: str) -> str:
+    """A text as Hydra's grammar takes it, whatever is in it."""
     # Inside quotes Hydra gives a meaning to a quote, to ${, and to backslashes before these or at the end.
     escaped = re.sub(r"\\+(?='|\$\{|\Z)", lambda run: 2 * run[0], value).replace("'", "\\'").replace("${", "\\${")
     return f"'{escaped}'"

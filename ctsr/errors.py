@@ -46,6 +46,13 @@ def warn(message: str) -> None:
     print(f"warning: {message}", file=sys.stderr)
 
 
+def as_typed(value: object) -> str:
+    """A value as it is typed on a command line: null, true, [1, 2]."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(as_typed, value))}]"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
 @cache
 def warn_once(message: str) -> None:
     """`warn`, once in a process, of what is come upon again in each stage."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ctsr.errors import UserError
+from ctsr.errors import UserError, as_typed
 
 PAPER, SCANNER, CEILING, SR_CYCLEGAN = "paper", "scanner", "ceiling", "sr_cyclegan"
 TWO_STAGES = ("synth", "sr", "all")
@@ -68,33 +68,34 @@ def described(name: str) -> str:
     return f"method {name}: {method.what}" if method else f"method {name}: none of the program's own"
 
 
-def check_name(name: str, stage: str, published: bool, value_of: Callable[[str], Any]) -> None:
-    """Make sure that a run is the method that its name says; other names than those of `METHODS` are the user's own.
+def misnamed(name: str, stage: str, published: bool, value_of: Callable[[str], Any]) -> Iterator[str]:
+    """A line for each reason why a run is not the method that its name says.
+
+    Other names than those of `METHODS` are the user's own, and are always true.
 
     Args:
         name: Of the run.
         stage: What it trains.
         published: It is to be the paper's section 3.2 to the letter.
         value_of: Gives the value of a configuration key, or raises `KeyError` where the stage has no such key.
-
-    Raises:
-        UserError: It is not; the key, and what to do, are named.
     """
     if published and name not in (PAPER, "no_ssim"):
-        raise UserError(f"experiment=paper is the paper's method as printed: it does not go with method={name}")
+        yield f"experiment=paper is the paper's method as printed: it does not go with method={name}"
+        return
     method = METHODS.get(name)
     if method is None:
         return
     if stage not in method.stages:
-        raise UserError(f"method={name} has no stage={stage}: give stage={' or '.join(method.stages)}, or leave it out")
+        yield f"method={name} has no stage={stage}: give stage={' or '.join(method.stages)}, or leave it out"
+        return
     for key, expected in method.keys.items():
         try:
             value = value_of(key)
         except KeyError:
             continue
         if value != expected:
-            raise UserError(
-                f"{key}={_yaml(value)} is not the method {name}, which has {_yaml(expected)}: "
+            yield (
+                f"{key}={as_typed(value)} is not the method {name}, which has {as_typed(expected)}: "
                 "choose another method=, or give the run a name= of its own"
             )
 
@@ -150,7 +151,3 @@ def typed(name: str) -> list[str]:
 
 def _as_typed(name: str) -> str:
     return "".join(typed(name)) or "no method="
-
-
-def _yaml(value: Any) -> str:
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

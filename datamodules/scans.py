@@ -24,7 +24,9 @@ from ctsr.errors import UserError, warn
 from ctsr.evaluation.pairs import find_pairs
 from ctsr.evaluation.test_set import pair_hashes
 from ctsr.imaging.volume import SCALE
-from ctsr.phantom.cases import PhantomSettings, generate
+from ctsr.phantom.cases import generate
+from ctsr.records.phantom import PhantomSettings
+from ctsr.records.values import checked
 
 VALIDATION_SEED = 1_000_000  # validation patches come from a stream that training never sees
 
@@ -82,7 +84,7 @@ class ScansDataModule(LightningDataModule):
         """
         if self.phantom is not None:
             settings = {key: value for key, value in self.phantom.items() if key != "root"}
-            generate(Path(self.phantom["root"]), PhantomSettings(**settings), self.show_progress)
+            generate(Path(self.phantom["root"]), checked(PhantomSettings, settings, "data.phantom"), self.show_progress)
         self._given_pairs()
         self.plan.check()
 

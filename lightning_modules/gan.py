@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from ctsr.callbacks.panels import Column
+from ctsr.records.stages import Decay
 from lightning_modules.image_pool import ImagePool
 
 
@@ -29,7 +30,7 @@ def step_decay(step: int, total: float, start: float) -> float:
     return 1.0 if step < start * total else 0.1
 
 
-DECAYS = {"linear": linear_decay, "step": step_decay}
+DECAYS: Mapping[Decay, Callable[..., float]] = {"linear": linear_decay, "step": step_decay}
 
 
 class GAN(LightningModule):

@@ -6,14 +6,14 @@ import csv
 import html.parser
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from ctsr.phantom.cases import PhantomSettings, generate
+from ctsr.phantom.cases import generate
+from ctsr.records.phantom import PhantomSettings
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -27,14 +27,13 @@ def checkpoints(smoke_run: Path, workplace: Path, command: Command) -> list[Path
         "sr_cyclegan": ("method=sr_cyclegan",),
         "ceiling": ("method=ceiling", "sr.pairs=phantom-data/pairs/paired", "data.split.val=0.5"),
     }
-    generate(workplace / "phantom-data/pairs", replace(PhantomSettings.tiny(5), paired_cases=2), show_progress=False)
+    generate(workplace / "phantom-data/pairs", PhantomSettings.tiny(5).changed(paired_cases=2), show_progress=False)
     for name, overrides in runs.items():
         done = command("train.py", "experiment=smoke", *overrides, f"hydra.run.dir=outputs/{name}", cwd=workplace)
         assert done.returncode == 0, done.stderr
     generate(
         workplace / TEST,
-        replace(
-            PhantomSettings.tiny(9),
+        PhantomSettings.tiny(9).changed(
             paired_cases=2,
             empty_cases=1,
             clinical_cases=1,

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 
 import train
-from ctsr.errors import UserError
+from ctsr.errors import CollectedError, UserError
 from ctsr.evaluation.summary import next_command
-from ctsr.methods import METHODS, PAPER, SCANNER, check_g1, check_name, current_name, described
+from ctsr.methods import METHODS, PAPER, SCANNER, check_g1, current_name, described, misnamed
+from ctsr.records.clashes import Values
 from tests.conftest import REPOSITORY
 from tests.test_conf import composed, options
 
@@ -182,8 +182,9 @@ def test_no_ssim_is_the_papers_without_its_terms() -> None:
 
 
 def named(*overrides: str) -> None:
-    cfg = composed(*overrides)
-    check_name(cfg.name, cfg.stage, cfg.published, partial(train.value_of, cfg))
+    cfg = train.plain(composed(*overrides))
+    if lines := list(misnamed(cfg["name"], cfg["stage"], cfg["published"], Values(cfg, ()).__getitem__)):
+        raise CollectedError(lines)
 
 
 @pytest.mark.parametrize("experiment", ["demo", "study", "smoke", "paper"])

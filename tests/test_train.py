@@ -169,8 +169,8 @@ def test_infer_enlarges_a_scan_with_its_checkpoint(smoke_run: Path, workplace: P
         ),
         (["stage=synth", "networks.G1.greys=guessed"], ["networks.G1.greys=guessed", "calibrated or learned"]),
         (["stage=synth", "data.micro.materials=[45,-1000]"], ["data.micro.materials=[45, -1000]", "air and of tissue"]),
-        (["stage=sr", "sr.noise=2"], ["sr.noise=2", "least and the largest"]),
-        (["stage=sr", "sr.spread=[2,1]"], ["sr.spread=[2, 1]", "least and the largest"]),
+        (["method=fx", "sr.noise=2"], ["sr.noise=2", "least and the largest"]),
+        (["method=fx", "sr.spread=[2,1]"], ["sr.spread=[2, 1]", "least and the largest"]),
         (["stage=synth", "data.micro.patch=100"], ["data.micro.patch=100", "data.clinical.patch=32"]),
     ],
 )

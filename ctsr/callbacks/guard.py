@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch import Callback
 
 from ctsr.errors import Collapsed, warn
-
-Action = Literal["warn", "stop", "rewind"]
+from ctsr.records.trainer import Action
 
 SATURATED = 1e-4  # a discriminator's loss that leaves its generator nothing to learn from
 NARROW = 0.02  # of the spread of greys that a generator should make

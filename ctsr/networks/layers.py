@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
-Norm = Literal["batch", "instance", "none"]
+from ctsr.networks.words import Norm
 
 
 def normalisation(kind: Norm, channels: int) -> nn.Module:

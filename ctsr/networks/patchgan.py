@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ctsr.networks.layers import Blur, Norm, bound, initialise, normalisation
+from ctsr.networks.layers import Blur, bound, initialise, normalisation
+from ctsr.networks.words import Norm
 
 
 class PatchGAN(nn.Module):

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
-from ctsr.networks.layers import Norm, initialise, normalisation
-
-Padding = Literal["reflect", "zeros"]
+from ctsr.networks.layers import initialise, normalisation
+from ctsr.networks.words import Norm, Output, Padding
 
 
 class ResidualBlock(nn.Module):
@@ -54,7 +51,7 @@ class ResNetGenerator(nn.Module):
         norm: Norm = "instance",
         padding: Padding = "reflect",
         residual: bool = False,
-        output: Literal["tanh", "linear"] = "tanh",
+        output: Output = "tanh",
         noise: bool = False,
     ) -> None:
         super().__init__()

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ctsr.networks.words import Greys
+
 FREQUENCIES = 64  # at which the point spread's transfer function is sampled
 
 
@@ -33,7 +35,7 @@ class ScannerGenerator(nn.Module):
     offset: Tensor
 
     def __init__(
-        self, kernel: int = 7, noise: bool = True, greys: str = "learned", gain: float = 1.0, offset: float = 0.0
+        self, kernel: int = 7, noise: bool = True, greys: Greys = "learned", gain: float = 1.0, offset: float = 0.0
     ) -> None:
         super().__init__()
         if kernel % 2 == 0:

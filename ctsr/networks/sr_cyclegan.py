@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ctsr.networks.layers import Norm, initialise, normalisation
+from ctsr.networks.layers import initialise, normalisation
 from ctsr.networks.resnet import ResidualBlock
+from ctsr.networks.words import Norm
 
 SCALE = 8
 

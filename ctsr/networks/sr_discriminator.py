@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ctsr.networks.layers import Norm, bound, normalisation
+from ctsr.networks.layers import bound, normalisation
+from ctsr.networks.words import Norm
 
 
 class SRDiscriminator(nn.Module):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ctsr.networks.layers import Blur, Norm, SubPixelConv, initialise_icnr, normalisation
+from ctsr.networks.layers import Blur, SubPixelConv, initialise_icnr, normalisation
+from ctsr.networks.words import Norm, Skip
 
 
 class ResidualBlock(nn.Module):
@@ -57,7 +57,7 @@ class SRResNet(nn.Module):
         blocks: int = 16,
         norm: Norm = "batch",
         kernel: int = 9,
-        skip: Literal["none", "bilinear", "bicubic"] = "none",
+        skip: Skip = "none",
         icnr: bool = True,
         blur: bool = True,
     ) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ctsr.networks.quantile_matching import QuantileMatching
 from ctsr.networks.resnet import ResNetGenerator
 from ctsr.networks.scanner import ScannerGenerator
+from ctsr.networks.words import Greys
 
 
 class Unchanged(nn.Module):
@@ -23,7 +24,7 @@ def build_g1(
     kind: str = "resnet",
     kernel: int = 7,
     noise: bool = False,
-    greys: str = "learned",
+    greys: Greys = "learned",
     gain: float = 1.0,
     offset: float = 0.0,
     **arguments: Any,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from ctsr.errors import UserError
-from ctsr.phantom.cases import PhantomSettings, generate
+from ctsr.phantom.cases import generate
+from ctsr.records.phantom import PhantomSettings
 
 KINDS = {
     "clinical": "clinical scans",
@@ -27,11 +27,10 @@ def main() -> None:
     for kind, what in KINDS.items():
         parser.add_argument(f"--{kind}", type=int, metavar="N", help=what)
     arguments = parser.parse_args()
-    settings = PhantomSettings.tiny(arguments.seed) if arguments.tiny else PhantomSettings(seed=arguments.seed)
-    counts = {f"{kind}_cases": count for kind in KINDS if (count := getattr(arguments, kind)) is not None}
-    settings = replace(settings, **counts)
+    settings = PhantomSettings.tiny() if arguments.tiny else PhantomSettings()
+    typed = {f"{kind}_cases": count for kind in KINDS if (count := getattr(arguments, kind)) is not None}
     try:
-        generate(arguments.folder, settings)
+        generate(arguments.folder, settings.changed(seed=arguments.seed, **typed))
     except UserError as error:
         sys.exit(f"{error}")
 

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,113 +21,14 @@ from ctsr.imaging.writer import write_volume
 from ctsr.phantom.outline import Outline
 from ctsr.phantom.scanners import ClinicalScanner, MicroScanner
 from ctsr.phantom.tissue import Anatomy, make_tissue
+from ctsr.records.phantom import PhantomSettings
 
 FORMAT = 1
 MARKER = "phantom.json"
 COARSE_FACTOR = 4  # tissue voxels of clinical-only cases along a pixel: 8 times less work than with 8
 MAX_WORKERS = 4  # each case takes about 0.5 GB at demo size
 
-SMALLEST_FIELD = 10.0  # mm: a smaller piece of lung would have no vessels
-
-Range = tuple[float, float]
 Drawn = dict[str, Any]  # what was drawn for a case, for the record
-
-
-@dataclass(frozen=True)
-class PhantomSettings:
-    """What to generate. A pair is a range: every case draws its own value from it, evenly.
-
-    Attributes:
-        seed: Of everything; each case has a stream of its own, so its bytes do not depend on the number of cases.
-        clinical_cases: Unpaired clinical training scans.
-        micro_cases: Unpaired µCT training scans, of other lungs.
-        paired_cases: Held-out lungs seen by both scanners.
-        empty_cases: As these, without a vessel, airway or nodule: what a network sees there it has made up.
-        clinical_slices: Slices of a clinical training scan.
-        clinical_pixels: Its rows and columns; the field of view holds a whole lung with chest wall and air around it.
-        micro_slices: Slices of a µCT training scan.
-        micro_pixels: Its rows and columns; the field of view holds a resected specimen in air.
-        paired_slices: Clinical slices of a paired case; `factor` times as many µCT slices.
-        paired_pixels: Its clinical rows and columns; `factor` times as many in µCT.
-        factor: Clinical pixels are this many paired µCT voxels wide.
-        clinical_spacing: Clinical pixel size and slice distance in mm.
-        micro_spacing: µCT voxel size of the training scans in mm.
-        tissue_share: Mean share of tissue in parenchyma; the rest is air.
-        cell_edge: Cube root of the mean alveolar volume in mm (an alveolus is a ball of 1.24 times that diameter).
-        vessel_diameter: Diameter in mm of a vessel that supplies 126 mm³ of lung; it grows with the cube root.
-        nodule_probability: Of a nodule in a case.
-        nodule_radius: In mm.
-        clinical_spread: In-plane point spread of clinical CT, full width at half maximum in mm.
-        slice_width: Slice profile of clinical CT, full width at half maximum in mm.
-        clinical_noise: Standard deviation in HU.
-        clinical_cutoff: Width of the reconstruction kernel's noise spectrum in cycles per pixel.
-        micro_gain: Grey difference between soft tissue and air in µCT.
-        micro_offset: Grey of air in µCT.
-        micro_blur: Standard deviation of µCT's point spread in voxels.
-        micro_noise: Standard deviation as a share of the gain.
-        micro_rings: Standard deviation of ring artefacts as a share of the gain.
-    """
-
-    seed: int = 0
-    clinical_cases: int = 4
-    micro_cases: int = 4
-    paired_cases: int = 3
-    empty_cases: int = 0
-    clinical_slices: int = 12
-    clinical_pixels: int = 128
-    micro_slices: int = 48
-    micro_pixels: int = 512
-    paired_slices: int = 6
-    paired_pixels: int = 64
-    factor: int = 8
-    clinical_spacing: float = 0.625
-    micro_spacing: Range = (0.078125, 0.078125)
-    tissue_share: Range = (0.10, 0.15)
-    cell_edge: Range = (0.18, 0.20)
-    vessel_diameter: Range = (0.38, 0.46)
-    nodule_probability: float = 0.5
-    nodule_radius: Range = (1.5, 4.0)
-    clinical_spread: Range = (1.05, 1.25)
-    slice_width: float = 0.6
-    clinical_noise: Range = (8.0, 14.0)
-    clinical_cutoff: Range = (0.17, 0.23)
-    micro_gain: Range = (14000.0, 22000.0)
-    micro_offset: Range = (4000.0, 9000.0)
-    micro_blur: Range = (0.55, 0.75)
-    micro_noise: Range = (0.02, 0.035)
-    micro_rings: Range = (0.004, 0.008)
-
-    def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if isinstance(value, list | tuple) and not 0 <= value[0] <= value[1]:
-                raise UserError(f"phantom {name}={list(value)} is no range: give two numbers, the smaller first")
-        if min(self.clinical_slices, self.micro_slices, self.paired_slices, self.factor) < 1:
-            raise UserError("phantom slices and factor must be at least 1")
-        fields = {
-            "clinical_pixels": self.clinical_pixels * self.clinical_spacing,
-            "micro_pixels": self.micro_pixels * self.micro_spacing[0],
-            "paired_pixels": self.paired_pixels * self.clinical_spacing,
-        }
-        for name, field in fields.items():
-            if field < SMALLEST_FIELD:
-                raise UserError(f"phantom {name} shows {field:g} mm of lung: at least {SMALLEST_FIELD:g} mm are needed")
-
-    @staticmethod
-    def tiny(seed: int = 0) -> PhantomSettings:
-        """Settings for tests: a second or two of work, one or two small cases of each kind."""
-        return PhantomSettings(
-            seed=seed,
-            clinical_cases=2,
-            micro_cases=2,
-            paired_cases=1,
-            clinical_slices=6,
-            clinical_pixels=48,
-            micro_slices=16,
-            micro_pixels=128,
-            paired_slices=2,
-            paired_pixels=16,
-            nodule_radius=(1.0, 1.5),
-        )
 
 
 def generate(root: Path, settings: PhantomSettings, show_progress: bool = True) -> None:
@@ -172,7 +73,7 @@ def _is_made(root: Path, settings: PhantomSettings) -> bool:
         form, made, cases = found["format"], found["settings"], found["cases"]
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{root} holds something that is no phantom: name another folder for the phantom") from error
-    if (form, made) != (FORMAT, json.loads(json.dumps(asdict(settings)))):
+    if (form, made) != (FORMAT, json.loads(json.dumps(settings.model_dump()))):
         raise UserError(f"{root} holds a phantom of other settings: delete it or name another folder")
     for case in cases:
         if not (root / case).exists():
@@ -198,13 +99,13 @@ def _make(folder: Path, settings: PhantomSettings, show_progress: bool) -> None:
                 futures[pool.submit(make, path, settings, rng)] = path.relative_to(folder).as_posix()
         done = track(as_completed(futures), "phantom", total=len(futures), disable=not show_progress)
         drawn = {futures[future]: future.result() for future in done}
-    record = {"format": FORMAT, "settings": asdict(settings), "cases": dict(sorted(drawn.items()))}
+    record = {"format": FORMAT, "settings": settings.model_dump(), "cases": dict(sorted(drawn.items()))}
     (folder / MARKER).write_text(json.dumps(record, indent=1))
 
 
 def _make_empty(path: Path, settings: PhantomSettings, rng: np.random.Generator) -> Drawn:
     """Nothing but parenchyma in its chest wall, through both scanners."""
-    return _make_pair(path, replace(settings, vessel_diameter=(0.0, 0.0), nodule_probability=0.0), rng)
+    return _make_pair(path, settings.changed(vessel_diameter=(0.0, 0.0), nodule_probability=0.0), rng)
 
 
 def _make_pair(path: Path, settings: PhantomSettings, rng: np.random.Generator) -> Drawn:
@@ -264,7 +165,7 @@ def _make_chest(path: Path, settings: PhantomSettings, rng: np.random.Generator)
     return _drawn(anatomy) | {"clinical_scanner": asdict(scanner)}
 
 
-def _one_of(values: Range, rng: np.random.Generator) -> float:
+def _one_of(values: tuple[float, float], rng: np.random.Generator) -> float:
     return float(rng.uniform(*values))
 
 

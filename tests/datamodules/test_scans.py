@@ -13,7 +13,8 @@ import torch
 import yaml
 
 from ctsr.errors import UserError
-from ctsr.phantom.cases import PhantomSettings, generate
+from ctsr.phantom.cases import generate
+from ctsr.records.phantom import PhantomSettings
 from datamodules import MicroDataModule, ScansDataModule, UnpairedDataModule
 from tests.conftest import REPOSITORY
 

@@ -16,7 +16,7 @@ from ctsr.data.prepared import PreparedCase
 from ctsr.errors import UserError
 from ctsr.evaluation.samples import UNSEEN, Cut, UnseenScanner, scanned_samples, synthetic_samples
 from ctsr.imaging.intensity import Window
-from ctsr.phantom.cases import PhantomSettings
+from ctsr.records.phantom import PhantomSettings
 
 FINE = 0.078125
 HU = Window(-1000, 100)

@@ -13,7 +13,8 @@ from ctsr.imaging.lung import lung_mask
 from ctsr.imaging.padding import PADDING_BELOW_HU
 from ctsr.imaging.readers import read_volume
 from ctsr.imaging.volume import Volume
-from ctsr.phantom.cases import PhantomSettings, generate
+from ctsr.phantom.cases import generate
+from ctsr.records.phantom import PhantomSettings
 
 AFFINE = np.diag([2.0, 1.0, 1.0, 1.0])
 

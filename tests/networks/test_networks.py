@@ -9,11 +9,12 @@ from torch.nn.functional import conv2d, interpolate, pixel_shuffle, pixel_unshuf
 
 from ctsr.networks.average import exponential_average
 from ctsr.networks.frozen import Frozen
-from ctsr.networks.layers import Blur, Norm, SubPixelConv, initialise_icnr
+from ctsr.networks.layers import Blur, SubPixelConv, initialise_icnr
 from ctsr.networks.patchgan import PatchGAN
 from ctsr.networks.resnet import ResNetGenerator
 from ctsr.networks.sr_discriminator import SRDiscriminator
 from ctsr.networks.srresnet import SRResNet
+from ctsr.networks.words import Norm
 
 
 def parameters(network: nn.Module) -> int:

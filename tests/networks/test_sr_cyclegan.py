@@ -9,8 +9,8 @@ from skimage.measure import block_reduce
 
 from ctsr.errors import UserError
 from ctsr.inference.engine import super_resolve_slice
-from ctsr.networks.layers import Norm
 from ctsr.networks.sr_cyclegan import EnlargingGenerator, ReducingGenerator, blown_up, shrunk
+from ctsr.networks.words import Norm
 
 SLICE = np.random.default_rng(0).uniform(-1, 1, (21, 29)).astype(np.float32)
 

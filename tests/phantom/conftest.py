@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ctsr.phantom.cases import PhantomSettings, generate
+from ctsr.phantom.cases import generate
+from ctsr.records.phantom import PhantomSettings
 
 
 @pytest.fixture(scope="session")

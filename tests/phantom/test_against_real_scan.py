@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -10,7 +9,8 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from ctsr.phantom.cases import PhantomSettings, generate
+from ctsr.phantom.cases import generate
+from ctsr.records.phantom import PhantomSettings
 
 
 def comparison() -> ModuleType:
@@ -31,7 +31,7 @@ def test_clinical_side_is_near_a_real_scan(shared_data: Path, tmp_path: Path) ->
     image = reader.Execute()
     measure = comparison().measure
     real = measure(SimpleITK.GetArrayFromImage(image).astype(float), image.GetSpacing()[0])
-    generate(tmp_path / "p", replace(PhantomSettings(), clinical_cases=2, micro_cases=0, paired_cases=0), False)
+    generate(tmp_path / "p", PhantomSettings().changed(clinical_cases=2, micro_cases=0, paired_cases=0), False)
     scans = [nib.load(file) for file in sorted((tmp_path / "p" / "clinical").iterdir())]
     rows = [measure(scan.get_fdata().T, 0.625) for scan in scans]
     ours = {name: float(np.mean([row[name] for row in rows])) for name in real}

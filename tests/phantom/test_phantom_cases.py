@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -15,10 +14,11 @@ from skimage.registration import phase_cross_correlation
 
 from ctsr.errors import UserError
 from ctsr.phantom.__main__ import main
-from ctsr.phantom.cases import PhantomSettings, generate
+from ctsr.phantom.cases import generate
 from ctsr.phantom.labels import Label
+from ctsr.records.phantom import PhantomSettings
 
-ONE = replace(PhantomSettings.tiny(), clinical_cases=1, micro_cases=0, paired_cases=0)  # a fraction of a second
+ONE = PhantomSettings.tiny().changed(clinical_cases=1, micro_cases=0, paired_cases=0)  # a fraction of a second
 
 
 def files_of(root: Path) -> dict[str, bytes]:
@@ -61,8 +61,8 @@ def test_layout_and_types(tiny: Path) -> None:
 
 
 def test_same_seed_same_bytes_also_with_other_counts(tiny: Path, tmp_path: Path) -> None:
-    generate(tmp_path / "again", replace(PhantomSettings.tiny(), clinical_cases=1, micro_cases=1), show_progress=False)
-    generate(tmp_path / "other", replace(ONE, seed=1), show_progress=False)
+    generate(tmp_path / "again", PhantomSettings.tiny().changed(clinical_cases=1, micro_cases=1), show_progress=False)
+    generate(tmp_path / "other", ONE.changed(seed=1), show_progress=False)
     first, again, other = files_of(tiny), files_of(tmp_path / "again"), files_of(tmp_path / "other")
     for name in set(again) - {"phantom.json"}:
         assert again[name] == first[name], name
@@ -100,7 +100,7 @@ def test_other_settings_foreign_folders_and_missing_cases_are_refused(tmp_path: 
     root = tmp_path / "phantom"
     generate(root, ONE, show_progress=False)
     with pytest.raises(UserError, match="other settings"):
-        generate(root, replace(ONE, seed=5), show_progress=False)
+        generate(root, ONE.changed(seed=5), show_progress=False)
     (root / "clinical/lung_000.nii.gz").unlink()
     with pytest.raises(UserError, match=r"lung_000\.nii\.gz is missing"):
         generate(root, ONE, show_progress=False)
@@ -121,7 +121,7 @@ def test_other_settings_foreign_folders_and_missing_cases_are_refused(tmp_path: 
 )
 def test_settings_that_make_no_lung_are_refused(wrong: dict[str, object], named: str) -> None:
     with pytest.raises(UserError, match=named):
-        replace(PhantomSettings.tiny(), **wrong)
+        PhantomSettings.tiny().changed(**wrong)
 
 
 def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +134,7 @@ def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_lists_from_a_config_file_mean_the_same(tmp_path: Path) -> None:
     generate(tmp_path / "phantom", ONE, show_progress=False)
-    generate(tmp_path / "phantom", replace(ONE, tissue_share=list(ONE.tissue_share)), show_progress=False)
+    generate(tmp_path / "phantom", ONE.changed(tissue_share=list(ONE.tissue_share)), show_progress=False)
 
 
 def test_paired_grids_share_edges_and_slices(tiny: Path) -> None:
@@ -149,7 +149,7 @@ def test_paired_grids_share_edges_and_slices(tiny: Path) -> None:
 
 
 def test_paired_scans_show_the_same_structures_at_the_same_place(tmp_path: Path) -> None:
-    settings = replace(ONE, clinical_cases=0, paired_cases=1, paired_pixels=48, paired_slices=3, nodule_probability=1.0)
+    settings = ONE.changed(clinical_cases=0, paired_cases=1, paired_pixels=48, paired_slices=3, nodule_probability=1.0)
     generate(tmp_path / "phantom", settings, show_progress=False)
     folder = tmp_path / "phantom/paired/lung_100"
     clinical, micro, labels = (nib.load(folder / f"{name}.nii.gz") for name in ("clinical", "micro", "labels"))

@@ -1,0 +1,1 @@
+"""What crosses rooms, typed: built once, checked once."""

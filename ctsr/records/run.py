@@ -1,0 +1,106 @@
+"""A training as it was configured: the composed keys of conf/, typed and checked before anything else is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from ctsr.errors import CollectedError
+from ctsr.records.clashes import clashes
+from ctsr.records.data import Data
+from ctsr.records.stages import SRCycleGANStage, SRStage, Stage, SynthStage
+from ctsr.records.trainer import CheckpointSettings, GuardSettings, LoggerSettings, PanelSettings, TrainerSettings
+from ctsr.records.values import Flag, Name, PathText, Seed, Settings, group_in, keys_of, no_such_key, read
+
+STAGES: Mapping[str, type[SynthStage | SRStage | SRCycleGANStage]] = {
+    "synth": SynthStage,
+    "sr": SRStage,
+    "sr_cyclegan": SRCycleGANStage,
+}
+SHARED = ("networks", "loss")  # groups that hold keys of all stages
+
+
+class Run(Settings):
+    """A training.
+
+    Attributes:
+        stage: What it trains, as it was typed.
+        stages: The same, one after the other, each with its own networks, loss and schedule.
+    """
+
+    stage: Literal["synth", "sr", "all", "sr_cyclegan"]
+    name: Name
+    seed: Seed
+    resume: PathText | None
+    synth_ckpt: PathText | None
+    prepare_only: Flag
+    evaluate: Flag
+    published: Flag
+    stages: tuple[Stage, ...]
+    data: Data
+    trainer: TrainerSettings
+    checkpoint: CheckpointSettings
+    guard: GuardSettings
+    panels: PanelSettings
+    logger: LoggerSettings
+
+
+def read_run(composed: Mapping[str, Any]) -> Run:
+    """Read a composed configuration.
+
+    Experiments and methods set keys of stages that a run may not have; these are left out.
+
+    Args:
+        composed: Plain dicts, lists and values, everything resolved.
+
+    Raises:
+        CollectedError: Keys that there are not, values that they do not take, or that do not go together: a line each.
+    """
+    wrong = _unknown(composed)
+    names = stages_of(composed.get("stage"))
+    stages = [read(STAGES[name], _of_stage(name, composed), wrong, prefix=name, bare=SHARED) for name in names]
+    own = {key: value for key, value in composed.items() if key in keys_of(Run)}
+    run = read(Run, own | {"stages": tuple(stage for stage in stages if stage is not None)}, wrong)
+    problems = [*wrong.values(), *clashes(composed, names, wrong)]
+    if problems or run is None:
+        raise CollectedError(problems)
+    return run
+
+
+def stages_of(stage: object) -> Sequence[str]:
+    """The stages that are trained, one after the other; none where there is no such stage."""
+    return ("synth", "sr") if stage == "all" else (str(stage),) if stage in STAGES else ()
+
+
+def _of_stage(name: str, composed: Mapping[str, Any]) -> Any:
+    """The keys of a stage: its own, and its part of those that stages share."""
+    own = composed.get(name)
+    if not isinstance(own, Mapping):
+        return own
+    shared = {key: composed.get(key) for key in SHARED}
+    for key, group in _groups(STAGES[name]).items():
+        given = shared[key]
+        if isinstance(given, Mapping):
+            shared[key] = {inner: value for inner, value in given.items() if inner in keys_of(group)}
+    return {**own, **shared}
+
+
+def _groups(stage: type[Stage]) -> dict[str, type[Settings]]:
+    """A stage's networks and its loss."""
+    groups = {key: group_in(stage.model_fields[key].annotation) for key in SHARED}
+    return {key: group for key, group in groups.items() if group is not None}
+
+
+def _unknown(composed: Mapping[str, Any]) -> dict[str, str]:
+    """Keys, at the top and in what stages share, that no stage has."""
+    known = {"": [key for key in keys_of(Run) if key != "stages"] + [*SHARED, *STAGES]}
+    for shared in SHARED:
+        known[shared] = [key for stage in STAGES.values() for key in keys_of(_groups(stage)[shared])]
+    wrong = {}
+    for place, keys in known.items():
+        given = composed.get(place) if place else composed
+        for key in given if isinstance(given, Mapping) else ():
+            if key not in keys:
+                dotted = f"{place}.{key}" if place else str(key)
+                wrong[dotted] = no_such_key(dotted, place or "a run", list(dict.fromkeys(keys)))
+    return wrong
