@@ -484,10 +484,53 @@ def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> 
 
 
 def check(cfg: DictConfig) -> None:
-    """Makes sure that the devices and the checkpoints that a run asks for are there, and of its kind.
+    """Makes sure that what a run asks for beside its scans is there: loggers, checkpoints, devices.
 
     Raises:
-        UserError: They are not; the key, and what to do, are named.
+        UserError: It is not; the key, and what to do, are named.
+    """
+    check_arguments(cfg)
+    check_checkpoints(cfg)
+    if not cfg.prepare_only:  # which needs no device, and may be done where there is none
+        check_devices(cfg)
+
+
+def check_arguments(cfg: DictConfig) -> None:
+    """Makes sure that keys which are handed on to Lightning's Trainer and to loggers are arguments of theirs.
+
+    Raises:
+        CollectedError: They are not: a line each.
+    """
+    from lightning import Trainer
+
+    known = signature(Trainer).parameters
+    problems = []
+    for key in cfg.trainer:
+        if key in NOT_OF_LIGHTNING:
+            problems.append(f"trainer.{key}: {NOT_OF_LIGHTNING[key]}")
+        elif key not in known:
+            problems.append(no_such_key(f"trainer.{key}", "lightning.Trainer", list(known)))
+    if "_target_" in cfg.logger:
+        target = cfg.logger._target_
+        try:
+            kind = resolve_name(target)
+        except (ImportError, AttributeError, ValueError):
+            kind = None
+        if not isinstance(kind, type):
+            problems.append(f"logger._target_={target}: there is no such class: give logger=wandb or tensorboard")
+        else:
+            named = arguments_of(kind) or cfg.logger.keys()
+            others = [key for key in cfg.logger if key not in named and key != "_target_"]
+            problems += [no_such_key(f"logger.{key}", kind.__name__, sorted(named)) for key in others]
+    if problems:
+        raise CollectedError(problems)
+
+
+def check_checkpoints(cfg: DictConfig) -> None:
+    """Makes sure that checkpoints to begin with are of the stage and the method that they are for.
+
+    Raises:
+        UserError: They are not.
     """
     from ctsr.inference.checkpoint import read_card
 
@@ -495,59 +538,31 @@ def check(cfg: DictConfig) -> None:
         check_g1(cfg.name, read_card(cfg.synth_ckpt)["name"], cfg.synth_ckpt)
     if cfg.resume not in (None, AUTO):
         check_resume(cfg, Path(cfg.resume))
-    check_trainer(cfg)
-    check_logger(cfg)
-    if problems := list(uneven(cfg.data.global_batch_size, devices(cfg), cfg.data.accumulate)):
-        raise CollectedError(problems)
 
 
-def check_trainer(cfg: DictConfig) -> None:
-    """Makes sure that Lightning takes the trainer's keys, on this machine.
+def check_devices(cfg: DictConfig) -> None:
+    """Makes sure that this machine has the devices, and that Lightning can use them as it is told.
 
     Raises:
-        UserError: It does not.
+        UserError: It has not, or cannot.
     """
     from lightning import Trainer
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-    known = signature(Trainer).parameters
-    for key in cfg.trainer:
-        if key in NOT_OF_LIGHTNING:
-            raise UserError(f"trainer.{key}: {NOT_OF_LIGHTNING[key]}")
-        if key not in known:
-            raise UserError(no_such_key(f"trainer.{key}", "lightning.Trainer", list(known)))
     if on_gpu(cfg):
         import torch
 
-        asked, found = counted(plain(cfg.trainer)["devices"]) or 1, torch.cuda.device_count()
-        if found < asked:
-            key = f"trainer.accelerator={cfg.trainer.accelerator} trainer.devices={as_typed(cfg.trainer.devices)}"
+        asked, found = plain(cfg.trainer)["devices"], torch.cuda.device_count()
+        if found < (counted(asked) or 1):
+            key = f"trainer.accelerator={cfg.trainer.accelerator} trainer.devices={as_typed(asked)}"
             raise UserError(f"{key}: {found or 'no'} GPUs are found here: give hardware=cpu, or fewer devices")
+    if problems := list(uneven(cfg.data.global_batch_size, devices(cfg), cfg.data.accumulate)):
+        raise CollectedError(problems)
     arguments = trainer_arguments(with_values(cfg, stage=stages_of(cfg.stage)[0]))
     try:
         Trainer(**arguments, logger=False, enable_model_summary=False)
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         raise UserError(f"trainer: {error}") from error
-
-
-def check_logger(cfg: DictConfig) -> None:
-    """Makes sure that there is such a logger, and that it takes its keys.
-
-    Raises:
-        UserError: There is none, or it does not.
-    """
-    if "_target_" not in cfg.logger:
-        return
-    try:
-        kind = resolve_name(cfg.logger._target_)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"logger._target_={cfg.logger._target_}: there is no such class ({error})") from error
-    if not isinstance(kind, type):
-        raise UserError(f"logger._target_={cfg.logger._target_} is no class: give logger=wandb or tensorboard")
-    known = arguments_of(kind)
-    for key in cfg.logger:
-        if known and key != "_target_" and key not in known:
-            raise UserError(no_such_key(f"logger.{key}", kind.__name__, sorted(known)))
 
 
 def arguments_of(logger: type) -> set[str]:
@@ -704,14 +719,18 @@ def refuse(arguments: Sequence[str]) -> None:
             jobs.append(cfg)
     if problems:
         raise CollectedError(list(problems))
-    checked: set[str] = set()
-    for cfg in jobs:
-        asks_for = OmegaConf.to_yaml(
-            OmegaConf.masked_copy(cfg, ["stage", "name", "synth_ckpt", "resume", "trainer", "logger", "data"])
-        )
-        if asks_for not in checked:
+    if not get_args_parser().parse_args(arguments).multirun:
+        for cfg in jobs:
             check(cfg)
-        checked.add(asks_for)
+        return
+    checked: set[str] = set()
+    for cfg in jobs:  # their devices may be another machine's
+        keys = ["stage", "name", "synth_ckpt", "resume", "trainer", "logger", "networks", "sr"]
+        asked = OmegaConf.to_yaml(OmegaConf.masked_copy(cfg, keys))
+        if asked not in checked:
+            check_arguments(cfg)
+            check_checkpoints(cfg)
+        checked.add(asked)
 
 
 if __name__ == "__main__":

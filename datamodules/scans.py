@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ctsr.data.case_list import write_list
 from ctsr.data.hashes import remembered_hash
-from ctsr.data.patches import PatchDataset, PatchSource, StreamSampler, as_it_is, case_corners
+from ctsr.data.patches import PatchDataset, PatchSource, StreamSampler, as_it_is, case_corners, check_epoch
 from ctsr.data.patients import pseudonym
 from ctsr.data.plan import Plan
 from ctsr.data.prepared import PreparedCase, prepare_all
@@ -87,6 +87,8 @@ class ScansDataModule(LightningDataModule):
             generate(Path(self.phantom["root"]), checked(PhantomSettings, settings, "data.phantom"), self.show_progress)
         self._given_pairs()
         self.plan.check()
+        learned = self.plan.split["micro"]["train"] if self.plan.split else self.plan.found["micro"]
+        check_epoch(self.patches_per_case * len(learned), self.global_batch_size)
 
     def prepare_data(self) -> None:
         """Prepares every case; of several processes one does it, the others find it done.

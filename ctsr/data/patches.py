@@ -194,6 +194,16 @@ def _draws(seed: int, epoch: int, domain: int, length: int) -> npt.NDArray[np.fl
     return np.random.default_rng((seed, epoch, domain, 1)).random((length, 4))
 
 
+def check_epoch(length: int, global_batch_size: int) -> None:
+    """Make sure that an epoch has a whole batch.
+
+    Raises:
+        UserError: It has none.
+    """
+    if length < global_batch_size:
+        raise UserError(f"an epoch of {length} patches is smaller than data.global_batch_size={global_batch_size}")
+
+
 class StreamSampler(Sampler[int]):
     """The numbers of this process's patches: its part of each global batch.
 
@@ -222,8 +232,7 @@ class StreamSampler(Sampler[int]):
     ) -> None:
         if global_batch_size % processes:
             raise UserError(f"data.global_batch_size={global_batch_size} cannot be divided over {processes} devices")
-        if length < global_batch_size:
-            raise UserError(f"an epoch of {length} patches is smaller than data.global_batch_size={global_batch_size}")
+        check_epoch(length, global_batch_size)
         self.length, self.batches = length, length // global_batch_size
         self.global_batch_size, self.rank, self.moving = global_batch_size, rank, moving
         self.batch_size = global_batch_size // processes

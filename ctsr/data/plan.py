@@ -23,10 +23,11 @@ from ctsr.data.splits import PARTS, SlabSplit, Split, shared_cases, split_cases
 from ctsr.data.twins import twins
 from ctsr.errors import CollectedError, UserError
 from ctsr.imaging.readers import probe
-from ctsr.imaging.volume import SCALE, Header
+from ctsr.imaging.volume import Header
 from ctsr.imaging.voxel_size import plausible
+from ctsr.records.clashes import data_clashes
+from ctsr.records.data import SMALLEST_PATCH
 
-SMALLEST_PATCH = 12
 DOMAINS = ("clinical", "micro")
 
 
@@ -205,11 +206,6 @@ class Plan:
 
     def _wrong_keys(self) -> Iterator[str]:
         clinical, micro, split = (self.keys[name] for name in ("clinical", "micro", "split"))
-        if micro["patch"] != SCALE * clinical["patch"]:
-            yield (
-                f"data.micro.patch={micro['patch']} must be {SCALE} times data.clinical.patch={clinical['patch']}: "
-                "one image covers the other"
-            )
         if clinical["patch"] < SMALLEST_PATCH or clinical["patch"] % 4:
             yield (
                 f"data.clinical.patch={clinical['patch']}: give a multiple of 4, "
@@ -219,8 +215,7 @@ class Plan:
             yield f"data.micro.target={micro['target']}: give centre or slab"
         if split["mode"] not in ("case", "slab"):
             yield f"data.split.mode={split['mode']}: give case or slab"
-        if split["mode"] == "slab" and not all(isinstance(split[part], int | float) for part in ("val", "test")):
-            yield "data.split.mode=slab cuts each case: give shares for data.split.val and data.split.test, no names"
+        yield from data_clashes(self.keys)
 
     def _checks(self) -> Iterator[Callable[[], object]]:
         """Each raises its own UserError, if any; later ones build on what earlier ones made."""

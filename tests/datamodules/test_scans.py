@@ -56,6 +56,14 @@ def ready(data: ScansDataModule) -> ScansDataModule:
     return data
 
 
+def test_an_epoch_without_a_batch_is_refused_before_work(root: Path, tmp_path: Path) -> None:
+    few = {"patches_per_case": 1, "global_batch_size": 64, "cache": str(tmp_path / "cache")}
+    for split in ({}, {"mode": "slab"}):
+        with pytest.raises(UserError, match=r"an epoch of [13] patches is smaller than data.global_batch_size=64"):
+            build(root, split=split, **few).check()
+    assert not (tmp_path / "cache").exists()
+
+
 def test_batches_of_each_stage(root: Path) -> None:
     synth, sr = ready(build(root)), ready(build(root, MicroDataModule))
     batches = list(synth.train_dataloader())

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import train
-from ctsr.errors import CollectedError
+from ctsr.errors import CollectedError, UserError
 from ctsr.records.run import Run, read_run
 from ctsr.records.values import Settings, takes
 from tests.test_conf import composed, options
@@ -478,6 +478,26 @@ def test_as_commands_nothing_is_written(
     assert len(lines) == len(keys)
     assert all(line.startswith("error: ") for line in lines)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_devices_are_asked_for_where_they_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not where cases are prepared, nor where a sweep's jobs are sent from: a login node has none."""
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    asked = ("stage=synth", "hardware=gpu")
+    with pytest.raises(UserError, match=r"trainer\.accelerator=gpu trainer\.devices=1: no GPUs are found here"):
+        train.refuse(asked)
+    train.refuse([*asked, "prepare_only=true"])
+    train.refuse(["-m", *asked, "seed=0,1"])
+
+
+def test_what_is_appended_for_lightning_and_wandb_goes_through() -> None:
+    asked = ("stage=synth", "logger=wandb", "+logger.tags=[a]", "+logger.notes=two", "+trainer.fast_dev_run=5")
+    train.refuse(
+        [*asked, "+trainer.max_time='00:12:00:00'", "trainer.devices=${oc.decode:'2'}", "+trainer.benchmark=true"]
+    )
+    train.refuse(["-m", *asked, "loss.lambda1=choice(0.1,0.5)", "seed=range(3)", "stage=synth,all"])
+    train.refuse(["stage=synth", "logger.name=${hydra:job.num}", "logger=wandb"])  # known to Hydra alone
+    train.refuse(["stage=synth", "loss.lambda1=-1", "--cfg", "job"])
 
 
 @pytest.mark.parametrize("stage", ["synth", "sr"])
