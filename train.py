@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from inspect import Parameter, signature
 from pathlib import Path
@@ -32,8 +32,8 @@ from ctsr.errors import Collapsed, CollectedError, Stopped, UserError, as_typed,
 from ctsr.methods import check_g1, check_resumed, described
 from ctsr.records.clashes import AUTO, uneven
 from ctsr.records.run import Run, read_run, stages_of
-from ctsr.records.trainer import counted
-from ctsr.records.values import no_such_key
+from ctsr.records.settings import keys_of, no_such_key
+from ctsr.records.trainer import TrainerSettings, counted
 
 # Lightning and torch take six seconds to import: each function that works with them does it, so that help and mistakes
 # do not wait for them.
@@ -501,15 +501,13 @@ def check_arguments(cfg: DictConfig) -> None:
     Raises:
         CollectedError: They are not: a line each.
     """
-    from lightning import Trainer
-
-    known = signature(Trainer).parameters
     problems = []
-    for key in cfg.trainer:
-        if key in NOT_OF_LIGHTNING:
-            problems.append(f"trainer.{key}: {NOT_OF_LIGHTNING[key]}")
-        elif key not in known:
-            problems.append(no_such_key(f"trainer.{key}", "lightning.Trainer", list(known)))
+    if appended := [key for key in cfg.trainer if key not in keys_of(TrainerSettings)]:
+        from lightning import Trainer
+
+        known = signature(Trainer).parameters
+        problems += [f"trainer.{key}: {NOT_OF_LIGHTNING[key]}" for key in appended if key in NOT_OF_LIGHTNING]
+        problems += [no_such_key(f"trainer.{key}", "lightning.Trainer", known) for key in appended if key not in known]
     if "_target_" in cfg.logger:
         target = cfg.logger._target_
         try:
@@ -668,14 +666,16 @@ def with_values(cfg: DictConfig, **values: Any) -> DictConfig:
     return changed
 
 
-def compositions(arguments: Sequence[str]) -> Iterator[DictConfig]:
-    """What a command line comes to: one configuration, or that of each job of a sweep; without Hydra's own keys.
+def compositions(arguments: Sequence[str]) -> tuple[list[DictConfig], bool]:
+    """What a command line comes to, without Hydra's own keys, and whether it is a sweep.
 
-    Nothing where Hydra only tells something, or where a sweeper chooses the jobs' values as it goes.
+    Returns:
+        One configuration, or that of each job of a sweep; none where Hydra only tells something, or where a sweeper
+        chooses the jobs' values as it goes.
     """
     asked = get_args_parser().parse_args(arguments)
     if asked.help or asked.hydra_help or asked.cfg or asked.info or asked.shell_completion or asked.experimental_rerun:
-        return
+        return [], False
     overrides = list(asked.overrides)
     if asked.config_dir:
         overrides.append(f"hydra.searchpath=[{in_quotes(f'file://{Path(asked.config_dir).absolute()}')}]")
@@ -683,14 +683,14 @@ def compositions(arguments: Sequence[str]) -> Iterator[DictConfig]:
         loader = GlobalHydra.instance().config_loader()
         mode = RunMode.MULTIRUN if asked.multirun else RunMode.RUN
         whole = loader.load_configuration(asked.config_name or "train", overrides, mode)
-        if whole.hydra.mode != RunMode.MULTIRUN and not asked.multirun:
-            yield without_hydra(whole)
-        elif whole.hydra.sweeper._target_.endswith(BasicSweeper.__name__):
-            params = [f"{key}={value}" for key, value in (whole.hydra.sweeper.params or {}).items()]
-            parser = OverridesParser.create(config_loader=loader)
-            swept = parser.parse_overrides([*params, *whole.hydra.overrides.task])
-            for batch in BasicSweeper.split_arguments(swept, None):
-                yield from (without_hydra(loader.load_sweep_config(whole, job)) for job in batch)
+        if not asked.multirun and whole.hydra.mode != RunMode.MULTIRUN:
+            return [without_hydra(whole)], False
+        if not whole.hydra.sweeper._target_.endswith(BasicSweeper.__name__):
+            return [], True
+        params = [f"{key}={value}" for key, value in (whole.hydra.sweeper.params or {}).items()]
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides([*params, *whole.hydra.overrides.task])
+        jobs = [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+        return [without_hydra(loader.load_sweep_config(whole, job)) for job in jobs], True
 
 
 def without_hydra(cfg: DictConfig) -> DictConfig:
@@ -707,30 +707,22 @@ def refuse(arguments: Sequence[str]) -> None:
         CollectedError: A line for each wrong key.
     """
     problems: dict[str, None] = {}
-    jobs = []
-    for cfg in compositions(arguments):
+    jobs, sweep = compositions(arguments)
+    for cfg in jobs:
         try:
             typed(cfg)
         except InterpolationResolutionError:  # of what Hydra knows of a job when it runs: told then
             return
         except CollectedError as error:
             problems |= dict.fromkeys(error.problems)
-        else:
-            jobs.append(cfg)
     if problems:
         raise CollectedError(list(problems))
-    if not get_args_parser().parse_args(arguments).multirun:
-        for cfg in jobs:
-            check(cfg)
-        return
-    checked: set[str] = set()
-    for cfg in jobs:  # their devices may be another machine's
-        keys = ["stage", "name", "synth_ckpt", "resume", "trainer", "logger", "networks", "sr"]
-        asked = OmegaConf.to_yaml(OmegaConf.masked_copy(cfg, keys))
-        if asked not in checked:
+    for cfg in jobs:
+        if sweep:  # the devices of its jobs may be another machine's
             check_arguments(cfg)
             check_checkpoints(cfg)
-        checked.add(asked)
+        else:
+            check(cfg)
 
 
 if __name__ == "__main__":

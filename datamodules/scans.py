@@ -26,7 +26,7 @@ from ctsr.evaluation.test_set import pair_hashes
 from ctsr.imaging.volume import SCALE
 from ctsr.phantom.cases import generate
 from ctsr.records.phantom import PhantomSettings
-from ctsr.records.values import checked
+from ctsr.records.settings import checked
 
 VALIDATION_SEED = 1_000_000  # validation patches come from a stream that training never sees
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from benchmarks import data, train_step
+from benchmarks import data, start, train_step
 from benchmarks.rounds import rates
 
 
@@ -71,3 +71,11 @@ def test_where_the_time_goes(stage: str, capsys: pytest.CaptureFixture[str]) -> 
     assert len(found) == 10
     assert any("conv" in name for name in found)
     assert sum(int(share.rstrip("%")) for (share,) in found.values()) <= 105  # each is rounded
+
+
+def test_start_beside_hydra(capsys: pytest.CaptureFixture[str]) -> None:
+    start.main(["--rounds", "1"])
+    found = rows(capsys.readouterr().out)
+    assert list(found) == list(start.COMMANDS)
+    assert float(found[start.PEER][1]) == 1.0
+    assert all(float(seconds) > 0 for seconds, _ in found.values())

@@ -179,7 +179,7 @@ def _devices(v: Values, stages: Sequence[str]) -> Iterator[str]:
 def _logger(v: Values, stages: Sequence[str]) -> Iterator[str]:
     """Who has no logger beside metrics.csv has no settings of one."""
     logger = v["logger"]
-    for key in logger if "_target_" not in logger else ():
+    for key in logger if logger.get("_target_") is None else ():
         yield f"logger.{key}={as_typed(logger[key])}: logger=csv has no settings: give logger=wandb or tensorboard"
 
 

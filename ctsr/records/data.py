@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ctsr.records.phantom import PhantomSettings
+from ctsr.records.settings import Settings, Takes
 from ctsr.records.values import (
     AsList,
     Count,
@@ -18,9 +19,7 @@ from ctsr.records.values import (
     NotNegative,
     PathText,
     Percentiles,
-    Settings,
     Share,
-    Takes,
     Text,
     VoxelSize,
     Whole,

@@ -7,7 +7,8 @@ from typing import Annotated
 from pydantic import Field
 
 from ctsr.networks.words import Greys, Kind, Norm, Output, Padding, Skip
-from ctsr.records.values import Count, Flag, NotNegative, Odd, Settings, Takes, Whole
+from ctsr.records.settings import Settings, Takes
+from ctsr.records.values import Count, Flag, NotNegative, Odd, Whole
 
 
 class ResNet(Settings):

@@ -4,18 +4,8 @@ from __future__ import annotations
 
 from pydantic import model_validator
 
-from ctsr.records.values import (
-    Count,
-    Millimetres,
-    NotNegative,
-    PositiveRange,
-    Range,
-    Seed,
-    Settings,
-    Share,
-    Shares,
-    Whole,
-)
+from ctsr.records.settings import Settings
+from ctsr.records.values import Count, Millimetres, NotNegative, PositiveRange, Range, Seed, Share, Shares, Whole
 
 SMALLEST_FIELD = 10.0  # mm: a smaller piece of lung would have no vessels
 

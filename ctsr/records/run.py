@@ -8,9 +8,10 @@ from typing import Any, Literal
 from ctsr.errors import CollectedError
 from ctsr.records.clashes import clashes
 from ctsr.records.data import Data
+from ctsr.records.settings import Settings, group_in, keys_of, no_such_key, read
 from ctsr.records.stages import SRCycleGANStage, SRStage, Stage, SynthStage
 from ctsr.records.trainer import CheckpointSettings, GuardSettings, LoggerSettings, PanelSettings, TrainerSettings
-from ctsr.records.values import Flag, Name, PathText, Seed, Settings, group_in, keys_of, no_such_key, read
+from ctsr.records.values import Flag, Name, PathText, Seed
 
 STAGES: Mapping[str, type[SynthStage | SRStage | SRCycleGANStage]] = {
     "synth": SynthStage,

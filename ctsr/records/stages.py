@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from ctsr.records.networks import SRCycleGANNetworks, SRNetworks, SynthNetworks
+from ctsr.records.settings import Settings
 from ctsr.records.values import (
     Betas,
     Count,
@@ -15,7 +16,6 @@ from ctsr.records.values import (
     Odd,
     PathText,
     Positive,
-    Settings,
     Share,
     Whole,
 )

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from ctsr.records.values import AsList, Count, Flag, Settings, Takes, Text, Whole
+from ctsr.records.settings import Settings, Takes
+from ctsr.records.values import AsList, Count, Flag, Text, Whole
 
 Action = Literal["warn", "stop", "rewind"]
 

@@ -1,47 +1,13 @@
-"""Kinds of values that settings have. Each says what it takes, in the words that an error uses: "give ..."."""
+"""Kinds of values that keys take, each with its range or unit, in the words that follow "give"."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
-from types import UnionType
-from typing import Annotated, Any, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError
+from pydantic import AfterValidator, Field, Strict
 
-from ctsr.errors import CollectedError, as_typed
 from ctsr.imaging.voxel_size import LARGEST_MM
-
-
-class Settings(BaseModel):
-    """A group of keys: it has no others, nothing is converted, nothing changes afterwards."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-    def changed(self, **values: Any) -> Self:
-        """A copy with some values changed.
-
-        Raises:
-            CollectedError: They are not what their keys take.
-        """
-        return checked(type(self), self.model_dump(by_alias=True) | values)
-
-
-MANY = 8  # keys that are not all listed in a line
-
-Group = TypeVar("Group", bound=Settings)
-
-
-@dataclass(frozen=True)
-class Takes:
-    """What a kind of value takes.
-
-    Attributes:
-        words: They follow "give".
-    """
-
-    words: str
+from ctsr.records.settings import Takes
 
 
 def _odd(value: int) -> int:
@@ -118,111 +84,3 @@ Percentiles = Annotated[
     Takes("two percentiles, 0 to 100, the lower first, such as [0.5, 99.5]"),
 ]
 Betas = Annotated[tuple[LessThanAll, LessThanAll], AsList, Takes("two shares, 0 to less than 1, such as [0.5, 0.999]")]
-
-
-def takes(annotation: Any) -> str:
-    """What a key of some type takes: the words of its kind, the allowed words, or the keys of a group."""
-    return _listed(_alternatives(annotation))
-
-
-def _listed(words: Collection[str]) -> str:
-    *others, last = words
-    return f"{', '.join(others)}{', or' if last == 'null' else ' or'} {last}" if others else last
-
-
-def _alternatives(annotation: Any) -> list[str]:
-    origin, inner = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        told = [part.words for part in inner[1:] if isinstance(part, Takes)]
-        return told or _alternatives(inner[0])
-    if origin is Literal:
-        return [as_typed(word) for word in inner]
-    if origin in (Union, UnionType):
-        return [words for one in inner for words in _alternatives(one)]
-    if annotation is type(None):
-        return ["null"]
-    if isinstance(annotation, type) and issubclass(annotation, Settings):
-        return [f"a group of keys: {', '.join(keys_of(annotation))}"]
-    raise TypeError(f"{annotation} does not say what it takes")
-
-
-def keys_of(group: type[Settings]) -> list[str]:
-    """The keys of a group, as they are typed."""
-    return [field.alias or name for name, field in group.model_fields.items()]
-
-
-def no_such_key(key: str, place: str, keys: Collection[str]) -> str:
-    """The line of a key that there is not, with those of `keys`, which there are, that may be meant."""
-    near = get_close_matches(key.rpartition(".")[2], keys, 1)
-    cure = f"did you mean {near[0]}?" if near else f"it has {', '.join(keys)}" if len(keys) < MANY else "leave it out"
-    return f"{key}: {place} has no such key: {cure}"
-
-
-def read(
-    group: type[Group], values: Any, wrong: dict[str, str], prefix: str = "", bare: Collection[str] = ()
-) -> Group | None:
-    """Read a group of keys.
-
-    Args:
-        group: What it must be.
-        values: Key -> value, as composed.
-        wrong: Dotted key -> line; what is wrong is added.
-        prefix: Stands before the keys, as they are typed.
-        bare: First keys that it does not stand before.
-
-    Returns:
-        The group, or None if something is wrong.
-    """
-    try:
-        return group.model_validate(values)
-    except ValidationError as error:
-        for one in error.errors(include_url=False):
-            first = one["loc"][0] if one["loc"] else None
-            key, line = _told(group, values, one, "" if first in bare else prefix)
-            wrong.setdefault(key, line)
-        return None
-
-
-def checked(group: type[Group], values: Mapping[str, Any], prefix: str = "") -> Group:
-    """`read`, where all is to be right.
-
-    Raises:
-        CollectedError: Something is not: a line for each key.
-    """
-    wrong: dict[str, str] = {}
-    if (made := read(group, values, wrong, prefix)) is None:
-        raise CollectedError(list(wrong.values()))
-    return made
-
-
-def _told(group: type[Settings], values: Any, error: Any, prefix: str) -> tuple[str, str]:
-    """The dotted key that an error of pydantic's is about, and the line that tells it."""
-    keys = [prefix] if prefix else []
-    annotation: Any = group
-    for part in error["loc"]:
-        inner = group_in(annotation)
-        if inner is None:
-            break  # what follows are members of a union, or places in a list: the key is told as a whole
-        hints = get_type_hints(inner, include_extras=True)
-        name = next((name for name, field in inner.model_fields.items() if part in (name, field.alias)), None)
-        keys.append(str(part))
-        if name is None:
-            key = ".".join(keys)
-            return key, no_such_key(key, ".".join(keys[:-1]) or "a run", keys_of(inner))
-        annotation = hints[name]
-        values = values.get(part) if isinstance(values, Mapping) else None
-    key = ".".join(keys)
-    if error["type"] == "missing" and len(keys) == len(error["loc"]) + bool(prefix):
-        return key, f"{key} is missing: give {takes(annotation)}"
-    if error["type"] == "value_error" and group_in(annotation) is not None:
-        return key, f"{key}: {error['ctx']['error']}"
-    return key, f"{key}={as_typed(values)}: give {takes(annotation)}"
-
-
-def group_in(annotation: Any) -> type[Settings] | None:
-    """The group that a key holds, or may hold."""
-    if get_origin(annotation) is Annotated:
-        return group_in(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, UnionType):
-        return next((found for one in get_args(annotation) if (found := group_in(one)) is not None), None)
-    return annotation if isinstance(annotation, type) and issubclass(annotation, Settings) else None

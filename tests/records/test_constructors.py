@@ -20,9 +20,9 @@ from ctsr.networks.sr_discriminator import SRDiscriminator
 from ctsr.networks.srresnet import SRResNet
 from ctsr.networks.synthesis import build_g1
 from ctsr.records import networks
+from ctsr.records.settings import Settings
 from ctsr.records.stages import SSIM, Decay, SRBest, SRCycleGANBest, SynthBest
 from ctsr.records.trainer import TrainerSettings
-from ctsr.records.values import Settings
 from lightning_modules import SRCycleGAN
 from lightning_modules.gan import DECAYS
 

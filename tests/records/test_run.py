@@ -15,7 +15,7 @@ import pytest
 import train
 from ctsr.errors import CollectedError, UserError
 from ctsr.records.run import Run, read_run
-from ctsr.records.values import Settings, takes
+from ctsr.records.settings import Settings, takes
 from tests.test_conf import composed, options
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
