@@ -167,16 +167,19 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         What `summary.json` holds.
     """
     typed(cfg)
+    from ctsr.evaluation.pairs import find_pairs
+    from ctsr.inference.checkpoint import read_card
+
     check(cfg)
     tell(described(cfg.name))
     for stage in stages_of(cfg.stage):
         build_data(with_values(cfg, stage=stage)).check()
+    if cfg.evaluate and cfg.stage != "synth" and cfg.data.paired.root is not None:
+        find_pairs(Path(cfg.data.paired.root))  # asked for at the end
     if cfg.prepare_only:
         return prepare(cfg, folder)
     if cfg.stage != "all":
         return fit(cfg, folder)
-    from ctsr.inference.checkpoint import read_card
-
     synth = _finished(folder / "synth") if cfg.resume == AUTO else None
     synth = synth or fit(with_values(cfg, stage="synth"), folder / "synth")
     check_g1(cfg.name, read_card(synth["checkpoint"])["name"], synth["checkpoint"])

@@ -184,6 +184,16 @@ def test_mistakes_are_one_line(arguments: list[str], expected: list[str], tmp_pa
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
+def test_pairs_that_are_measured_at_the_end_are_looked_for_at_the_start(
+    smoke_run: Path, workplace: Path, command: Command
+) -> None:
+    asked = ("method=fx", "experiment=smoke", "data.paired.root=nowhere", "hydra.run.dir=outputs/no_pairs")
+    done = command("train.py", *asked, cwd=workplace)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: nowhere holds no paired cases")
+    assert not (workplace / "outputs/no_pairs/checkpoints").exists()
+
+
 def test_too_small_scan_fails_before_work(tmp_path: Path, command: Command) -> None:
     import tifffile
 

@@ -52,7 +52,8 @@ def takes(annotation: Any) -> str:
 
 def _listed(words: Collection[str]) -> str:
     *others, last = words
-    return f"{', '.join(others)}{', or' if last == 'null' else ' or'} {last}" if others else last
+    comma = "," if last == "null" or any("," in word for word in words) else ""
+    return f"{', '.join(others)}{comma} or {last}" if others else last
 
 
 def _alternatives(annotation: Any) -> list[str]:

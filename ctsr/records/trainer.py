@@ -50,6 +50,7 @@ class TrainerSettings(Settings):
     sync_batchnorm: Flag
     enable_progress_bar: Flag
     deterministic: Flag | Literal["warn"]
+    val_check_interval: SomeBatches | None = None  # Lightning divides by it, whatever it is
 
 
 class CheckpointSettings(Settings):
