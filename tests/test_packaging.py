@@ -121,6 +121,7 @@ HEAVY = {"torch", "lightning", "monai", "torchmetrics", "matplotlib", "numba", "
         ("infer.py", "inputt=a"),
         ("infer.py", "ckpt=a", "input=a", "output=a.nii", "region=lungs"),
         ("-m", "ctsr.data.inspect", "--help"),
+        ("-m", "ctsr.phantom", "--help"),
     ],
 )
 def test_help_and_mistakes_do_not_wait_for(arguments: tuple[str, ...], tmp_path: Path) -> None:

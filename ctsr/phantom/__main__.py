@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from ctsr.errors import UserError
-from ctsr.phantom.cases import generate
 from ctsr.records.phantom import PhantomSettings
 
 KINDS = {
@@ -27,6 +26,8 @@ def main() -> None:
     for kind, what in KINDS.items():
         parser.add_argument(f"--{kind}", type=int, metavar="N", help=what)
     arguments = parser.parse_args()
+    from ctsr.phantom.cases import generate  # here: help does not wait for what makes tissue
+
     settings = PhantomSettings.tiny() if arguments.tiny else PhantomSettings()
     typed = {f"{kind}_cases": count for kind in KINDS if (count := getattr(arguments, kind)) is not None}
     try:
