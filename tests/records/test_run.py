@@ -172,7 +172,6 @@ KEYS: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
     "loss.lambda2": NOT_NEGATIVE,
     "loss.lambda_detail": NOT_NEGATIVE,
     **below("loss.ssim", SSIM),
-    **below("synth", BEST | {"monitor": (("val/ssim", "swd", 1), ("val/swd", "val/ssim_G1", None))}),
     # sr
     "networks.GS.channels": COUNT,
     "networks.GS.blocks": WHOLE,
@@ -211,8 +210,6 @@ KEYS: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
     "sr.best.monitor": (("val/swd", "ssim", 1), ("val/ssim", "val/bicubic_psnr", None)),
     "sr_cyclegan.best.monitor": (("val/swd", "ssim", 1), ("val/psnr", None)),
 }
-for best in ("mode", "best", "monitor"):
-    del KEYS[f"synth.{best}"]
 
 
 @cache
@@ -278,11 +275,10 @@ def test_values_at_the_edge_are_taken_as_they_are(key: str) -> None:
 
 def found(run: Run, key: str) -> Any:
     """A value of a typed run, by the key that is typed."""
-    stage = STAGES.index(stage_of(key)) if key.split(".")[0] in ("networks", "loss", *STAGES) else None
-    path = key.split(".")
-    node: Any = run
-    if stage is not None:
-        node, path = run.stages[0], path if path[0] in ("networks", "loss") else path[1:]
+    first, *rest = key.split(".")
+    node, path = (run.stages[0], rest) if first in STAGES else (run, [first, *rest])
+    if first in ("networks", "loss"):
+        node = run.stages[0]
     for part in path:
         node = getattr(node, {"list": "listed"}.get(part, part))
     return node
