@@ -141,7 +141,7 @@ def _told(group: type[Settings], values: Any, error: Any, prefix: str) -> tuple[
     if error["type"] == "missing" and len(keys) == len(error["loc"]) + bool(prefix):
         return key, f"{key} is missing: give {takes(annotation)}"
     if error["type"] == "value_error" and group_in(annotation) is not None:
-        return key, f"{key}: {error['ctx']['error']}"
+        return key, f"{key}: {error['ctx']['error']}" if key else str(error["ctx"]["error"])
     return key, f"{key}={shorten(as_typed(values), LONGEST, placeholder=' ...')}: give {takes(annotation)}"
 
 

@@ -14,7 +14,7 @@ Action = Literal["warn", "stop", "rewind"]
 _Devices = (
     Annotated[int, Field(ge=1)]
     | Literal[-1, "auto"]
-    | Annotated[str, Field(pattern=r"^(-1|[1-9]\d*|\d+(,\d+)*,?)$")]
+    | Annotated[str, Field(pattern=r"^(-1|[1-9]\d*|\d+,|\d+(,\d+)+,?)$")]
     | Annotated[tuple[Whole, ...], AsList, Field(min_length=1)]
 )
 Devices = Annotated[_Devices, Takes("how many, 1 or more, -1 or auto for all, or a list of numbers")]

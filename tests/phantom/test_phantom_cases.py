@@ -120,7 +120,7 @@ def test_other_settings_foreign_folders_and_missing_cases_are_refused(tmp_path: 
     ],
 )
 def test_settings_that_make_no_lung_are_refused(wrong: dict[str, object], named: str) -> None:
-    with pytest.raises(UserError, match=named):
+    with pytest.raises(UserError, match=f"^{named}"):
         PhantomSettings.tiny().changed(**wrong)
 
 

@@ -139,7 +139,10 @@ KEYS: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
     "data.workers": WHOLE,
     "data.cache": (("", None, 3), ("cache",)),
     "trainer.accelerator": (("tpus", None, 1), ("auto", "cpu", "gpu")),
-    "trainer.devices": ((0, -2, "many", [], [-1], 1.5, None, True), (1, 4, -1, "auto", "4", "0,3", [0, 1], "-1")),
+    "trainer.devices": (
+        (0, -2, "0", "many", "1,,2", [], [-1], 1.5, None, True),
+        (1, 4, -1, "auto", "4", "0,", "0,3", [0, 1], "-1"),
+    ),
     "trainer.strategy": (("dpp", None, "fsdp"), ("auto", "ddp_find_unused_parameters_true")),
     "trainer.precision": (("foo", 8, None), ("auto", "32-true", "bf16-mixed", "16-mixed", 32, "bf16")),
     "trainer.num_nodes": ((0, -1, "two", None), (1, 2)),
