@@ -322,9 +322,13 @@ class Tree:
         Raises:
             Failed: It is neither.
         """
-        if Path(name).is_dir():
-            clean = _git("status", "--porcelain", folder=Path(name)) == ""
-            return Tree(name, _git("rev-parse", "HEAD", folder=Path(name)) if clean else None)
+        folder = Path(name)
+        if folder.is_dir():
+            whole = _git("rev-parse", "--show-toplevel", folder=folder) == str(
+                folder.resolve()
+            )  # git says "" of no checkout
+            clean = whole and _git("status", "--porcelain", folder=folder) == ""
+            return Tree(name, _git("rev-parse", "HEAD", folder=folder) if clean else None)
         commit = _git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
         if not commit:
             raise Failed(f"{name} is neither a folder nor a commit")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.conftest import REPOSITORY
 from tests.golden import Failed, Step, Tree, compare, run_steps
 
 
@@ -111,9 +113,8 @@ def test_one_change_is_seen(plant: Callable[[Path], None], words: tuple[str, ...
 
 
 def test_a_run_that_fails_is_told(tmp_path: Path) -> None:
-    tree = Path(__file__).resolve().parents[1]
     with pytest.raises(Failed, match=r"misspelled of .* ended with 2, see .*misspelled\.txt"):
-        run_steps(tree, tmp_path / "work", [Step("misspelled", ("{tree}/train.py",), ("stage=synth", "sed=1"))])
+        run_steps(REPOSITORY, tmp_path / "work", [Step("misspelled", ("{tree}/train.py",), ("stage=synth", "sed=1"))])
     with pytest.raises(Failed, match="neither a folder nor a commit"):
         Tree.of("no-such-commit")
 
@@ -122,3 +123,17 @@ def test_programs_of_another_tree_are_not_taken_for_this_one(tmp_path: Path) -> 
     (tmp_path / "tree").mkdir()
     with pytest.raises(Failed, match="comes from"):
         run_steps(tmp_path / "tree", tmp_path / "work", [])
+
+
+def test_only_an_unchanged_checkout_stands_for_its_commit(tmp_path: Path) -> None:
+    """Else results kept for one folder would be taken for another's."""
+    assert Tree.of(str(tmp_path)).commit is None, "no checkout"
+    assert Tree.of(str(REPOSITORY / "tests")).commit is None, "a part of one"
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    (tmp_path / "file").write_text("one")
+    for command in (["init", "-q"], ["add", "file"], ["commit", "-qm", "one"]):
+        subprocess.run([*git, *command], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    assert Tree.of(str(tmp_path)).commit == head
+    (tmp_path / "file").write_text("two")
+    assert Tree.of(str(tmp_path)).commit is None, "changed"

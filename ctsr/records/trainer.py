@@ -84,7 +84,7 @@ class LoggerSettings(Settings):
     project: Text | None = None
     group: Text | None = None
     offline: Flag | None = None
-    log_model: Flag | Annotated[Literal["all"], Takes("all")] = False
+    log_model: Flag | Literal["all"] = False
 
 
 def counted(devices: object) -> int | None:
