@@ -114,8 +114,8 @@ def run(cfg: DictConfig) -> None:
 
 def run_job(cfg: DictConfig, hydra_config: Any) -> None:
     """One job of a sweep, in a process of its own: it shares nothing with the others, and may fail alone."""
-    from ctsr.evaluation.sweep import JOB
     from ctsr.files import replacing
+    from ctsr.sweeps.table import JOB
 
     folder, number = Path(hydra_config.runtime.output_dir), int(hydra_config.job.num)
     overrides = list(hydra_config.overrides.task)
@@ -733,7 +733,7 @@ if __name__ == "__main__":
     if {"--help", "-h"} & set(sys.argv) and not any(argument.startswith("stage=") for argument in sys.argv):
         sys.argv.append("stage=all")  # help needs none, but Hydra composes the configuration first
     code = run_cli(lambda: refuse(sys.argv[1:])) or run_cli(main)
-    from ctsr.callbacks.sweep_report import failed
+    from ctsr.sweeps.report import failed
 
     if failed:
         print(f"error: {len(failed)} jobs of the sweep failed: {'; '.join(failed)}", file=sys.stderr)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ctsr.evaluation.sweep import markdown, pareto_front, pooled, ranked, read_jobs, swept, write_table
-from ctsr.evaluation.sweep_figures import draw_sweep
+from ctsr.sweeps.figures import draw_sweep
+from ctsr.sweeps.table import markdown, pareto_front, pooled, ranked, read_jobs, swept, write_table
 
 Values = dict[str, float]
 

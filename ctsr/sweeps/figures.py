@@ -10,8 +10,8 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ctsr.evaluation.sweep import ENLARGEMENT, REALISM, STRUCTURE, Point, pareto_front
 from ctsr.files import replacing
+from ctsr.sweeps.table import ENLARGEMENT, REALISM, STRUCTURE, Point, pareto_front
 
 DECADE = 10.0
 LEAST_SPAN = 0.005  # of colours and axes: smaller differences are chance, and shall not look like more
@@ -21,8 +21,8 @@ def draw_sweep(points: Sequence[Point], swept: Mapping[str, set[str]], folder: P
     """Draw what the number of swept keys allows: a heat map for two, lines for one, the Pareto front for stage synth.
 
     Args:
-        points: Of `ctsr.evaluation.sweep.pooled`.
-        swept: The swept keys, the seed apart, and their values (`ctsr.evaluation.sweep.swept`).
+        points: Of `ctsr.sweeps.table.pooled`.
+        swept: The swept keys, the seed apart, and their values (`ctsr.sweeps.table.swept`).
         folder: Where to.
 
     Returns:

@@ -8,8 +8,8 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from ctsr.evaluation.sweep import markdown, pooled, read_jobs, swept, write_table
 from ctsr.files import replacing
+from ctsr.sweeps.table import markdown, pooled, read_jobs, swept, write_table
 
 failed: list[str] = []
 """Jobs of this process's sweep that failed; its exit code tells."""
@@ -20,7 +20,7 @@ class SweepReport(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Collects what the jobs left."""
-        from ctsr.evaluation.sweep_figures import draw_sweep  # here: Hydra makes this callback for each run
+        from ctsr.sweeps.figures import draw_sweep  # here: Hydra makes this callback for each run
 
         folder = Path(config.hydra.sweep.dir)
         jobs = read_jobs(folder)
