@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from inspect import Parameter, signature
 from pathlib import Path
@@ -98,13 +98,14 @@ def main(cfg: DictConfig) -> None:
 def run(cfg: DictConfig) -> None:
     """Trains into Hydra's run folder."""
     hydra_config = HydraConfig.get()
+    folder = Path(hydra_config.runtime.output_dir)
     if hydra_config.mode == RunMode.MULTIRUN:
-        run_job(cfg, hydra_config)
+        number, at_once = int(hydra_config.job.num), hydra_config.launcher.get("n_jobs", 1)
+        run_job(Path(__file__).resolve(), hydra_config.overrides.task, plain(cfg), folder, number, at_once)
         return
     named = any(override.startswith("hydra.run.dir=") for override in hydra_config.overrides.hydra)
     if os.environ.get("TORCHELASTIC_RUN_ID") == "none" and int(os.environ.get("WORLD_SIZE", "1")) > 1 and not named:
         raise UserError("torchrun starts processes that need one folder: give hydra.run.dir=<folder>, or --rdzv-id")
-    folder = Path(hydra_config.runtime.output_dir)
     try:
         train(cfg, folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
     except Stopped as stop:
@@ -112,30 +113,39 @@ def run(cfg: DictConfig) -> None:
         sys.exit(0 if stop.exits_first else STOPPED)
 
 
-def run_job(cfg: DictConfig, hydra_config: Any) -> None:
-    """One job of a sweep, in a process of its own: it shares nothing with the others, and may fail alone."""
+def run_job(
+    program: Path, overrides: Sequence[str], config: Mapping[str, Any], folder: Path, number: int, at_once: int
+) -> None:
+    """Run one job of a sweep in a process of its own: it shares nothing with the others, and may fail alone.
+
+    Args:
+        program: What trains.
+        overrides: As typed, those of this job.
+        config: What they come to.
+        folder: The job's run folder, which is there; what the program prints goes into its `log.txt`.
+        number: Which job it is, from 0.
+        at_once: Jobs that run at the same time on this machine; -1: one for each core.
+    """
     from ctsr.files import replacing
     from ctsr.sweeps.table import JOB
 
-    folder, number = Path(hydra_config.runtime.output_dir), int(hydra_config.job.num)
-    overrides = list(hydra_config.overrides.task)
-    told = [one for one in overrides if one.startswith(SSIM_KEYS)]
-    if told and number == 0 and cfg.stage in ("synth", "all") and cfg.networks.G1.kind == "scanner":
+    typed = list(overrides)
+    told = [one for one in typed if one.startswith(SSIM_KEYS)]
+    if told and number == 0 and config["stage"] in ("synth", "all") and config["networks"]["G1"]["kind"] == "scanner":
         warn(f"{', '.join(told)}: a G1 of kind scanner cannot distort, so SSIM terms change next to nothing")
-    if "project" in cfg.logger:  # W&B: the jobs of a sweep stand together, named by what differs
+    if "project" in config["logger"]:  # W&B: the jobs of a sweep stand together, named by what differs
         given = {"logger.group": folder.parent.name, "logger.name": folder.name}
-        chosen = {override.partition("=")[0] for override in overrides}
-        overrides += quoted([f"{key}={value}" for key, value in given.items() if key not in chosen], given)
-    command = [sys.executable, str(Path(__file__).resolve()), *overrides]
+        chosen = {override.partition("=")[0] for override in typed}
+        typed += quoted([f"{key}={value}" for key, value in given.items() if key not in chosen], given)
     with (folder / "log.txt").open("w") as log:
         done = subprocess.run(
-            [*command, *quoted([f"hydra.run.dir={folder}"], ["hydra.run.dir"])],
-            env=job_environment(number, hydra_config.launcher.get("n_jobs", 1)),
+            [sys.executable, str(program), *typed, *quoted([f"hydra.run.dir={folder}"], ["hydra.run.dir"])],
+            env=job_environment(number, at_once),
             stdout=log,
             stderr=subprocess.STDOUT,
             check=False,
         )
-    swept = dict(override.split("=", 1) for override in overrides if not override.startswith("logger."))
+    swept = dict(override.split("=", 1) for override in typed if not override.startswith("logger."))
     with replacing(folder / JOB) as partial:
         partial.write_text(json.dumps({"number": number, "overrides": swept, "returncode": done.returncode}))
     print(f"job {number}: {folder.name}: {'done' if done.returncode == 0 else f'failed, see {folder}/log.txt'}")
