@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from inspect import Parameter, signature
 from pathlib import Path
@@ -34,6 +33,7 @@ from ctsr.records.clashes import AUTO, uneven
 from ctsr.records.run import Run, read_run, stages_of
 from ctsr.records.settings import keys_of, no_such_key
 from ctsr.records.trainer import TrainerSettings, counted
+from ctsr.sweeps.jobs import run_job
 
 # Lightning and torch take six seconds to import: each function that works with them does it, so that help and mistakes
 # do not wait for them.
@@ -52,8 +52,6 @@ TEXTS = tuple(f"data.{domain}.{key}" for domain in ("clinical", "micro") for key
 GREY_MAP_PATCHES = 128
 ENDS = (-2.0, 2.0)  # greys between which a line is kept: [-1, 1], and what networks overshoot it by
 STOPPED = 75  # exit code after a signal: everything is saved, start again with resume=auto (EX_TEMPFAIL of sysexits.h)
-SSIM_KEYS = ("loss.lambda1=", "loss.lambda2=", "loss.ssim.")
-PROCESS_GROUP = ("LOCAL_RANK", "NODE_RANK", "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED")
 OURS = "the program sets it: leave it out"
 NOT_OF_LIGHTNING = {  # arguments of its Trainer that are no keys of a run, and what to give in their place
     "gradient_clip_val": "clipping is <stage>.optimizer.clip: give that",
@@ -111,59 +109,6 @@ def run(cfg: DictConfig) -> None:
     except Stopped as stop:
         print(f"{stop}: go on with resume=auto hydra.run.dir={folder}", file=sys.stderr)
         sys.exit(0 if stop.exits_first else STOPPED)
-
-
-def run_job(
-    program: Path, overrides: Sequence[str], config: Mapping[str, Any], folder: Path, number: int, at_once: int
-) -> None:
-    """Run one job of a sweep in a process of its own: it shares nothing with the others, and may fail alone.
-
-    Args:
-        program: What trains.
-        overrides: As typed, those of this job.
-        config: What they come to.
-        folder: The job's run folder, which is there; what the program prints goes into its `log.txt`.
-        number: Which job it is, from 0.
-        at_once: Jobs that run at the same time on this machine; -1: one for each core.
-    """
-    from ctsr.files import replacing
-    from ctsr.sweeps.table import JOB
-
-    typed = list(overrides)
-    told = [one for one in typed if one.startswith(SSIM_KEYS)]
-    if told and number == 0 and config["stage"] in ("synth", "all") and config["networks"]["G1"]["kind"] == "scanner":
-        warn(f"{', '.join(told)}: a G1 of kind scanner cannot distort, so SSIM terms change next to nothing")
-    if "project" in config["logger"]:  # W&B: the jobs of a sweep stand together, named by what differs
-        given = {"logger.group": folder.parent.name, "logger.name": folder.name}
-        chosen = {override.partition("=")[0] for override in typed}
-        typed += quoted([f"{key}={value}" for key, value in given.items() if key not in chosen], given)
-    with (folder / "log.txt").open("w") as log:
-        done = subprocess.run(
-            [sys.executable, str(program), *typed, *quoted([f"hydra.run.dir={folder}"], ["hydra.run.dir"])],
-            env=job_environment(number, at_once),
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-    swept = dict(override.split("=", 1) for override in typed if not override.startswith("logger."))
-    with replacing(folder / JOB) as partial:
-        partial.write_text(json.dumps({"number": number, "overrides": swept, "returncode": done.returncode}))
-    print(f"job {number}: {folder.name}: {'done' if done.returncode == 0 else f'failed, see {folder}/log.txt'}")
-
-
-def job_environment(number: int, at_once: int) -> dict[str, str]:
-    """What a job finds: nothing of a training around it, and its share of cores and GPUs."""
-    environment = {name: value for name, value in os.environ.items() if name not in PROCESS_GROUP}
-    cores = os.cpu_count() or 1
-    at_once = at_once if at_once > 0 else cores
-    if at_once > 1:
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, cores // at_once)))
-        import torch
-
-        gpus = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(torch.cuda.device_count())))).split(",")
-        if len(gpus) > 1:
-            environment["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
-    return environment
 
 
 def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:

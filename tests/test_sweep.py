@@ -13,7 +13,6 @@ import pytest
 import yaml
 from PIL import Image
 
-import train
 from tests import wandb_file
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -65,18 +64,3 @@ def test_a_sweep_of_two_keys_with_two_jobs_at_once(
     first = "loss.lambda1=0.1,loss.lambda2=0.2,panels.every=100,synth.epochs=1"
     (offline,) = (folder / f"{first}/wandb").glob("offline-run-*/*.wandb")
     assert wandb_file.run(offline) == (first, folder.name)
-
-
-def test_jobs_share_cores_and_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OMP_NUM_THREADS", "LOCAL_RANK"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,7")
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
-    found = [train.job_environment(number, at_once=3) for number in range(4)]
-    assert [job["CUDA_VISIBLE_DEVICES"] for job in found] == ["4", "5", "7", "4"]
-    assert found[0]["OMP_NUM_THREADS"] == "2"
-    assert "WORLD_SIZE" not in found[0]
-    alone = train.job_environment(3, at_once=1)
-    assert alone["CUDA_VISIBLE_DEVICES"] == "4,5,7"
-    assert "OMP_NUM_THREADS" not in alone
