@@ -30,15 +30,17 @@ from ctsr.cli import in_quotes, quoted, run_cli
 from ctsr.errors import Collapsed, CollectedError, Stopped, UserError, as_typed, warn
 from ctsr.methods import check_g1, check_resumed, described
 from ctsr.records.clashes import AUTO, uneven
-from ctsr.records.run import Run, read_run, stages_of
-from ctsr.records.settings import keys_of, no_such_key
-from ctsr.records.trainer import TrainerSettings, counted
+from ctsr.records.run import Run, as_yaml, read_run
+from ctsr.records.settings import no_such_key
+from ctsr.records.stages import SRCycleGANStage, SRStage, Stage, SynthStage
+from ctsr.records.trainer import LoggerSettings, TrainerSettings, counted
 from ctsr.sweeps.jobs import run_job
 
 # Lightning and torch take six seconds to import: each function that works with them does it, so that help and mistakes
 # do not wait for them.
 if TYPE_CHECKING:
     from lightning import Trainer
+    from lightning.pytorch.loggers import Logger
     from torch import nn
 
     from ctsr.evaluation.results import Row
@@ -112,7 +114,7 @@ def run(cfg: DictConfig) -> None:
 
 
 def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
-    """Trains what `cfg.stage` says.
+    """Train what `cfg.stage` says.
 
     Args:
         cfg: The composed configuration.
@@ -121,24 +123,25 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     Returns:
         What `summary.json` holds.
     """
-    typed(cfg)
+    run = typed(cfg)
     from ctsr.evaluation.pairs import find_pairs
     from ctsr.inference.checkpoint import read_card
 
-    check(cfg)
-    tell(described(cfg.name))
-    for stage in stages_of(cfg.stage):
-        build_data(with_values(cfg, stage=stage)).check()
-    if cfg.evaluate and cfg.stage != "synth" and cfg.data.paired.root is not None:
-        find_pairs(Path(cfg.data.paired.root))  # asked for at the end
-    if cfg.prepare_only:
-        return prepare(cfg, folder)
-    if cfg.stage != "all":
-        return fit(cfg, folder)
-    synth = _finished(folder / "synth") if cfg.resume == AUTO else None
-    synth = synth or fit(with_values(cfg, stage="synth"), folder / "synth")
-    check_g1(cfg.name, read_card(synth["checkpoint"])["name"], synth["checkpoint"])
-    return fit(with_values(cfg, stage="sr", synth_ckpt=synth["checkpoint"]), folder)
+    check(run)
+    tell(described(run.method))
+    for stage in run.stages:
+        build_data(run, stage).check()
+    *before, last = run.stages
+    if run.evaluate and not isinstance(last, SynthStage) and run.data.paired.root is not None:
+        find_pairs(Path(run.data.paired.root))  # asked for at the end
+    if run.prepare_only:
+        return prepare(run, folder)
+    for stage in before:  # synth, from which sr takes G1
+        place = folder / stage.name
+        done = (_finished(place) if run.resume == AUTO else None) or fit(run, stage, place)
+        check_g1(run.method, read_card(done["checkpoint"])["name"], done["checkpoint"])
+        run = run.changed(synth_ckpt=done["checkpoint"])
+    return fit(run, last, folder)
 
 
 def tell(line: str) -> None:
@@ -154,9 +157,9 @@ def _finished(folder: Path) -> dict[str, Any] | None:
     return json.loads(summary.read_text()) if summary.is_file() else None
 
 
-def prepare(cfg: DictConfig, folder: Path) -> dict[str, Any]:
+def prepare(run: Run, folder: Path) -> dict[str, Any]:
     """Prepares every case, and writes what there is to look at before a training."""
-    data = build_data(with_values(cfg, stage="synth") if cfg.stage == "all" else cfg)
+    data = build_data(run, run.stages[0])
     data.prepare_data()
     data.setup("fit")
     folder.mkdir(parents=True, exist_ok=True)
@@ -166,7 +169,7 @@ def prepare(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     return {"stage": "prepare", "cases": data.describe()["cases"]}
 
 
-def fit(cfg: DictConfig, folder: Path) -> dict[str, Any]:
+def fit(run: Run, stage: Stage, folder: Path) -> dict[str, Any]:
     """Trains one stage into a run folder, and measures it."""
     from lightning import seed_everything
 
@@ -176,27 +179,27 @@ def fit(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     from lightning_modules import CycleGANSSIM
 
     started = time.monotonic()
-    tell(f"stage {cfg.stage}")
-    if (resume := checkpoint_to_resume(cfg, folder)) is not None:
-        check_resume(cfg, resume)
-    seed_everything(cfg.seed, workers=True, verbose=False)
-    data = build_data(cfg)
+    tell(f"stage {stage.name}")
+    if (resume := checkpoint_to_resume(run, folder)) is not None:
+        check_resume(run, stage, resume)
+    seed_everything(run.seed, workers=True, verbose=False)
+    data = build_data(run, stage)
     data.prepare_data()
     data.setup("fit")
-    module, trainer = train_through(cfg, data, folder)
+    module, trainer = train_through(run, stage, data, folder)
     summary: dict[str, Any] = {
-        "stage": cfg.stage,
-        "method": cfg.name,
+        "stage": stage.name,
+        "method": run.method,
         "checkpoint": str(folder / "checkpoints" / "last.ckpt"),
         "versions": module.facts["versions"],
-        "seed": cfg.seed,
+        "seed": run.seed,
         "cases": module.facts["cases"],
         "seconds": round(time.monotonic() - started, 1),
         "rows": [],
     }
     if trainer.is_global_zero:
-        rows = evaluate(cfg, module, data, folder) if cfg.evaluate and not isinstance(module, CycleGANSSIM) else []
-        summary["rows"] = validation_rows(trainer, cfg.name) + [row.to_dict() for row in means(rows)]
+        rows = evaluate(run, module, data, folder) if run.evaluate and not isinstance(module, CycleGANSSIM) else []
+        summary["rows"] = validation_rows(trainer, run.method) + [row.to_dict() for row in means(rows)]
         summary["per_case"] = [row.to_dict() for row in rows]
         write_summary(summary, folder)
         print_summary(summary, folder)
@@ -204,28 +207,31 @@ def fit(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     return summary
 
 
-def train_through(cfg: DictConfig, data: ScansDataModule, folder: Path) -> tuple[GAN, Trainer]:
+def train_through(run: Run, stage: Stage, data: ScansDataModule, folder: Path) -> tuple[GAN, Trainer]:
     """Trains to the end; after a collapse, if `guard.action` says so, again from the last good checkpoint."""
     from ctsr.callbacks.loggers import log_config
+    from ctsr.files import replacing
     from ctsr.versions import versions
 
-    resume = checkpoint_to_resume(cfg, folder)
+    resume = checkpoint_to_resume(run, folder)
+    config = run.config_of(stage)
     lr_factor = 1.0
-    for rewinds in range(cfg.guard.rewinds + 1):
-        module = build_module(cfg, data)
+    for rewinds in range(run.guard.rewinds + 1):
+        module = build_module(run, stage, data)
         module.lr_factor = lr_factor
-        trainer = build_trainer(cfg, folder, resume)
+        trainer = build_trainer(run, stage, folder, resume)
         if trainer.is_global_zero:
             folder.mkdir(parents=True, exist_ok=True)
-            OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
+            with replacing(folder / "config.yaml") as partial:
+                partial.write_text(as_yaml(config))
             data.write_report(folder / "data.html")
             data.write_split(folder / "split.csv")
-            log_config(trainer.loggers, plain(cfg) | {"versions": versions()})
+            log_config(trainer.loggers, config | {"versions": versions()})
         try:
             trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
         except Collapsed as collapse:
             resume = good_checkpoint(folder)
-            if cfg.guard.action != "rewind" or rewinds == cfg.guard.rewinds or resume is None:
+            if run.guard.action != "rewind" or rewinds == run.guard.rewinds or resume is None:
                 raise UserError(f"the training has collapsed, {collapse}") from collapse
             warn(f"the training has collapsed, {collapse}: goes on from {resume} with half the learning rate")
             lr_factor = module.lr_factor / 2  # of what it was, also where an earlier collapse is in the checkpoint
@@ -237,15 +243,15 @@ def train_through(cfg: DictConfig, data: ScansDataModule, folder: Path) -> tuple
     raise AssertionError("the loop returns or raises")
 
 
-def checkpoint_to_resume(cfg: DictConfig, folder: Path) -> Path | None:
+def checkpoint_to_resume(run: Run, folder: Path) -> Path | None:
     """The checkpoint that the run goes on from."""
-    if cfg.resume != AUTO:
-        return Path(cfg.resume) if cfg.resume else None
+    if run.resume != AUTO:
+        return Path(run.resume) if run.resume else None
     last = folder / "checkpoints" / "last.ckpt"
     return last if last.is_file() else None
 
 
-def check_resume(cfg: DictConfig, path: Path) -> None:
+def check_resume(run: Run, stage: Stage, path: Path) -> None:
     """Whether a checkpoint is of the training that is to go on.
 
     Raises:
@@ -254,16 +260,14 @@ def check_resume(cfg: DictConfig, path: Path) -> None:
     from ctsr.inference.checkpoint import read_resumable
 
     card = read_resumable(path)
-    if card["stage"] != cfg.stage:
+    if card["stage"] != stage.name:
         raise UserError(
-            f"resume: {path} is of stage={card['stage']}, this is stage={cfg.stage}: give one of this stage"
+            f"resume: {path} is of stage={card['stage']}, this is stage={stage.name}: give one of this stage"
         )
-    check_resumed(cfg.name, card["name"], str(path))
-    own = plain(cfg.networks)
+    check_resumed(run.method, card["name"], str(path))
+    own = stage.networks.to_plain()
     for network, arguments in card["networks"].items():
-        if network == "G1" and cfg.stage == "sr":  # synth_ckpt's
-            continue
-        for key, value in own[network].items():
+        for key, value in own.get(network, {}).items():  # G1 of stage sr is synth_ckpt's
             if key in arguments and arguments[key] != value:
                 raise UserError(
                     f"networks.{network}.{key}={value}, but {path}, which goes on, has {arguments[key]}: give that"
@@ -277,17 +281,20 @@ def good_checkpoint(folder: Path) -> Path | None:
     return next((path for path in (*best[-1:], checkpoints / "last.ckpt") if path.is_file()), None)
 
 
-def build_data(cfg: DictConfig) -> ScansDataModule:
+def build_data(run: Run, stage: Stage) -> ScansDataModule:
     """The stage's DataModule."""
     from datamodules import MicroDataModule, PairsDataModule, UnpairedDataModule
 
-    keys = plain(cfg.data) | {"seed": cfg.seed, "show_progress": cfg.trainer.enable_progress_bar}
-    if cfg.stage == "sr" and cfg.sr.inputs == "pairs":
-        return PairsDataModule(cfg.sr.pairs, **keys)
-    return MicroDataModule(**keys) if cfg.stage == "sr" else UnpairedDataModule(**keys)
+    keys = run.data.to_plain() | {"seed": run.seed, "show_progress": run.trainer.enable_progress_bar}
+    if not isinstance(stage, SRStage):
+        return UnpairedDataModule(**keys)
+    if stage.inputs == "pairs":
+        assert stage.pairs is not None
+        return PairsDataModule(stage.pairs, **keys)
+    return MicroDataModule(**keys)
 
 
-def build_module(cfg: DictConfig, data: ScansDataModule) -> GAN:
+def build_module(run: Run, stage: Stage, data: ScansDataModule) -> GAN:
     """The stage's LightningModule, which knows what to write into its checkpoints."""
     import numpy as np
 
@@ -301,70 +308,53 @@ def build_module(cfg: DictConfig, data: ScansDataModule) -> GAN:
     from ctsr.versions import versions
     from lightning_modules import SRGAN, CycleGANSSIM, SRCycleGAN
 
-    networks = plain(cfg.networks)
+    config = run.config_of(stage)
+    networks, loss, optimizer = stage.networks.to_plain(), config["loss"], stage.optimizer.to_plain()
     trained_on: dict[str, str] = {}  # by a G1 that is taken over
     grey_maps = {}
     if "clinical" in data.cases:
         clinical, micro = data.cases["clinical"]["train"], data.cases["micro"]["train"]
         grey_maps["clinical"] = fit_clinical_map(clinical, micro, GaussianPyramid())
-    if cfg.stage == "synth":
-        networks = {name: networks[name] for name in ("G1", "G2", "D1", "D2")}
-        if networks["G1"].get("greys") == "calibrated" and networks["G1"]["kind"] == "scanner":
-            window = Window(*cfg.data.clinical.window)
-            gain, offset = gain_and_offset(data.cases["micro"]["train"], cfg.data.micro.materials, window)
+    module: GAN
+    if isinstance(stage, SynthStage):
+        if stage.networks.G1.kind == "scanner" and stage.networks.G1.greys == "calibrated":
+            window = Window(*run.data.clinical.window)
+            gain, offset = gain_and_offset(data.cases["micro"]["train"], run.data.micro.materials, window)
             networks["G1"] |= {"gain": gain, "offset": offset}
             grey_maps["calibrated"] = GreyMap(np.array(ENDS), gain * np.array(ENDS) + offset)
-        settings = plain(cfg.synth)
-        module: GAN = CycleGANSSIM(networks, plain(cfg.loss), settings["optimizer"], settings["pool_size"], cfg.seed)
-    elif cfg.stage == "sr_cyclegan":
-        settings = plain(cfg.sr_cyclegan)
-        networks = {name: networks[name] for name in ("GA", "GB", "DA", "DB")}
-        module = SRCycleGAN(
-            networks,
-            plain(cfg.loss),
-            settings["optimizer"],
-            settings["pool_size"],
-            settings["aligned_fraction"],
-            cfg.seed,
-        )
+        module = CycleGANSSIM(networks, loss, optimizer, stage.pool_size, run.seed)
+    elif isinstance(stage, SRCycleGANStage):
+        module = SRCycleGAN(networks, loss, optimizer, stage.pool_size, stage.aligned_fraction, run.seed)
         module.grey_maps = grey_maps
     else:
-        G1, arguments, trained_on = synthesis(cfg, data, grey_maps)
-        networks = {"G1": arguments, "GS": networks["GS"], "DS": networks["DS"]}
-        settings = plain(cfg.sr)
-        module = SRGAN(
-            networks,
-            plain(cfg.loss),
-            settings["optimizer"],
-            settings["margin"],
-            settings["ema"],
-            settings["noise"],
-            settings["spread"],
-        )
+        G1, arguments, trained_on = synthesis(run, stage, data, grey_maps)
+        networks = {"G1": arguments, **networks}
+        noise, spread = list(stage.noise), list(stage.spread)
+        module = SRGAN(networks, loss, optimizer, stage.margin, stage.ema, noise, spread)
         module.G1.net.load_state_dict(G1.state_dict())
         grey_maps["synthetic"] = fit_synthetic_map(G1, data.train_slabs(GREY_MAP_PATCHES), module.f)
         module.grey_maps = grey_maps
-    module.accumulate = cfg.data.accumulate
+    module.accumulate = run.data.accumulate
     facts = data.describe()
     facts["trained_on"] = {**trained_on, **facts["trained_on"]}
     module.facts = {
         "format": FORMAT,
-        "stage": cfg.stage,
-        "inputs": cfg.sr.inputs if cfg.stage == "sr" else None,
-        "name": cfg.name,
-        "seed": cfg.seed,
+        "stage": stage.name,
+        "inputs": stage.inputs if isinstance(stage, SRStage) else None,
+        "name": run.method,
+        "seed": run.seed,
         "scale": SCALE,
         "networks": networks,
         "grey_maps": {domain: grey_map.to_dict() for domain, grey_map in grey_maps.items()},
         **facts,
         "versions": versions(),
-        "config": OmegaConf.to_yaml(cfg, resolve=True),
+        "config": as_yaml(config),
     }
     return module
 
 
 def synthesis(
-    cfg: DictConfig, data: ScansDataModule, grey_maps: dict[str, GreyMap]
+    run: Run, stage: SRStage, data: ScansDataModule, grey_maps: dict[str, GreyMap]
 ) -> tuple[nn.Module, dict[str, Any], dict[str, str]]:
     """What makes ŷ of f(x) in stage sr, its arguments, and what it was trained on.
 
@@ -374,13 +364,14 @@ def synthesis(
     from ctsr.inference.checkpoint import load_g1
     from ctsr.networks.synthesis import build_g1
 
-    if cfg.sr.inputs == "G1":
-        G1, meta = load_g1(cfg.synth_ckpt)
-        data.must_match(meta, cfg.synth_ckpt)
+    if stage.inputs == "G1":
+        assert run.synth_ckpt is not None
+        G1, meta = load_g1(run.synth_ckpt)
+        data.must_match(meta, run.synth_ckpt)
         for name, grey_map in meta["grey_maps"].items():
             grey_maps.setdefault(name, GreyMap.from_dict(grey_map))
         return G1, meta["networks"]["G1"], dict(meta["trained_on"])
-    if cfg.sr.inputs == "quantiles":
+    if stage.inputs == "quantiles":
         back = grey_maps["clinical"].inverse()
         arguments: dict[str, Any] = {"kind": "quantiles", **back.to_dict()}
     else:
@@ -388,22 +379,22 @@ def synthesis(
     return build_g1(**arguments), arguments, {}
 
 
-def trainer_arguments(cfg: DictConfig) -> dict[str, Any]:
+def trainer_arguments(asked: TrainerSettings, epochs: int) -> dict[str, Any]:
     """The trainer's keys as Lightning is given them, told to keep quiet about what is meant."""
     for message in QUIET:
         warnings.filterwarnings("ignore", message=message)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    settings = plain(cfg.trainer)
+    settings = asked.to_plain()
     if settings["max_epochs"] is None:
-        settings["max_epochs"] = cfg[cfg.stage].epochs
-    if settings["strategy"] == "auto" and devices(cfg) > 1:
+        settings["max_epochs"] = epochs
+    if settings["strategy"] == "auto" and devices(asked) > 1:
         settings["strategy"] = "ddp_find_unused_parameters_true"  # each step uses one side's parameters only
     if settings["precision"] == "auto":
-        settings["precision"] = "bf16-mixed" if on_gpu(cfg) else "32-true"
+        settings["precision"] = "bf16-mixed" if on_gpu(asked) else "32-true"
     return settings
 
 
-def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> Trainer:
+def build_trainer(run: Run, stage: Stage, folder: Path, resume: Path | None = None) -> Trainer:
     """Lightning's Trainer with our callbacks and loggers."""
     import torch
     from lightning import Trainer
@@ -416,23 +407,21 @@ def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> 
     from ctsr.callbacks.panels import Panels
     from ctsr.callbacks.throughput import Throughput
 
-    settings = trainer_arguments(cfg)
+    settings = trainer_arguments(run.trainer, stage.epochs)
     done = None if resume is None else torch.load(resume, weights_only=True, mmap=True)["ctsr"]["batches"]
-    loggers: list[Any] = [MetricsCSV(folder, done)]
-    if "_target_" in cfg.logger:
-        loggers.append(hydra.utils.instantiate(cfg.logger, save_dir=str(folder)))
+    best = stage.best
     callbacks: list[Any] = [
-        Guard(cfg.trainer.log_every_n_steps, cfg.guard.patience, cfg.guard.action),
-        Checkpoints(folder / "checkpoints", **plain(cfg.checkpoint), **plain(cfg[cfg.stage].best)),
-        Panels(folder / "panels", **plain(cfg.panels)),
-        Curves(folder, cfg.panels.every, cfg.name),
+        Guard(run.trainer.log_every_n_steps, run.guard.patience, run.guard.action),
+        Checkpoints(folder / "checkpoints", run.checkpoint.every_n_batches, best.monitor, best.mode, best.best),
+        Panels(folder / "panels", run.panels.count, run.panels.every),
+        Curves(folder, run.panels.every, run.method),
         Throughput(),
     ]
     if settings["enable_progress_bar"]:
         callbacks.append(RichProgressBar())
     return Trainer(
         **settings,
-        logger=loggers,
+        logger=[MetricsCSV(folder, done), *dashboard(run.logger, folder)],
         callbacks=callbacks,
         default_root_dir=folder,
         use_distributed_sampler=False,  # patches are divided over devices by our own sampler
@@ -441,33 +430,47 @@ def build_trainer(cfg: DictConfig, folder: Path, resume: Path | None = None) -> 
     )
 
 
-def check(cfg: DictConfig) -> None:
+def dashboard(asked: LoggerSettings, folder: Path) -> list[Logger]:
+    """The logger beside `metrics.csv`, where one is asked for.
+
+    Raises:
+        UserError: It cannot be made.
+    """
+    if asked.target is None:
+        return []
+    arguments = {key: value for key, value in asked.to_plain().items() if key != "_target_"}
+    try:
+        return [resolve_name(asked.target)(save_dir=str(folder), **arguments)]
+    except Exception as error:  # a library's, of any kind: of its account, its settings or its files
+        raise UserError(f"logger: {asked.target} cannot be made: {error}") from error
+
+
+def check(run: Run) -> None:
     """Makes sure that what a run asks for beside its scans is there: loggers, checkpoints, devices.
 
     Raises:
         UserError: It is not; the key, and what to do, are named.
     """
-    check_arguments(cfg)
-    check_checkpoints(cfg)
-    if not cfg.prepare_only:  # which needs no device, and may be done where there is none
-        check_devices(cfg)
+    check_arguments(run)
+    check_checkpoints(run)
+    if not run.prepare_only:  # which needs no device, and may be done where there is none
+        check_devices(run)
 
 
-def check_arguments(cfg: DictConfig) -> None:
+def check_arguments(run: Run) -> None:
     """Makes sure that keys which are handed on to Lightning's Trainer and to loggers are arguments of theirs.
 
     Raises:
         CollectedError: They are not: a line each.
     """
     problems = []
-    if appended := [key for key in cfg.trainer if key not in keys_of(TrainerSettings)]:
+    if appended := run.trainer.model_extra:
         from lightning import Trainer
 
         known = signature(Trainer).parameters
         problems += [f"trainer.{key}: {NOT_OF_LIGHTNING[key]}" for key in appended if key in NOT_OF_LIGHTNING]
         problems += [no_such_key(f"trainer.{key}", "lightning.Trainer", known) for key in appended if key not in known]
-    if "_target_" in cfg.logger:
-        target = cfg.logger._target_
+    if (target := run.logger.target) is not None:
         try:
             kind = resolve_name(target)
         except (ImportError, AttributeError, ValueError):
@@ -475,14 +478,15 @@ def check_arguments(cfg: DictConfig) -> None:
         if not isinstance(kind, type):
             problems.append(f"logger._target_={target}: there is no such class: give logger=wandb or tensorboard")
         else:
-            named = arguments_of(kind) or cfg.logger.keys()
-            others = [key for key in cfg.logger if key not in named and key != "_target_"]
+            given = run.logger.to_plain()
+            named = arguments_of(kind) or given.keys()
+            others = [key for key in given if key not in named and key != "_target_"]
             problems += [no_such_key(f"logger.{key}", kind.__name__, sorted(named)) for key in others]
     if problems:
         raise CollectedError(problems)
 
 
-def check_checkpoints(cfg: DictConfig) -> None:
+def check_checkpoints(run: Run) -> None:
     """Makes sure that checkpoints to begin with are of the stage and the method that they are for.
 
     Raises:
@@ -490,13 +494,14 @@ def check_checkpoints(cfg: DictConfig) -> None:
     """
     from ctsr.inference.checkpoint import read_card
 
-    if cfg.synth_ckpt and cfg.stage == "sr" and cfg.sr.inputs == "G1":
-        check_g1(cfg.name, read_card(cfg.synth_ckpt)["name"], cfg.synth_ckpt)
-    if cfg.resume not in (None, AUTO):
-        check_resume(cfg, Path(cfg.resume))
+    first = run.stages[0]
+    if run.synth_ckpt and isinstance(first, SRStage) and first.inputs == "G1":
+        check_g1(run.method, read_card(run.synth_ckpt)["name"], run.synth_ckpt)
+    if run.resume not in (None, AUTO):
+        check_resume(run, first, Path(run.resume))
 
 
-def check_devices(cfg: DictConfig) -> None:
+def check_devices(run: Run) -> None:
     """Makes sure that this machine has the devices, and that Lightning can use them as it is told.
 
     Raises:
@@ -505,16 +510,16 @@ def check_devices(cfg: DictConfig) -> None:
     from lightning import Trainer
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-    if on_gpu(cfg):
+    if on_gpu(run.trainer):
         import torch
 
-        asked, found = plain(cfg.trainer)["devices"], torch.cuda.device_count()
+        asked, found = run.trainer.devices, torch.cuda.device_count()
         if found < (counted(asked) or 1):
-            key = f"trainer.accelerator={cfg.trainer.accelerator} trainer.devices={as_typed(asked)}"
+            key = f"trainer.accelerator={run.trainer.accelerator} trainer.devices={as_typed(asked)}"
             raise UserError(f"{key}: {found or 'no'} GPUs are found here: give hardware=cpu, or fewer devices")
-    if problems := list(uneven(cfg.data.global_batch_size, devices(cfg), cfg.data.accumulate)):
+    if problems := list(uneven(run.data.global_batch_size, devices(run.trainer), run.data.accumulate)):
         raise CollectedError(problems)
-    arguments = trainer_arguments(with_values(cfg, stage=stages_of(cfg.stage)[0]))
+    arguments = trainer_arguments(run.trainer, run.stages[0].epochs)
     try:
         Trainer(**arguments, logger=False, enable_model_summary=False)
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
@@ -541,7 +546,7 @@ def arguments_of(logger: type) -> set[str]:
     return named - {"self", "save_dir", "mode", "experiment"}  # which the program gives
 
 
-def evaluate(cfg: DictConfig, module: GAN, data: ScansDataModule, folder: Path) -> list[Row]:
+def evaluate(run: Run, module: GAN, data: ScansDataModule, folder: Path) -> list[Row]:
     """Scores the trained network on held-out cases, as far as there are any."""
     from ctsr.evaluation.contestants import Contestant, TestSet
     from ctsr.evaluation.held_out import measure
@@ -554,8 +559,8 @@ def evaluate(cfg: DictConfig, module: GAN, data: ScansDataModule, folder: Path) 
     assert isinstance(module, SRGAN | SRCycleGAN)
     generator = module.G1 if isinstance(module, SRGAN) else module.GB
     contestant = Contestant(
-        cfg.name,
-        cfg.seed,
+        run.method,
+        run.seed,
         module.enlarger.cpu(),
         Synthesis(generator.cpu(), of_x=isinstance(module, SRCycleGAN)),
         Window(*data.keys["clinical"]["window"]),
@@ -579,23 +584,23 @@ def validation_rows(trainer: Trainer, method: str) -> list[dict[str, Any]]:
     ]
 
 
-def on_gpu(cfg: DictConfig) -> bool:
+def on_gpu(asked: TrainerSettings) -> bool:
     """Whether the run uses CUDA devices."""
-    if cfg.trainer.accelerator != "auto":
-        return cfg.trainer.accelerator in ("gpu", "cuda")
+    if asked.accelerator != "auto":
+        return asked.accelerator in ("gpu", "cuda")
     import torch
 
     return torch.cuda.is_available()
 
 
-def devices(cfg: DictConfig) -> int:
+def devices(asked: TrainerSettings) -> int:
     """Processes of the run, over all nodes."""
-    count = counted(plain(cfg.trainer)["devices"])
+    count = counted(asked.devices)
     if count is None:
         import torch
 
-        count = torch.cuda.device_count() if on_gpu(cfg) else 1
-    return max(count, 1) * int(cfg.trainer.num_nodes)
+        count = torch.cuda.device_count() if on_gpu(asked) else 1
+    return max(count, 1) * asked.num_nodes
 
 
 def plain(node: DictConfig) -> dict[str, Any]:
@@ -614,14 +619,6 @@ def typed(cfg: DictConfig) -> Run:
     if missing := OmegaConf.missing_keys(cfg):
         raise CollectedError([f"{key}=???: give a value" for key in sorted(missing)])
     return read_run(plain(cfg))
-
-
-def with_values(cfg: DictConfig, **values: Any) -> DictConfig:
-    """A copy of the configuration with some values changed."""
-    changed = cfg.copy()
-    for key, value in values.items():
-        changed[key] = value
-    return changed
 
 
 def compositions(arguments: Sequence[str]) -> tuple[list[DictConfig], bool]:
@@ -665,22 +662,23 @@ def refuse(arguments: Sequence[str]) -> None:
         CollectedError: A line for each wrong key.
     """
     problems: dict[str, None] = {}
+    runs: list[Run] = []
     jobs, sweep = compositions(arguments)
     for cfg in jobs:
         try:
-            typed(cfg)
+            runs.append(typed(cfg))
         except InterpolationResolutionError:  # of what Hydra knows of a job when it runs: told then
             return
         except CollectedError as error:
             problems |= dict.fromkeys(error.problems)
     if problems:
         raise CollectedError(list(problems))
-    for cfg in jobs:
+    for run in runs:
         if sweep:  # the devices of its jobs may be another machine's
-            check_arguments(cfg)
-            check_checkpoints(cfg)
+            check_arguments(run)
+            check_checkpoints(run)
         else:
-            check(cfg)
+            check(run)
 
 
 if __name__ == "__main__":

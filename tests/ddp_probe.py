@@ -65,12 +65,14 @@ def main(name: str, overrides: list[str]) -> None:
                 *("trainer.max_epochs=1", *overrides),
             ],
         )
-    data = train.build_data(cfg)
+    run = train.typed(cfg)
+    (stage,) = run.stages
+    data = train.build_data(run, stage)
     data.prepare_data()
     data.setup("fit")
-    seed_everything(cfg.seed, workers=True, verbose=False)
-    module = train.build_module(cfg, data)
-    trainer = train.build_trainer(cfg, Path(f"ddp/{name}"))
+    seed_everything(run.seed, workers=True, verbose=False)
+    module = train.build_module(run, stage, data)
+    trainer = train.build_trainer(run, stage, Path(f"ddp/{name}"))
     trainer.callbacks.append(Witness(name))
     trainer.fit(module, datamodule=data)
 

@@ -51,7 +51,8 @@ def live(folder: Path, stage: str, killed_at: int | None) -> None:
         return trainer
 
     train.build_trainer = with_killer
-    train.fit(cfg, folder)
+    run = train.typed(cfg)
+    train.fit(run, run.stages[0], folder)
 
 
 def main(folder: Path, stage: str, batches: list[int]) -> None:

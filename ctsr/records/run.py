@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import yaml
+
 from ctsr.errors import CollectedError
 from ctsr.records.clashes import clashes
 from ctsr.records.data import Data
@@ -13,12 +15,9 @@ from ctsr.records.stages import SRCycleGANStage, SRStage, Stage, SynthStage
 from ctsr.records.trainer import CheckpointSettings, GuardSettings, LoggerSettings, PanelSettings, TrainerSettings
 from ctsr.records.values import Flag, Name, PathText, Seed
 
-STAGES: Mapping[str, type[SynthStage | SRStage | SRCycleGANStage]] = {
-    "synth": SynthStage,
-    "sr": SRStage,
-    "sr_cyclegan": SRCycleGANStage,
-}
+STAGES: Mapping[str, type[Stage]] = {stage.name: stage for stage in (SynthStage, SRStage, SRCycleGANStage)}
 SHARED = ("networks", "loss")  # groups that hold keys of all stages
+MADE = ("stages", "composed")  # not typed
 
 
 class Run(Settings):
@@ -27,6 +26,7 @@ class Run(Settings):
     Attributes:
         stage: What it trains, as it was typed.
         stages: The same, one after the other, each with its own networks, loss and schedule.
+        composed: All that was composed, in plain values.
     """
 
     stage: Literal["synth", "sr", "all", "sr_cyclegan"]
@@ -38,12 +38,22 @@ class Run(Settings):
     evaluate: Flag
     published: Flag
     stages: tuple[Stage, ...]
+    composed: dict[str, Any]
     data: Data
     trainer: TrainerSettings
     checkpoint: CheckpointSettings
     guard: GuardSettings
     panels: PanelSettings
     logger: LoggerSettings
+
+    @property
+    def method(self) -> str:
+        """The name that its tables have; one's own may be a number."""
+        return str(self.name)
+
+    def config_of(self, stage: Stage) -> dict[str, Any]:
+        """What was composed, as if one of the stages were trained alone: what its folder and its checkpoint tell."""
+        return self.composed | {"stage": stage.name, "synth_ckpt": self.synth_ckpt}
 
 
 def read_run(composed: Mapping[str, Any]) -> Run:
@@ -61,11 +71,32 @@ def read_run(composed: Mapping[str, Any]) -> Run:
     names = stages_of(composed.get("stage"))
     stages = [read(STAGES[name], _of_stage(name, composed), wrong, prefix=name, bare=SHARED) for name in names]
     own = {key: value for key, value in composed.items() if key in keys_of(Run)}
-    run = read(Run, own | {"stages": tuple(stage for stage in stages if stage is not None)}, wrong)
+    made = {"stages": tuple(stage for stage in stages if stage is not None), "composed": dict(composed)}
+    run = read(Run, own | made, wrong)
     problems = [*wrong.values(), *clashes(composed, names, wrong)]
     if problems or run is None:
         raise CollectedError(problems)
     return run
+
+
+def as_yaml(config: Mapping[str, Any]) -> str:
+    """Plain values as YAML, which every reader takes for the same values."""
+    return str(yaml.dump(config, Dumper=_Quoting, sort_keys=False, allow_unicode=True))
+
+
+class _Quoting(yaml.SafeDumper):  # type: ignore[misc]
+    """Quotes texts that some readers take for numbers, such as 1e-3."""
+
+
+def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    try:
+        float(text)
+    except ValueError:
+        return dumper.represent_str(text)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="'")
+
+
+_Quoting.add_representer(str, _quoted)
 
 
 def stages_of(stage: object) -> Sequence[str]:
@@ -94,7 +125,7 @@ def _groups(stage: type[Stage]) -> dict[str, type[Settings]]:
 
 def _unknown(composed: Mapping[str, Any]) -> dict[str, str]:
     """Keys, at the top and in what stages share, that no stage has."""
-    known = {"": [key for key in keys_of(Run) if key != "stages"] + [*SHARED, *STAGES]}
+    known = {"": [key for key in keys_of(Run) if key not in MADE] + [*SHARED, *STAGES]}
     for shared in SHARED:
         known[shared] = [key for stage in STAGES.values() for key in keys_of(_groups(stage)[shared])]
     wrong = {}

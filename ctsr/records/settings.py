@@ -28,7 +28,11 @@ class Settings(BaseModel):
         Raises:
             CollectedError: They are not what their keys take.
         """
-        return checked(type(self), self.model_dump(by_alias=True) | values)
+        return checked(type(self), self.model_dump(by_alias=True, exclude_unset=True) | values)
+
+    def to_plain(self) -> dict[str, Any]:
+        """The keys that were given, as they are typed, with lists for tuples: as YAML and checkpoints have them."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
 Group = TypeVar("Group", bound=Settings)

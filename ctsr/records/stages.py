@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ctsr.records.networks import SRCycleGANNetworks, SRNetworks, SynthNetworks
 from ctsr.records.settings import Settings
@@ -124,6 +124,7 @@ class SRCycleGANBest(Best):
 class SynthStage(Settings):
     """Stage synth: learns G1."""
 
+    name: ClassVar[str] = "synth"
     networks: SynthNetworks
     loss: SynthLoss
     best: SynthBest
@@ -135,6 +136,7 @@ class SynthStage(Settings):
 class SRStage(Settings):
     """Stage sr: learns GS."""
 
+    name: ClassVar[str] = "sr"
     networks: SRNetworks
     loss: SRLoss
     inputs: Inputs
@@ -151,6 +153,7 @@ class SRStage(Settings):
 class SRCycleGANStage(Settings):
     """The baseline, SR-CycleGAN."""
 
+    name: ClassVar[str] = "sr_cyclegan"
     networks: SRCycleGANNetworks
     loss: SRCycleGANLoss
     best: SRCycleGANBest

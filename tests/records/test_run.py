@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from omegaconf import OmegaConf
 
 import train
 from ctsr.errors import CollectedError, UserError
-from ctsr.records.run import Run, read_run
+from ctsr.records.run import MADE, Run, as_yaml, read_run
 from ctsr.records.settings import Settings, takes
 from tests.test_conf import composed, options
 
@@ -421,10 +423,53 @@ def test_every_composition_of_conf_is_right_or_clashes_by_its_name_alone(stage: 
                 assert line.startswith(("method=", "experiment=paper", "stage=sr needs synth_ckpt", "sr.inputs=")), line
 
 
+def typed_alike(one: Any, other: Any) -> bool:
+    """Equal, and of the same types throughout: 1 is not 1.0, which another prepared case would be made for."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(typed_alike(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(typed_alike, one, other))
+    return type(one) is type(other) and one == other
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("group", ["data", "hardware", "logger", "experiment"])
+def test_groups_give_back_what_was_composed(stage: str, group: str) -> None:
+    for name in options(group):
+        if name.startswith("paper"):
+            continue
+        asked = (f"stage={stage}", f"{group}={name}", *GIVEN[stage], "name=mine", "data.clinical.root=scans")
+        values = train.plain(composed(*asked))
+        run = read_run(values)
+        (only,) = run.stages
+        for key in ("data", "trainer", "checkpoint", "guard", "panels", "logger"):
+            assert typed_alike(getattr(run, key).to_plain(), values[key]), key
+        own = {key: values["networks"][key] for key in only.networks.to_plain()}
+        assert typed_alike(only.networks.to_plain(), own)
+        assert typed_alike(only.optimizer.to_plain(), values[stage]["optimizer"])
+
+
+def test_a_stage_of_several_tells_its_own_configuration() -> None:
+    values = train.plain(composed("stage=all", "experiment=smoke"))
+    run = read_run(values).changed(synth_ckpt="g1.ckpt")
+    synth, sr = run.stages
+    assert run.config_of(synth) == values | {"stage": "synth", "synth_ckpt": "g1.ckpt"}
+    assert run.config_of(sr)["stage"] == "sr"
+    assert run.logger.to_plain() == {}, "a copy gives no keys that were not given"
+
+
+def test_configurations_are_read_as_they_were_by_any_reader_of_yaml() -> None:
+    texts = ["1e-3", "0x1f", "12:30:00", "yes", "null", "1_000", "nan", "~", "", "a: b", "# no", "ß µ λ", "-", "7", "'"]
+    config = {"texts": texts, "numbers": [1, 1.0, 1e-05, -0.5, True, None], "groups": {"empty": {}, "none": []}}
+    text = as_yaml(config)
+    assert typed_alike(yaml.safe_load(text), config)
+    assert typed_alike(OmegaConf.to_container(OmegaConf.create(text)), config)
+
+
 def test_every_kind_of_value_says_what_it_takes() -> None:
     def walk(group: type[Settings]) -> Iterator[str]:
         for name, field in group.model_fields.items():
-            if name != "stages":
+            if name not in MADE:
                 yield takes(field.rebuild_annotation())
 
     assert all(words for words in walk(Run))
