@@ -32,7 +32,7 @@ from ctsr.methods import check_g1, check_resumed, described
 from ctsr.records.clashes import AUTO, uneven
 from ctsr.records.run import Run, as_yaml, read_run
 from ctsr.records.settings import no_such_key
-from ctsr.records.stages import SRCycleGANStage, SRStage, Stage, SynthStage
+from ctsr.records.stages import SRStage, Stage, SynthStage
 from ctsr.records.trainer import LoggerSettings, TrainerSettings, counted
 from ctsr.sweeps.jobs import run_job
 
@@ -41,18 +41,14 @@ from ctsr.sweeps.jobs import run_job
 if TYPE_CHECKING:
     from lightning import Trainer
     from lightning.pytorch.loggers import Logger
-    from torch import nn
 
     from ctsr.evaluation.results import Row
-    from ctsr.imaging.grey_map import GreyMap
     from datamodules import ScansDataModule
     from lightning_modules.gan import GAN
 
 ROOTS = ("data.clinical.root", "data.micro.root", "data.paired.root", "data.list", "data.cache")
 PATHS = ("synth_ckpt", "resume", *ROOTS, "sr.pairs")
 TEXTS = tuple(f"data.{domain}.{key}" for domain in ("clinical", "micro") for key in ("series", "files", "patient"))
-GREY_MAP_PATCHES = 128
-ENDS = (-2.0, 2.0)  # greys between which a line is kept: [-1, 1], and what networks overshoot it by
 STOPPED = 75  # exit code after a signal: everything is saved, start again with resume=auto (EX_TEMPFAIL of sysexits.h)
 OURS = "the program sets it: leave it out"
 NOT_OF_LIGHTNING = {  # arguments of its Trainer that are no keys of a run, and what to give in their place
@@ -126,6 +122,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     run = typed(cfg)
     from ctsr.evaluation.pairs import find_pairs
     from ctsr.inference.checkpoint import read_card
+    from datamodules.build import build_data
 
     check(run)
     tell(described(run.method))
@@ -159,6 +156,8 @@ def _finished(folder: Path) -> dict[str, Any] | None:
 
 def prepare(run: Run, folder: Path) -> dict[str, Any]:
     """Prepares every case, and writes what there is to look at before a training."""
+    from datamodules.build import build_data
+
     data = build_data(run, run.stages[0])
     data.prepare_data()
     data.setup("fit")
@@ -176,6 +175,7 @@ def fit(run: Run, stage: Stage, folder: Path) -> dict[str, Any]:
     from ctsr.callbacks.loggers import finish
     from ctsr.evaluation.results import means
     from ctsr.evaluation.summary import print_summary, write_summary
+    from datamodules.build import build_data
     from lightning_modules import CycleGANSSIM
 
     started = time.monotonic()
@@ -212,6 +212,7 @@ def train_through(run: Run, stage: Stage, data: ScansDataModule, folder: Path) -
     from ctsr.callbacks.loggers import log_config
     from ctsr.files import replacing
     from ctsr.versions import versions
+    from lightning_modules.build import build_module
 
     resume = checkpoint_to_resume(run, folder)
     config = run.config_of(stage)
@@ -279,104 +280,6 @@ def good_checkpoint(folder: Path) -> Path | None:
     checkpoints = folder / "checkpoints"
     best = sorted(checkpoints.glob("best-*.ckpt"), key=lambda path: path.stat().st_mtime)
     return next((path for path in (*best[-1:], checkpoints / "last.ckpt") if path.is_file()), None)
-
-
-def build_data(run: Run, stage: Stage) -> ScansDataModule:
-    """The stage's DataModule."""
-    from datamodules import MicroDataModule, PairsDataModule, UnpairedDataModule
-
-    keys = run.data.to_plain() | {"seed": run.seed, "show_progress": run.trainer.enable_progress_bar}
-    if not isinstance(stage, SRStage):
-        return UnpairedDataModule(**keys)
-    if stage.inputs == "pairs":
-        assert stage.pairs is not None
-        return PairsDataModule(stage.pairs, **keys)
-    return MicroDataModule(**keys)
-
-
-def build_module(run: Run, stage: Stage, data: ScansDataModule) -> GAN:
-    """The stage's LightningModule, which knows what to write into its checkpoints."""
-    import numpy as np
-
-    from ctsr.data.materials import gain_and_offset
-    from ctsr.evaluation.grey_maps import fit_clinical_map, fit_synthetic_map
-    from ctsr.imaging.grey_map import GreyMap
-    from ctsr.imaging.intensity import Window
-    from ctsr.imaging.pyramid import GaussianPyramid
-    from ctsr.imaging.volume import SCALE
-    from ctsr.inference.checkpoint import FORMAT
-    from ctsr.versions import versions
-    from lightning_modules import SRGAN, CycleGANSSIM, SRCycleGAN
-
-    config = run.config_of(stage)
-    networks, loss, optimizer = stage.networks.to_plain(), config["loss"], stage.optimizer.to_plain()
-    trained_on: dict[str, str] = {}  # by a G1 that is taken over
-    grey_maps = {}
-    if "clinical" in data.cases:
-        clinical, micro = data.cases["clinical"]["train"], data.cases["micro"]["train"]
-        grey_maps["clinical"] = fit_clinical_map(clinical, micro, GaussianPyramid())
-    module: GAN
-    if isinstance(stage, SynthStage):
-        if stage.networks.G1.kind == "scanner" and stage.networks.G1.greys == "calibrated":
-            window = Window(*run.data.clinical.window)
-            gain, offset = gain_and_offset(data.cases["micro"]["train"], run.data.micro.materials, window)
-            networks["G1"] |= {"gain": gain, "offset": offset}
-            grey_maps["calibrated"] = GreyMap(np.array(ENDS), gain * np.array(ENDS) + offset)
-        module = CycleGANSSIM(networks, loss, optimizer, stage.pool_size, run.seed)
-    elif isinstance(stage, SRCycleGANStage):
-        module = SRCycleGAN(networks, loss, optimizer, stage.pool_size, stage.aligned_fraction, run.seed)
-        module.grey_maps = grey_maps
-    else:
-        G1, arguments, trained_on = synthesis(run, stage, data, grey_maps)
-        networks = {"G1": arguments, **networks}
-        noise, spread = list(stage.noise), list(stage.spread)
-        module = SRGAN(networks, loss, optimizer, stage.margin, stage.ema, noise, spread)
-        module.G1.net.load_state_dict(G1.state_dict())
-        grey_maps["synthetic"] = fit_synthetic_map(G1, data.train_slabs(GREY_MAP_PATCHES), module.f)
-        module.grey_maps = grey_maps
-    module.accumulate = run.data.accumulate
-    facts = data.describe()
-    facts["trained_on"] = {**trained_on, **facts["trained_on"]}
-    module.facts = {
-        "format": FORMAT,
-        "stage": stage.name,
-        "inputs": stage.inputs if isinstance(stage, SRStage) else None,
-        "name": run.method,
-        "seed": run.seed,
-        "scale": SCALE,
-        "networks": networks,
-        "grey_maps": {domain: grey_map.to_dict() for domain, grey_map in grey_maps.items()},
-        **facts,
-        "versions": versions(),
-        "config": as_yaml(config),
-    }
-    return module
-
-
-def synthesis(
-    run: Run, stage: SRStage, data: ScansDataModule, grey_maps: dict[str, GreyMap]
-) -> tuple[nn.Module, dict[str, Any], dict[str, str]]:
-    """What makes ŷ of f(x) in stage sr, its arguments, and what it was trained on.
-
-    Completes the grey maps by those that G1 comes with.
-    """
-    from ctsr.imaging.grey_map import GreyMap
-    from ctsr.inference.checkpoint import load_g1
-    from ctsr.networks.synthesis import build_g1
-
-    if stage.inputs == "G1":
-        assert run.synth_ckpt is not None
-        G1, meta = load_g1(run.synth_ckpt)
-        data.must_match(meta, run.synth_ckpt)
-        for name, grey_map in meta["grey_maps"].items():
-            grey_maps.setdefault(name, GreyMap.from_dict(grey_map))
-        return G1, meta["networks"]["G1"], dict(meta["trained_on"])
-    if stage.inputs == "quantiles":
-        back = grey_maps["clinical"].inverse()
-        arguments: dict[str, Any] = {"kind": "quantiles", **back.to_dict()}
-    else:
-        arguments = {"kind": "unchanged"}
-    return build_g1(**arguments), arguments, {}
 
 
 def trainer_arguments(asked: TrainerSettings, epochs: int) -> dict[str, Any]:

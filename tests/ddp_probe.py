@@ -17,6 +17,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 import train  # noqa: E402
+from datamodules.build import build_data  # noqa: E402
+from lightning_modules.build import build_module  # noqa: E402
 
 Batch = dict[str, torch.Tensor]
 
@@ -67,11 +69,11 @@ def main(name: str, overrides: list[str]) -> None:
         )
     run = train.typed(cfg)
     (stage,) = run.stages
-    data = train.build_data(run, stage)
+    data = build_data(run, stage)
     data.prepare_data()
     data.setup("fit")
     seed_everything(run.seed, workers=True, verbose=False)
-    module = train.build_module(run, stage, data)
+    module = build_module(run, stage, data)
     trainer = train.build_trainer(run, stage, Path(f"ddp/{name}"))
     trainer.callbacks.append(Witness(name))
     trainer.fit(module, datamodule=data)
