@@ -102,7 +102,7 @@ def evaluate_all(options: dict[str, Any]) -> None:
     workers = options["workers"] if device.type == "cpu" else 1
     evaluation = evaluate(contestants, test, folder, cut, os.cpu_count() or 1 if workers == "auto" else workers)
     if options["wandb"]:
-        from ctsr.callbacks.loggers import log_evaluation  # Lightning: three seconds, for those who ask for it
+        from ctsr.training.loggers import log_evaluation  # Lightning: three seconds, for those who ask for it
 
         log_evaluation(evaluation.tables, evaluation.figures, options["wandb"], folder)
     print(f"written: {evaluation.report}, report.md, evaluation.csv and {len(evaluation.figures)} pictures")

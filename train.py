@@ -172,9 +172,9 @@ def fit(run: Run, stage: Stage, folder: Path) -> dict[str, Any]:
     """Trains one stage into a run folder, and measures it."""
     from lightning import seed_everything
 
-    from ctsr.callbacks.loggers import finish
     from ctsr.evaluation.results import means
-    from ctsr.evaluation.summary import print_summary, write_summary
+    from ctsr.training.loggers import finish
+    from ctsr.training.summary import print_summary, write_summary
     from datamodules.build import build_data
     from lightning_modules import CycleGANSSIM
 
@@ -209,8 +209,8 @@ def fit(run: Run, stage: Stage, folder: Path) -> dict[str, Any]:
 
 def train_through(run: Run, stage: Stage, data: ScansDataModule, folder: Path) -> tuple[GAN, Trainer]:
     """Trains to the end; after a collapse, if `guard.action` says so, again from the last good checkpoint."""
-    from ctsr.callbacks.loggers import log_config
     from ctsr.files import replacing
+    from ctsr.training.loggers import log_config
     from ctsr.versions import versions
     from lightning_modules.build import build_module
 
@@ -303,12 +303,12 @@ def build_trainer(run: Run, stage: Stage, folder: Path, resume: Path | None = No
     from lightning import Trainer
     from lightning.pytorch.callbacks import RichProgressBar
 
-    from ctsr.callbacks.checkpoints import Checkpoints
-    from ctsr.callbacks.curves import Curves
-    from ctsr.callbacks.guard import Guard
-    from ctsr.callbacks.metrics_csv import MetricsCSV
-    from ctsr.callbacks.panels import Panels
-    from ctsr.callbacks.throughput import Throughput
+    from ctsr.training.callbacks.checkpoints import Checkpoints
+    from ctsr.training.callbacks.curves import Curves
+    from ctsr.training.callbacks.guard import Guard
+    from ctsr.training.callbacks.panels import Panels
+    from ctsr.training.callbacks.throughput import Throughput
+    from ctsr.training.metrics_csv import MetricsCSV
 
     settings = trainer_arguments(run.trainer, stage.epochs)
     done = None if resume is None else torch.load(resume, weights_only=True, mmap=True)["ctsr"]["batches"]

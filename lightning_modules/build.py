@@ -8,7 +8,6 @@ import numpy as np
 from torch import nn
 
 from ctsr.data.materials import gain_and_offset
-from ctsr.evaluation.grey_maps import fit_clinical_map, fit_synthetic_map
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.pyramid import GaussianPyramid
@@ -17,6 +16,7 @@ from ctsr.inference.checkpoint import FORMAT, load_g1
 from ctsr.networks.synthesis import build_g1
 from ctsr.records.run import Run, as_yaml
 from ctsr.records.stages import SRCycleGANStage, SRStage, Stage, SynthStage
+from ctsr.training.grey_maps import fit_clinical_map, fit_synthetic_map
 from ctsr.versions import versions
 from datamodules import ScansDataModule
 from lightning_modules.cyclegan_ssim import CycleGANSSIM

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 from torchmetrics.image import StructuralSimilarityIndexMeasure
 
-from ctsr.callbacks.panels import Column
 from ctsr.evaluation.realism import Realism
 from ctsr.imaging.pyramid import GaussianPyramid
 from ctsr.losses.adversarial import least_squares
@@ -27,6 +26,7 @@ from ctsr.losses.ssim import SSIMLoss
 from ctsr.networks.patchgan import PatchGAN
 from ctsr.networks.resnet import ResNetGenerator
 from ctsr.networks.synthesis import build_g1
+from ctsr.training.callbacks.panels import Column
 from lightning_modules.gan import GAN, spread, to_unit
 from lightning_modules.image_pool import ImagePool
 

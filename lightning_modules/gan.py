@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from ctsr.callbacks.panels import Column
 from ctsr.records.stages import Decay
+from ctsr.training.callbacks.panels import Column
 from lightning_modules.image_pool import ImagePool
 
 

@@ -18,7 +18,6 @@ from torch.nn.functional import l1_loss
 from torchmetrics import MetricCollection
 from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
 
-from ctsr.callbacks.panels import Column
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.interpolation import bicubic
 from ctsr.imaging.pyramid import GaussianPyramid
@@ -26,6 +25,7 @@ from ctsr.losses.adversarial import least_squares
 from ctsr.losses.ssim import SSIMLoss
 from ctsr.networks.patchgan import PatchGAN
 from ctsr.networks.sr_cyclegan import EnlargingGenerator, ReducingGenerator, blown_up, shrunk
+from ctsr.training.callbacks.panels import Column
 from lightning_modules.gan import GAN, spread, to_unit
 from lightning_modules.image_pool import ImagePool
 

@@ -18,7 +18,6 @@ from torch.nn.functional import mse_loss
 from torchmetrics import MetricCollection
 from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
 
-from ctsr.callbacks.panels import Column
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.interpolation import bicubic
 from ctsr.imaging.pyramid import GaussianPyramid
@@ -29,6 +28,7 @@ from ctsr.networks.scanner import ScannerGenerator
 from ctsr.networks.sr_discriminator import SRDiscriminator
 from ctsr.networks.srresnet import SRResNet
 from ctsr.networks.synthesis import build_g1
+from ctsr.training.callbacks.panels import Column
 from lightning_modules.gan import GAN, spread, to_unit
 
 

@@ -10,9 +10,9 @@ from omegaconf import OmegaConf
 
 import train
 from ctsr.errors import CollectedError, UserError
-from ctsr.evaluation.summary import next_command
 from ctsr.methods import METHODS, PAPER, SCANNER, check_g1, current_name, described, misnamed
 from ctsr.records.clashes import Values
+from ctsr.training.summary import next_command
 from tests.conftest import REPOSITORY
 from tests.test_conf import composed, options
 

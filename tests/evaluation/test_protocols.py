@@ -21,7 +21,6 @@ from ctsr.errors import UserError
 from ctsr.evaluation.compare import compare
 from ctsr.evaluation.contestants import Contestant, TestSet, check_held_out
 from ctsr.evaluation.figures import paired_figure
-from ctsr.evaluation.grey_maps import fit_clinical_map, fit_synthetic_map
 from ctsr.evaluation.methods import evaluating
 from ctsr.evaluation.pairs import Pair, find_pairs, load_pair
 from ctsr.evaluation.protocols import protocols
@@ -33,6 +32,7 @@ from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.pyramid import GaussianPyramid
 from ctsr.networks.synthesis import Unchanged
+from ctsr.training.grey_maps import fit_clinical_map, fit_synthetic_map
 
 SAME = GreyMap(np.array([-1.0, 1.0]), np.array([-1.0, 1.0]))
 HU = Window(-1000, 100)

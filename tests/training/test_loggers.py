@@ -17,10 +17,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ctsr.callbacks.curves import Curves
-from ctsr.callbacks.loggers import WandbRun, finish, log_config
-from ctsr.callbacks.metrics_csv import MetricsCSV
-from ctsr.callbacks.panels import Column, Panels
+from ctsr.training.callbacks.curves import Curves
+from ctsr.training.callbacks.panels import Column, Panels
+from ctsr.training.loggers import WandbRun, finish, log_config
+from ctsr.training.metrics_csv import MetricsCSV
 from tests import wandb_file
 
 CONFIG = {"stage": "synth", "loss": {"lambda1": 0.5}, "versions": {"ctsr": "1.2.3"}}

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ctsr.callbacks.panels import Column, draw_panel
+from ctsr.training.callbacks.panels import Column, draw_panel
 
 
 def colours(path: Path) -> set[tuple[int, ...]]:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from ctsr.callbacks.guard import Guard
 from ctsr.errors import Collapsed
+from ctsr.training.callbacks.guard import Guard
 
 EPOCH = 3  # batches
 FINE = {"D1": 0.3, "G1_adversarial": 0.7}

@@ -12,9 +12,9 @@ from lightning import Callback, LightningModule, Trainer
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ctsr.callbacks.loggers import log_picture
 from ctsr.evaluation.results import COMPARED, validation_name
 from ctsr.files import replacing
+from ctsr.training.loggers import log_picture
 
 COLUMNS = 4
 SMOOTHING = 0.05  # share of a curve that a point of the drawn mean spans

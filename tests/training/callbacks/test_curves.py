@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ctsr.callbacks.curves import draw_curves, read_charts
+from ctsr.training.callbacks.curves import draw_curves, read_charts
 
 METRICS = """epoch,lr_D,lr_G,patches_per_s,step,train/L2,val/bicubic_mapped_ssim,val/ssim,val/fx_swd
 0,0.1,0.2,,0,3.0,,,

@@ -11,8 +11,8 @@ import pytest
 import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 
-from ctsr.callbacks.checkpoints import Checkpoints
 from ctsr.errors import Stopped
+from ctsr.training.callbacks.checkpoints import Checkpoints
 
 
 def trainer_after(batches: int, **attributes: Any) -> Any:

@@ -12,8 +12,8 @@ from lightning import Callback, LightningModule, Trainer
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ctsr.callbacks.loggers import log_picture
 from ctsr.files import replacing
+from ctsr.training.loggers import log_picture
 
 DIFFERENCE = 0.5
 """Differences of this size, in greys of [-1, 1], have the full colour."""

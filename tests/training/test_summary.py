@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ctsr.evaluation.summary import print_summary
+from ctsr.training.summary import print_summary
 
 
 def test_brackets_are_printed_as_they_are(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""How a stage is trained: Trainer, resuming, loggers, what a run says at its end."""
