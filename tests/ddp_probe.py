@@ -17,6 +17,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 import train  # noqa: E402
+from ctsr.training.trainer import build_trainer  # noqa: E402
 from datamodules.build import build_data  # noqa: E402
 from lightning_modules.build import build_module  # noqa: E402
 
@@ -74,7 +75,7 @@ def main(name: str, overrides: list[str]) -> None:
     data.setup("fit")
     seed_everything(run.seed, workers=True, verbose=False)
     module = build_module(run, stage, data)
-    trainer = train.build_trainer(run, stage, Path(f"ddp/{name}"))
+    trainer = build_trainer(run, stage, Path(f"ddp/{name}"))
     trainer.callbacks.append(Witness(name))
     trainer.fit(module, datamodule=data)
 

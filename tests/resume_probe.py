@@ -18,6 +18,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 import train  # noqa: E402
+from ctsr.training import trainer  # noqa: E402
 
 
 class Killer(Callback):
@@ -42,15 +43,15 @@ def live(folder: Path, stage: str, killed_at: int | None) -> None:
                 *((f"synth_ckpt={folder.parent / 'synth/checkpoints/last.ckpt'}",) if stage == "sr" else ()),
             ],
         )
-    build = train.build_trainer
+    build = trainer.build_trainer
 
     def with_killer(*arguments: Any) -> Trainer:
-        trainer = build(*arguments)
+        made = build(*arguments)
         if killed_at is not None:
-            trainer.callbacks.append(Killer(killed_at))
-        return trainer
+            made.callbacks.append(Killer(killed_at))
+        return made
 
-    train.build_trainer = with_killer
+    trainer.build_trainer = with_killer
     run = train.typed(cfg)
     train.fit(run, run.stages[0], folder)
 

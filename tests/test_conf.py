@@ -13,6 +13,7 @@ import train
 from ctsr.cli import quoted
 from ctsr.records.settings import checked
 from ctsr.records.trainer import TrainerSettings
+from ctsr.training.trainer import build_trainer, devices
 from tests.conftest import REPOSITORY
 
 CONF = REPOSITORY / "conf"
@@ -40,7 +41,7 @@ def test_every_option_resolves(stage: str, override: str) -> None:
     cfg = composed(f"stage={stage}", override)
     OmegaConf.to_container(cfg, resolve=False, throw_on_missing=True)
     assert cfg.stage == stage
-    assert train.devices(trainer(cfg)) >= 1
+    assert devices(trainer(cfg)) >= 1
 
 
 @pytest.mark.parametrize("series", ["LUNG 1.0 (B60f), iDose [3]", "3 'LUNG, [3]' (8 slices)", "7", "'LUNG'"])
@@ -63,7 +64,7 @@ def test_experiments_choose_their_stage(experiment: str) -> None:
 def test_trainer_is_built_with_ddp_that_works(stage: str, tmp_path: Path) -> None:
     given = ("name=mine", "sr.inputs=fx") if stage == "sr" else ()  # so that it needs no checkpoint
     run = train.typed(composed(f"stage={stage}", "trainer.accelerator=cpu", "trainer.devices=4", *given))
-    trainer = train.build_trainer(run, run.stages[0], tmp_path)
+    trainer = build_trainer(run, run.stages[0], tmp_path)
     assert isinstance(trainer, Trainer)
     assert trainer.world_size == 4
     assert trainer.max_epochs == 200
@@ -73,4 +74,4 @@ def test_trainer_is_built_with_ddp_that_works(stage: str, tmp_path: Path) -> Non
 def test_type_of_a_device_list() -> None:
     for asked, count in (("4", 4), ("[0,1]", 2), ("'0,3'", 2), ("-1", 1), ("auto", 1)):
         cfg = composed("stage=synth", "trainer.accelerator=cpu", f"trainer.devices={asked}", "trainer.num_nodes=2")
-        assert train.devices(trainer(cfg)) == 2 * count, asked
+        assert devices(trainer(cfg)) == 2 * count, asked

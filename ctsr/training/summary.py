@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lightning import Trainer
+from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
 
+from ctsr.evaluation.results import validation_name
 from ctsr.files import replacing
 from ctsr.methods import typed
 
@@ -47,3 +50,18 @@ def next_command(summary: Mapping[str, Any]) -> str:
     if summary["stage"] == "synth":
         return " ".join(["python train.py stage=sr", *typed(summary["method"]), f"synth_ckpt={summary['checkpoint']}"])
     return f"python infer.py ckpt={summary['checkpoint']} input=<scan> output=<result>.nii.gz"
+
+
+def validation_rows(trainer: Trainer, method: str) -> list[dict[str, Any]]:
+    """The last validation's figures, as rows of the summary."""
+    return [
+        {"protocol": "validation", "method": who, "metric": metric, "value": float(value)}
+        for name, value in trainer.callback_metrics.items()
+        if name.startswith("val/")
+        for metric, who in [validation_name(name, method)]
+    ]
+
+
+def tell(line: str) -> None:
+    """Prints a line, once for all processes of a run."""
+    rank_zero_only(print)(line)

@@ -1,0 +1,135 @@
+"""What a run asks for beside its scans: is it there? Asked before a folder is made."""
+
+from __future__ import annotations
+
+from inspect import Parameter, signature
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
+
+from ctsr.errors import CollectedError, UserError, as_typed
+from ctsr.methods import check_g1
+from ctsr.records.clashes import AUTO, uneven
+from ctsr.records.run import Run
+from ctsr.records.settings import no_such_key
+from ctsr.records.stages import SRStage
+from ctsr.records.trainer import counted
+
+# Lightning and torch take seconds to import: each function that asks them does it, so that mistakes do not wait.
+
+OURS = "the program sets it: leave it out"
+NOT_OF_LIGHTNING = {  # arguments of its Trainer that are no keys of a run, and what to give in their place
+    "gradient_clip_val": "clipping is <stage>.optimizer.clip: give that",
+    "gradient_clip_algorithm": "clipping is by norm: give <stage>.optimizer.clip",
+    "accumulate_grad_batches": "give data.accumulate, the parts that each batch is worked through in",
+    "use_distributed_sampler": OURS,
+    "num_sanity_val_steps": OURS,
+    "enable_model_summary": OURS,
+    "default_root_dir": OURS,
+    "callbacks": OURS,
+    "logger": OURS,
+}
+
+
+def check(run: Run) -> None:
+    """Makes sure that what a run asks for beside its scans is there: loggers, checkpoints, devices.
+
+    Raises:
+        UserError: It is not; the key, and what to do, are named.
+    """
+    check_arguments(run)
+    check_checkpoints(run)
+    if not run.prepare_only:  # which needs no device, and may be done where there is none
+        check_devices(run)
+
+
+def check_arguments(run: Run) -> None:
+    """Makes sure that keys which are handed on to Lightning's Trainer and to loggers are arguments of theirs.
+
+    Raises:
+        CollectedError: They are not: a line each.
+    """
+    problems = []
+    if appended := run.trainer.model_extra:
+        from lightning import Trainer
+
+        known = signature(Trainer).parameters
+        problems += [f"trainer.{key}: {NOT_OF_LIGHTNING[key]}" for key in appended if key in NOT_OF_LIGHTNING]
+        problems += [no_such_key(f"trainer.{key}", "lightning.Trainer", known) for key in appended if key not in known]
+    if (target := run.logger.target) is not None:
+        try:
+            kind = resolve_name(target)
+        except (ImportError, AttributeError, ValueError):
+            kind = None
+        if not isinstance(kind, type):
+            problems.append(f"logger._target_={target}: there is no such class: give logger=wandb or tensorboard")
+        else:
+            given = run.logger.to_plain()
+            named = arguments_of(kind) or given.keys()
+            others = [key for key in given if key not in named and key != "_target_"]
+            problems += [no_such_key(f"logger.{key}", kind.__name__, sorted(named)) for key in others]
+    if problems:
+        raise CollectedError(problems)
+
+
+def check_checkpoints(run: Run) -> None:
+    """Makes sure that checkpoints to begin with are of the stage and the method that they are for.
+
+    Raises:
+        UserError: They are not.
+    """
+    from ctsr.inference.checkpoint import read_card
+    from ctsr.training.resume import check_resume
+
+    first = run.stages[0]
+    if run.synth_ckpt and isinstance(first, SRStage) and first.inputs == "G1":
+        check_g1(run.method, read_card(run.synth_ckpt)["name"], run.synth_ckpt)
+    if run.resume not in (None, AUTO):
+        check_resume(run, first, Path(run.resume))
+
+
+def check_devices(run: Run) -> None:
+    """Makes sure that this machine has the devices, and that Lightning can use them as it is told.
+
+    Raises:
+        UserError: It has not, or cannot.
+    """
+    from lightning import Trainer
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    from ctsr.training.trainer import devices, on_gpu, trainer_arguments
+
+    if on_gpu(run.trainer):
+        import torch
+
+        asked, found = run.trainer.devices, torch.cuda.device_count()
+        if found < (counted(asked) or 1):
+            key = f"trainer.accelerator={run.trainer.accelerator} trainer.devices={as_typed(asked)}"
+            raise UserError(f"{key}: {found or 'no'} GPUs are found here: give hardware=cpu, or fewer devices")
+    if problems := list(uneven(run.data.global_batch_size, devices(run.trainer), run.data.accumulate)):
+        raise CollectedError(problems)
+    arguments = trainer_arguments(run.trainer, run.stages[0].epochs)
+    try:
+        Trainer(**arguments, logger=False, enable_model_summary=False)
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+        raise UserError(f"trainer: {error}") from error
+
+
+def arguments_of(logger: type) -> set[str]:
+    """The arguments that a logger takes, also those it hands on; nothing where nobody can tell."""
+    from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+
+    takers: list[Any] = [vars(one)["__init__"] for one in logger.__mro__[:-1] if "__init__" in vars(one)]
+    if issubclass(logger, WandbLogger):
+        import wandb
+
+        takers.append(wandb.init)
+    elif issubclass(logger, TensorBoardLogger):
+        from torch.utils.tensorboard import SummaryWriter
+
+        takers.append(SummaryWriter.__init__)
+    parameters = [parameter for taker in takers for parameter in signature(taker).parameters.values()]
+    if any(one.kind is Parameter.VAR_KEYWORD for one in signature(takers[-1]).parameters.values()):
+        return set()
+    named = {one.name for one in parameters if one.kind is not Parameter.VAR_KEYWORD}
+    return named - {"self", "save_dir", "mode", "experiment"}  # which the program gives

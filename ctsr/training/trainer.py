@@ -1,0 +1,105 @@
+"""Lightning's Trainer of a stage, with our callbacks and loggers."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
+
+import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.loggers import Logger
+
+from ctsr.errors import UserError
+from ctsr.records.run import Run
+from ctsr.records.stages import Stage
+from ctsr.records.trainer import LoggerSettings, TrainerSettings, counted
+from ctsr.training.callbacks.checkpoints import Checkpoints
+from ctsr.training.callbacks.curves import Curves
+from ctsr.training.callbacks.guard import Guard
+from ctsr.training.callbacks.panels import Panels
+from ctsr.training.callbacks.throughput import Throughput
+from ctsr.training.metrics_csv import MetricsCSV
+
+QUIET = (  # what Lightning says of things that are meant
+    ".*isinstance.treespec, LeafSpec.*",
+    ".*does not have many workers.*",
+    ".*exists and is not empty.*",
+    ".*module.s. in eval mode at the start of training.*",  # G1
+    ".*dataloader is not resumable.*",  # the DataModule goes on with the next batch
+    ".*lr_scheduler.step.* before .optimizer.step.*",  # DS during the warm-up
+)
+
+
+def trainer_arguments(asked: TrainerSettings, epochs: int) -> dict[str, Any]:
+    """The trainer's keys as Lightning is given them, told to keep quiet about what is meant."""
+    for message in QUIET:
+        warnings.filterwarnings("ignore", message=message)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    settings = asked.to_plain()
+    if settings["max_epochs"] is None:
+        settings["max_epochs"] = epochs
+    if settings["strategy"] == "auto" and devices(asked) > 1:
+        settings["strategy"] = "ddp_find_unused_parameters_true"  # each step uses one side's parameters only
+    if settings["precision"] == "auto":
+        settings["precision"] = "bf16-mixed" if on_gpu(asked) else "32-true"
+    return settings
+
+
+def build_trainer(run: Run, stage: Stage, folder: Path, resume: Path | None = None) -> Trainer:
+    """Lightning's Trainer with our callbacks and loggers."""
+    settings = trainer_arguments(run.trainer, stage.epochs)
+    done = None if resume is None else torch.load(resume, weights_only=True, mmap=True)["ctsr"]["batches"]
+    best = stage.best
+    callbacks: list[Any] = [
+        Guard(run.trainer.log_every_n_steps, run.guard.patience, run.guard.action),
+        Checkpoints(folder / "checkpoints", run.checkpoint.every_n_batches, best.monitor, best.mode, best.best),
+        Panels(folder / "panels", run.panels.count, run.panels.every),
+        Curves(folder, run.panels.every, run.method),
+        Throughput(),
+    ]
+    if settings["enable_progress_bar"]:
+        callbacks.append(RichProgressBar())
+    return Trainer(
+        **settings,
+        logger=[MetricsCSV(folder, done), *dashboard(run.logger, folder)],
+        callbacks=callbacks,
+        default_root_dir=folder,
+        use_distributed_sampler=False,  # patches are divided over devices by our own sampler
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+    )
+
+
+def dashboard(asked: LoggerSettings, folder: Path) -> list[Logger]:
+    """The logger beside `metrics.csv`, where one is asked for.
+
+    Raises:
+        UserError: It cannot be made.
+    """
+    if asked.target is None:
+        return []
+    arguments = {key: value for key, value in asked.to_plain().items() if key != "_target_"}
+    try:
+        return [resolve_name(asked.target)(save_dir=str(folder), **arguments)]
+    except Exception as error:  # a library's, of any kind: of its account, its settings or its files
+        raise UserError(f"logger: {asked.target} cannot be made: {error}") from error
+
+
+def on_gpu(asked: TrainerSettings) -> bool:
+    """Whether the run uses CUDA devices."""
+    if asked.accelerator != "auto":
+        return asked.accelerator in ("gpu", "cuda")
+
+    return torch.cuda.is_available()
+
+
+def devices(asked: TrainerSettings) -> int:
+    """Processes of the run, over all nodes."""
+    count = counted(asked.devices)
+    if count is None:
+        count = torch.cuda.device_count() if on_gpu(asked) else 1
+    return max(count, 1) * asked.num_nodes

@@ -1,0 +1,36 @@
+"""Scores a network at the end of its training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ctsr.evaluation.contestants import Contestant, TestSet
+from ctsr.evaluation.held_out import measure
+from ctsr.evaluation.pairs import find_pairs, load_pair
+from ctsr.evaluation.results import Row
+from ctsr.evaluation.samples import Cut
+from ctsr.evaluation.synthesis import Synthesis
+from ctsr.imaging.intensity import Window
+from ctsr.records.run import Run
+from datamodules import ScansDataModule
+from lightning_modules.gan import GAN
+from lightning_modules.sr_cyclegan import SRCycleGAN
+from lightning_modules.srgan import SRGAN
+
+
+def evaluate(run: Run, module: GAN, data: ScansDataModule, folder: Path) -> list[Row]:
+    """Scores the trained network on held-out cases, as far as there are any."""
+    assert isinstance(module, SRGAN | SRCycleGAN)
+    generator = module.G1 if isinstance(module, SRGAN) else module.GB
+    contestant = Contestant(
+        run.method,
+        run.seed,
+        module.enlarger.cpu(),
+        Synthesis(generator.cpu(), of_x=isinstance(module, SRCycleGAN)),
+        Window(*data.keys["clinical"]["window"]),
+        module.grey_maps,
+    )
+    percentiles = data.keys["micro"]["percentiles"]
+    pairs = [] if data.paired_root is None else [load_pair(path, percentiles) for path in find_pairs(data.paired_root)]
+    test = TestSet(data.cases["micro"]["test"], pairs if "clinical" in module.grey_maps else [])
+    return measure(contestant, test, folder, Cut(cover=data.keys["micro"]["cover"]))
