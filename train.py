@@ -196,7 +196,7 @@ def train_through(run: Run, stage: Stage, data: ScansDataModule, folder: Path) -
         try:
             trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
         except Collapsed as collapse:
-            resume = good_checkpoint(folder)
+            resume = good_checkpoint(folder, stage.best)
             if run.guard.action != "rewind" or rewinds == run.guard.rewinds or resume is None:
                 raise UserError(f"the training has collapsed, {collapse}") from collapse
             warn(f"the training has collapsed, {collapse}: goes on from {resume} with half the learning rate")

@@ -74,6 +74,7 @@ class Optimizer(Settings):
 class Best(Settings):
     """Which epochs are kept beside the last."""
 
+    monitor: str | None
     mode: Literal["min", "max"]
     best: Whole
 

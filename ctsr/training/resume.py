@@ -11,7 +11,8 @@ from ctsr.inference.checkpoint import read_resumable
 from ctsr.methods import check_resumed
 from ctsr.records.clashes import AUTO
 from ctsr.records.run import Run
-from ctsr.records.stages import Stage
+from ctsr.records.stages import Best, Stage
+from ctsr.training.callbacks.checkpoints import ranked
 
 
 def checkpoint_to_resume(run: Run, folder: Path) -> Path | None:
@@ -43,11 +44,11 @@ def check_resume(run: Run, stage: Stage, path: Path) -> None:
                 )
 
 
-def good_checkpoint(folder: Path) -> Path | None:
+def good_checkpoint(folder: Path, best: Best) -> Path | None:
     """The best of the kept epochs, or else the last checkpoint; None if there is none."""
     checkpoints = folder / "checkpoints"
-    best = sorted(checkpoints.glob("best-*.ckpt"), key=lambda path: path.stat().st_mtime)
-    return next((path for path in (*best[-1:], checkpoints / "last.ckpt") if path.is_file()), None)
+    kept = [*ranked(checkpoints, best.monitor, best.mode), checkpoints / "last.ckpt"]
+    return next((path for path in kept if path.is_file()), None)
 
 
 def finished(folder: Path) -> dict[str, Any] | None:

@@ -40,7 +40,7 @@ class Checkpoints(Checkpoint):
         self, folder: Path, every_n_batches: int, monitor: str | None, mode: Literal["min", "max"], best: int
     ) -> None:
         self.folder, self.every_n_batches = folder, every_n_batches
-        self.monitor, self.sign, self.best = monitor, -1.0 if mode == "min" else 1.0, best
+        self.monitor, self.mode, self.best = monitor, mode, best
         self._signal: int | None = None
         self._random: Mapping[str, Any] | None = None
         self._handlers: dict[int, Any] = {}
@@ -136,16 +136,24 @@ class Checkpoints(Checkpoint):
             os.link(self.last, epoch)  # no second copy: last.ckpt is replaced, never written to
         except OSError:
             shutil.copyfile(self.last, epoch)
-        for worse in self.ranked()[self.best :]:
+        for worse in ranked(self.folder, self.monitor, self.mode)[self.best :]:
             worse.unlink()
 
-    def ranked(self) -> list[Path]:
-        """The kept epochs, best first; of equal ones the earlier."""
-        found = []
-        for path in self.folder.glob("best-*.ckpt"):
-            if match := re.fullmatch(r"best-.*=([^=]+)-epoch=(\d+)\.ckpt", path.name):
-                found.append((-self.sign * float(match[1]), int(match[2]), path))
-        return [path for *_, path in sorted(found)]
+
+def ranked(folder: Path, monitor: str | None, mode: Literal["min", "max"]) -> list[Path]:
+    """The epochs that were kept for a validation metric, best first; of equal ones the earlier.
+
+    Args:
+        folder: Of checkpoints.
+        monitor: The metric, such as val/swd; None: none were kept.
+        mode: Whether less or more of it is better.
+    """
+    sign, metric = (1.0 if mode == "min" else -1.0), re.escape((monitor or "").removeprefix("val/"))
+    found = []
+    for path in folder.glob("best-*.ckpt"):
+        if match := re.fullmatch(rf"best-{metric}=([^=]+)-epoch=(\d+)\.ckpt", path.name):
+            found.append((sign * float(match[1]), int(match[2]), path))
+    return [path for *_, path in sorted(found)]
 
 
 def _batches(trainer: Trainer) -> int:

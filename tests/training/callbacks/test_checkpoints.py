@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 
 from ctsr.errors import Stopped
-from ctsr.training.callbacks.checkpoints import Checkpoints
+from ctsr.training.callbacks.checkpoints import Checkpoints, ranked
 
 
 def trainer_after(batches: int, **attributes: Any) -> Any:
@@ -37,7 +37,7 @@ def epochs(folder: Path, mode: Literal["min", "max"], best: int, values: list[fl
     assert (folder / "last.ckpt").read_text() == str(len(values))
     for path in folder.glob("best-*"):
         assert path.stem.endswith(f"epoch={path.read_text()}"), "the file is that epoch's"
-    return [path.name for path in checkpoints.ranked()]
+    return [path.name for path in ranked(folder, "val/swd", mode)]
 
 
 @pytest.mark.parametrize(
