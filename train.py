@@ -5,28 +5,22 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
-from hydra import initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra._internal.utils import get_args_parser
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import InterpolationResolutionError
+from omegaconf import DictConfig, OmegaConf
 
-from ctsr.cli import in_quotes, quoted, run_cli
-from ctsr.errors import Collapsed, CollectedError, Stopped, UserError, warn
+from ctsr.cli import quoted, run_cli
+from ctsr.errors import Collapsed, Stopped, UserError, warn
 from ctsr.methods import check_g1, described
 from ctsr.records.clashes import AUTO
 from ctsr.records.run import Run, as_yaml, read_run
 from ctsr.records.stages import Stage, SynthStage
+from ctsr.sweeps.callback import plain
 from ctsr.sweeps.jobs import run_job
 
 # Lightning and torch take six seconds to import: each function that works with them does it, so that help and mistakes
@@ -209,93 +203,17 @@ def train_through(run: Run, stage: Stage, data: ScansDataModule, folder: Path) -
     raise AssertionError("the loop returns or raises")
 
 
-def plain(node: DictConfig) -> dict[str, Any]:
-    """A configuration node as plain dicts and lists, which load with `weights_only=True`."""
-    values = OmegaConf.to_container(node, resolve=True)
-    assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items()}
-
-
 def typed(cfg: DictConfig) -> Run:
     """The typed configuration.
 
     Raises:
         CollectedError: A line for each wrong key.
     """
-    if missing := OmegaConf.missing_keys(cfg):
-        raise CollectedError([f"{key}=???: give a value" for key in sorted(missing)])
     return read_run(plain(cfg))
-
-
-def compositions(arguments: Sequence[str]) -> tuple[list[DictConfig], bool]:
-    """What a command line comes to, without Hydra's own keys, and whether it is a sweep.
-
-    Returns:
-        One configuration, or that of each job of a sweep; none where Hydra only tells something, or where a sweeper
-        chooses the jobs' values as it goes.
-    """
-    asked = get_args_parser().parse_args(arguments)
-    if asked.help or asked.hydra_help or asked.cfg or asked.info or asked.shell_completion or asked.experimental_rerun:
-        return [], False
-    overrides = list(asked.overrides)
-    if asked.config_dir:
-        overrides.append(f"hydra.searchpath=[{in_quotes(f'file://{Path(asked.config_dir).absolute()}')}]")
-    with initialize_config_dir(str(Path(__file__).resolve().parent / "conf"), version_base="1.3", job_name="train"):
-        loader = GlobalHydra.instance().config_loader()
-        mode = RunMode.MULTIRUN if asked.multirun else RunMode.RUN
-        whole = loader.load_configuration(asked.config_name or "train", overrides, mode)
-        if not asked.multirun and whole.hydra.mode != RunMode.MULTIRUN:
-            return [without_hydra(whole)], False
-        if not whole.hydra.sweeper._target_.endswith(BasicSweeper.__name__):
-            return [], True
-        params = [f"{key}={value}" for key, value in (whole.hydra.sweeper.params or {}).items()]
-        parsed = OverridesParser.create(config_loader=loader).parse_overrides([*params, *whole.hydra.overrides.task])
-        jobs = [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
-        return [without_hydra(loader.load_sweep_config(whole, job)) for job in jobs], True
-
-
-def without_hydra(cfg: DictConfig) -> DictConfig:
-    """A configuration as the program is given it."""
-    with open_dict(cfg):
-        del cfg["hydra"]
-    return cfg
-
-
-def refuse(arguments: Sequence[str]) -> None:
-    """Refuses what a command line asks for wrongly, in any job of a sweep, before Hydra makes a folder.
-
-    Raises:
-        CollectedError: A line for each wrong key.
-    """
-    from ctsr.training.check import check, check_arguments, check_checkpoints
-
-    problems: dict[str, None] = {}
-    runs: list[Run] = []
-    jobs, sweep = compositions(arguments)
-    for cfg in jobs:
-        try:
-            runs.append(typed(cfg))
-        except InterpolationResolutionError:  # of what Hydra knows of a job when it runs: told then
-            return
-        except CollectedError as error:
-            problems |= dict.fromkeys(error.problems)
-    if problems:
-        raise CollectedError(list(problems))
-    for run in runs:
-        if sweep:  # the devices of its jobs may be another machine's
-            check_arguments(run)
-            check_checkpoints(run)
-        else:
-            check(run)
 
 
 if __name__ == "__main__":
     sys.argv[1:] = quoted(sys.argv[1:], PATHS, existing=True, texts=TEXTS)
     if {"--help", "-h"} & set(sys.argv) and not any(argument.startswith("stage=") for argument in sys.argv):
         sys.argv.append("stage=all")  # help needs none, but Hydra composes the configuration first
-    code = run_cli(lambda: refuse(sys.argv[1:])) or run_cli(main)
-    from ctsr.sweeps.report import failed
-
-    if failed:
-        print(f"error: {len(failed)} jobs of the sweep failed: {'; '.join(failed)}", file=sys.stderr)
-    sys.exit(code or min(len(failed), 1))
+    sys.exit(run_cli(main))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from inspect import Parameter, signature
 from pathlib import Path
 from pkgutil import resolve_name
@@ -10,7 +11,7 @@ from typing import Any
 from ctsr.errors import CollectedError, UserError, as_typed
 from ctsr.methods import check_g1
 from ctsr.records.clashes import AUTO, uneven
-from ctsr.records.run import Run
+from ctsr.records.run import Run, read_run
 from ctsr.records.settings import no_such_key
 from ctsr.records.stages import SRStage
 from ctsr.records.trainer import counted
@@ -29,6 +30,33 @@ NOT_OF_LIGHTNING = {  # arguments of its Trainer that are no keys of a run, and 
     "callbacks": OURS,
     "logger": OURS,
 }
+
+
+def refuse(composed: Sequence[Mapping[str, Any]], sweep: bool) -> None:
+    """Refuses what a command line asks for wrongly.
+
+    Args:
+        composed: The configuration of the run, or of each job of a sweep, in plain values.
+        sweep: They are jobs of a sweep, whose devices may be another machine's.
+
+    Raises:
+        CollectedError: A line for each wrong key.
+    """
+    problems: dict[str, None] = {}
+    runs: list[Run] = []
+    for job in composed:
+        try:
+            runs.append(read_run(job))
+        except CollectedError as error:
+            problems |= dict.fromkeys(error.problems)
+    if problems:
+        raise CollectedError(list(problems))
+    for run in runs:
+        if sweep:
+            check_arguments(run)
+            check_checkpoints(run)
+        else:
+            check(run)
 
 
 def check(run: Run) -> None:

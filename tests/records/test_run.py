@@ -18,6 +18,7 @@ import train
 from ctsr.errors import CollectedError, UserError
 from ctsr.records.run import MADE, Run, as_yaml, read_run
 from ctsr.records.settings import Settings, takes
+from ctsr.training.check import refuse
 from tests.test_conf import composed, options
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -529,21 +530,18 @@ def test_as_commands_nothing_is_written(
 def test_devices_are_asked_for_where_they_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not where cases are prepared, nor where a sweep's jobs are sent from: a login node has none."""
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    asked = ("stage=synth", "hardware=gpu")
+    asked = train.plain(composed("stage=synth", "hardware=gpu"))
     with pytest.raises(UserError, match=r"trainer\.accelerator=gpu trainer\.devices=1: no GPUs are found here"):
-        train.refuse(asked)
-    train.refuse([*asked, "prepare_only=true"])
-    train.refuse(["-m", *asked, "seed=0,1"])
+        refuse([asked], sweep=False)
+    refuse([asked | {"prepare_only": True}], sweep=False)
+    refuse([asked, asked | {"seed": 1}], sweep=True)
 
 
 def test_what_is_appended_for_lightning_and_wandb_goes_through() -> None:
     asked = ("stage=synth", "logger=wandb", "+logger.tags=[a]", "+logger.notes=two", "+trainer.fast_dev_run=5")
-    train.refuse(
-        [*asked, "+trainer.max_time='00:12:00:00'", "trainer.devices=${oc.decode:'2'}", "+trainer.benchmark=true"]
-    )
-    train.refuse(["-m", *asked, "loss.lambda1=choice(0.1,0.5)", "seed=range(3)", "stage=synth,all"])
-    train.refuse(["stage=synth", "logger.name=${hydra:job.num}", "logger=wandb"])  # known to Hydra alone
-    train.refuse(["stage=synth", "loss.lambda1=-1", "--cfg", "job"])
+    more = ("+trainer.max_time='00:12:00:00'", "trainer.devices=${oc.decode:'2'}", "+trainer.benchmark=true")
+    refuse([train.plain(composed(*asked, *more))], sweep=False)
+    refuse([train.plain(composed(*asked)), train.plain(composed(*asked, "stage=all"))], sweep=True)
 
 
 @pytest.mark.parametrize("stage", ["synth", "sr"])

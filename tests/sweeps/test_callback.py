@@ -1,0 +1,85 @@
+"""What Hydra's callback checks, and how it ends a program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+import train  # noqa: F401 - registers the resolver of run folders
+from ctsr.errors import CollectedError
+from ctsr.sweeps.callback import SweepCallback
+from tests.conftest import REPOSITORY
+
+Jobs = Sequence[Mapping[str, Any]]
+
+
+@contextmanager
+def loaded(mode: RunMode, *overrides: str) -> Iterator[DictConfig]:
+    """What Hydra has composed when it calls a callback."""
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        yield GlobalHydra.instance().config_loader().load_configuration("train", list(overrides), mode)
+
+
+class Seen:
+    """A check that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.jobs: Jobs = []
+        self.sweep: bool | None = None
+
+    def __call__(self, jobs: Jobs, sweep: bool) -> None:
+        self.jobs, self.sweep = jobs, sweep
+
+
+def test_a_run_is_checked_as_it_was_composed() -> None:
+    check = Seen()
+    with loaded(RunMode.RUN, "stage=synth", "loss.lambda1=0.25", "hydra.run.dir=a") as config:
+        SweepCallback(check).on_run_start(config)
+        assert config.hydra.run.dir == "a", "what Hydra goes on with is as it was"
+    ((job,), sweep) = (check.jobs, check.sweep)
+    assert (job["stage"], job["loss"]["lambda1"], sweep) == ("synth", 0.25, False)
+    assert "hydra" not in job
+
+
+def test_every_job_of_a_sweep_is_checked() -> None:
+    check = Seen()
+    asked = ("loss.lambda1=choice(0.1,0.5)", "seed=range(3)", "stage=synth,all")
+    with loaded(RunMode.MULTIRUN, *asked) as config:
+        SweepCallback(check).on_multirun_start(config)
+    found = {(job["loss"]["lambda1"], job["seed"], job["stage"]) for job in check.jobs}
+    assert found == {(weight, seed, stage) for weight in (0.1, 0.5) for seed in range(3) for stage in ("synth", "all")}
+    assert len(check.jobs) == 12
+    assert check.sweep is True
+
+
+def test_a_sweep_that_conf_has_ready_is_checked_with_its_own_values() -> None:
+    check = Seen()
+    with loaded(RunMode.MULTIRUN, "sweep=constants", "loss.lambda1=1,2") as config:
+        SweepCallback(check).on_multirun_start(config)
+    found = {(j["loss"]["lambda1"], j["loss"]["ssim"]["C1"], j["loss"]["ssim"]["C2"], j["seed"]) for j in check.jobs}
+    assert found == {(w, c1, c2, s) for w in (1, 2) for c1 in (0.0004, 0.02) for c2 in (0.0036, 0.06) for s in (0, 1)}
+
+
+def test_what_hydra_knows_only_of_a_running_job_is_not_asked_for() -> None:
+    check = Seen()
+    with loaded(RunMode.RUN, "stage=synth", "logger=wandb", "logger.name=${hydra:job.num}") as config:
+        SweepCallback(check).on_run_start(config)
+    assert check.sweep is None
+
+
+def test_a_mistake_ends_the_program(capsys: pytest.CaptureFixture[str]) -> None:
+    def check(jobs: Jobs, sweep: bool) -> None:
+        raise CollectedError(["seed=-1: give another", "typo: no such key"])
+
+    for mode, call in ((RunMode.RUN, "on_run_start"), (RunMode.MULTIRUN, "on_multirun_start")):
+        with loaded(mode, "stage=synth") as config, pytest.raises(SystemExit) as exit_:
+            getattr(SweepCallback(check), call)(config)
+        assert exit_.value.code == 2
+        assert capsys.readouterr().err == "error: seed=-1: give another\nerror: typo: no such key\n"
