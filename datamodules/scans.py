@@ -173,6 +173,12 @@ class ScansDataModule(LightningDataModule):
         by_name = {case.name: case for case in prepared}
         return {part: [by_name[name] for name in names] for part, names in self.plan.split[domain].items()}
 
+    def write_overview(self, folder: Path) -> None:
+        """Write `data.html` and `split.csv` into a folder that need not be there; after `setup`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.write_report(folder / "data.html")
+        self.write_split(folder / "split.csv")
+
     def write_split(self, path: Path) -> None:
         """Writes the cases with their parts as a list that `data.list` takes, see `ctsr.data.case_list`."""
         write_list(self.plan.listed(), path)

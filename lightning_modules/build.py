@@ -28,8 +28,15 @@ GREY_MAP_PATCHES = 128
 ENDS = (-2.0, 2.0)  # greys between which a line is kept: [-1, 1], and what networks overshoot it by
 
 
-def build_module(run: Run, stage: Stage, data: ScansDataModule) -> GAN:
-    """The stage's LightningModule, which knows what to write into its checkpoints."""
+def build_module(run: Run, stage: Stage, data: ScansDataModule, lr_factor: float = 1.0) -> GAN:
+    """Make the stage's LightningModule, which knows what to write into its checkpoints.
+
+    Args:
+        run: The run.
+        stage: One of its stages.
+        data: Its data, after `setup`: greys are fitted on training cases.
+        lr_factor: Multiplies the schedule of the learning rate.
+    """
     config = run.config_of(stage)
     networks, loss, optimizer = stage.networks.to_plain(), config["loss"], stage.optimizer.to_plain()
     trained_on: dict[str, str] = {}  # by a G1 that is taken over
@@ -56,7 +63,7 @@ def build_module(run: Run, stage: Stage, data: ScansDataModule) -> GAN:
         module.G1.net.load_state_dict(G1.state_dict())
         grey_maps["synthetic"] = fit_synthetic_map(G1, data.train_slabs(GREY_MAP_PATCHES), module.f)
         module.grey_maps = grey_maps
-    module.accumulate = run.data.accumulate
+    module.accumulate, module.lr_factor = run.data.accumulate, lr_factor
     facts = data.describe()
     facts["trained_on"] = {**trained_on, **facts["trained_on"]}
     module.facts = {

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import train
 from ctsr.cli import quoted
+from ctsr.records.run import PATHS, TEXTS
 from ctsr.records.settings import checked
 from ctsr.records.trainer import TrainerSettings
 from ctsr.training.trainer import build_trainer, devices
@@ -47,7 +48,7 @@ def test_every_option_resolves(stage: str, override: str) -> None:
 @pytest.mark.parametrize("series", ["LUNG 1.0 (B60f), iDose [3]", "3 'LUNG, [3]' (8 slices)", "7", "'LUNG'"])
 def test_a_series_is_a_text(series: str) -> None:
     typed = ["stage=synth", "data=volumes", f"data.clinical.series={series}", f"data.micro.series={series}"]
-    cfg = composed(*quoted(typed, train.PATHS, existing=True, texts=train.TEXTS))
+    cfg = composed(*quoted(typed, PATHS, existing=True, texts=TEXTS))
     for domain in ("clinical", "micro"):
         assert str(OmegaConf.to_container(cfg.data, resolve=True)[domain]["series"]) == series.strip("'")
 

@@ -19,6 +19,10 @@ STAGES: Mapping[str, type[Stage]] = {stage.name: stage for stage in (SynthStage,
 SHARED = ("networks", "loss")  # groups that hold keys of all stages
 MADE = ("stages", "composed")  # not typed
 
+ROOTS = ("data.clinical.root", "data.micro.root", "data.paired.root", "data.list", "data.cache")
+PATHS = ("synth_ckpt", "resume", *ROOTS, "sr.pairs")
+TEXTS = tuple(f"data.{domain}.{key}" for domain in ("clinical", "micro") for key in ("series", "files", "patient"))
+
 
 class Run(Settings):
     """A training.

@@ -13,7 +13,7 @@ from ctsr.methods import check_g1
 from ctsr.records.clashes import AUTO, uneven
 from ctsr.records.run import Run, read_run
 from ctsr.records.settings import no_such_key
-from ctsr.records.stages import SRStage
+from ctsr.records.stages import SRStage, SynthStage
 from ctsr.records.trainer import counted
 
 # Lightning and torch take seconds to import: each function that asks them does it, so that mistakes do not wait.
@@ -141,6 +141,18 @@ def check_devices(run: Run) -> None:
         Trainer(**arguments, logger=False, enable_model_summary=False)
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         raise UserError(f"trainer: {error}") from error
+
+
+def check_pairs(run: Run) -> None:
+    """Make sure that lungs seen by both scanners, which a run measures on at its end, are there.
+
+    Raises:
+        UserError: They are not.
+    """
+    from ctsr.evaluation.pairs import find_pairs
+
+    if run.evaluate and not isinstance(run.stages[-1], SynthStage) and run.data.paired.root is not None:
+        find_pairs(Path(run.data.paired.root))
 
 
 def arguments_of(logger: type) -> set[str]:

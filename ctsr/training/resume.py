@@ -1,26 +1,36 @@
-"""Which checkpoint a run goes on from, and whether it may."""
+"""Going on: from which checkpoint, whether it may be, and again after a collapse."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from ctsr.errors import UserError
+from lightning import Trainer
+
+from ctsr.errors import Collapsed, UserError, warn
 from ctsr.inference.checkpoint import read_resumable
 from ctsr.methods import check_resumed
 from ctsr.records.clashes import AUTO
 from ctsr.records.run import Run
 from ctsr.records.stages import Best, Stage
+from ctsr.records.trainer import GuardSettings
 from ctsr.training.callbacks.checkpoints import ranked
 
 
-def checkpoint_to_resume(run: Run, folder: Path) -> Path | None:
-    """The checkpoint that the run goes on from."""
-    if run.resume != AUTO:
-        return Path(run.resume) if run.resume else None
-    last = folder / "checkpoints" / "last.ckpt"
-    return last if last.is_file() else None
+def checkpoint_to_resume(run: Run, stage: Stage, folder: Path) -> Path | None:
+    """The checkpoint that a stage goes on from; None: it starts afresh.
+
+    Raises:
+        UserError: See `check_resume`.
+    """
+    path = folder / "checkpoints" / "last.ckpt" if run.resume == AUTO else Path(run.resume) if run.resume else None
+    if path is None or (run.resume == AUTO and not path.is_file()):
+        return None
+    check_resume(run, stage, path)
+    return path
 
 
 def check_resume(run: Run, stage: Stage, path: Path) -> None:
@@ -42,6 +52,60 @@ def check_resume(run: Run, stage: Stage, path: Path) -> None:
                 raise UserError(
                     f"networks.{network}.{key}={value}, but {path}, which goes on, has {arguments[key]}: give that"
                 )
+
+
+class Rated(Protocol):
+    """A module whose learning rate can be lowered, see `lightning_modules.gan.GAN`."""
+
+    lr_factor: float
+
+
+class Attempts:
+    """The attempts at a training: one, and after each collapse another, if `guard.action` is rewind.
+
+    It goes on from the best checkpoint with half the learning rate.
+
+    Args:
+        guard: What is done after a collapse, and how often.
+        best: Which checkpoint is best.
+        folder: The run folder.
+        resume: The checkpoint that the first attempt goes on from.
+
+    Attributes:
+        resume: That of the attempt at hand.
+        lr_factor: The factor of its learning rate.
+    """
+
+    def __init__(self, guard: GuardSettings, best: Best, folder: Path, resume: Path | None) -> None:
+        self.resume, self.lr_factor = resume, 1.0
+        self._best, self._folder = best, folder
+        self._left = guard.rewinds if guard.action == "rewind" else 0
+        self._through = False
+
+    def __iter__(self) -> Iterator[Attempts]:
+        while not self._through:
+            yield self
+
+    @contextmanager
+    def catching(self, trainer: Trainer, module: Rated) -> Iterator[None]:
+        """Train in this block: a collapse in it leads to the next attempt.
+
+        Raises:
+            UserError: There is none.
+        """
+        try:
+            yield
+            self._through = True
+        except Collapsed as collapse:
+            self.resume = good_checkpoint(self._folder, self._best)
+            if not self._left or self.resume is None:
+                raise UserError(f"the training has collapsed, {collapse}") from collapse
+            self._left -= 1
+            warn(f"the training has collapsed, {collapse}: goes on from {self.resume} with half the learning rate")
+            self.lr_factor = module.lr_factor / 2  # of what it was, also where an earlier collapse is in the checkpoint
+        finally:
+            for logger in trainer.loggers:
+                logger.save()
 
 
 def good_checkpoint(folder: Path, best: Best) -> Path | None:

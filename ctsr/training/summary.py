@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,52 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
 
-from ctsr.evaluation.results import validation_name
+from ctsr.evaluation.results import Row, means, validation_name
 from ctsr.files import replacing
 from ctsr.methods import typed
+from ctsr.records.run import Run
+from ctsr.records.stages import Stage
+
+
+def summarise(
+    run: Run,
+    stage: Stage,
+    trainer: Trainer,
+    facts: Mapping[str, Any],
+    rows: Sequence[Row],
+    seconds: float,
+    folder: Path,
+) -> dict[str, Any]:
+    """Tell what a stage came to: the first process writes `summary.json` and prints it.
+
+    Args:
+        run: The run.
+        stage: That was trained.
+        trainer: That trained it; its last validation's figures are told.
+        facts: What the checkpoint tells of itself.
+        rows: What was measured on held-out cases.
+        seconds: That the training took.
+        folder: The run folder.
+
+    Returns:
+        What `summary.json` holds; in other processes without figures.
+    """
+    summary: dict[str, Any] = {
+        "stage": stage.name,
+        "method": run.method,
+        "checkpoint": str(folder / "checkpoints" / "last.ckpt"),
+        "versions": facts["versions"],
+        "seed": run.seed,
+        "cases": facts["cases"],
+        "seconds": round(seconds, 1),
+        "rows": [],
+    }
+    if trainer.is_global_zero:
+        summary["rows"] = validation_rows(trainer, run.method) + [row.to_dict() for row in means(rows)]
+        summary["per_case"] = [row.to_dict() for row in rows]
+        write_summary(summary, folder)
+        print_summary(summary, folder)
+    return summary
 
 
 def write_summary(summary: Mapping[str, Any], folder: Path) -> None:
