@@ -28,6 +28,8 @@ def run_cli(program: Callable[[], object]) -> int:
         0, 2 after a user's mistake, or 141 where nobody reads standard output to its end.
     """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let errors reach us instead of being printed over many lines
+    # Read when torch is loaded: threads that wait for others leave the core to other processes, in place of spinning.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         program()
         sys.stdout.flush()  # what a closed pipe does not take fails here, not at the interpreter's end

@@ -14,6 +14,7 @@ from omegaconf.errors import ConfigAttributeError
 
 from ctsr.cli import quoted, run_cli
 from ctsr.errors import CollectedError, UserError
+from tests.conftest import REPOSITORY
 
 
 def test_success_is_zero() -> None:
@@ -115,3 +116,15 @@ def test_several_mistakes_are_a_line_each(capsys: pytest.CaptureFixture[str]) ->
     assert run_cli(program) == 2
     assert capsys.readouterr().err == "error: one thing\nerror: another\n"
     assert str(CollectedError(["one", "another"])) == "one; another"
+
+
+@pytest.mark.parametrize(("own", "told"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_wait_passively_unless_the_user_says_otherwise(own: str | None, told: str) -> None:
+    """As OpenMP itself tells, when torch loads it."""
+    code = "from ctsr.cli import run_cli; run_cli(lambda: __import__('torch'))"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
+    environment |= {"OMP_DISPLAY_ENV": "true"} | ({} if own is None else {"OMP_WAIT_POLICY": own})
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert f"OMP_WAIT_POLICY = '{told}'" in done.stderr
