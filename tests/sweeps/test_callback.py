@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
@@ -67,8 +68,9 @@ def test_a_sweep_that_conf_has_ready_is_checked_with_its_own_values() -> None:
     assert found == {(w, c1, c2, s) for w in (1, 2) for c1 in (0.0004, 0.02) for c2 in (0.0036, 0.06) for s in (0, 1)}
 
 
-def test_what_hydra_knows_only_of_a_running_job_is_not_asked_for() -> None:
+def test_what_hydra_knows_only_of_a_running_job_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     check = Seen()
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)  # as it is before a job; another test may have had one
     with loaded(RunMode.RUN, "stage=synth", "logger=wandb", "logger.name=${hydra:job.num}") as config:
         SweepCallback(check).on_run_start(config)
     assert check.sweep is None
