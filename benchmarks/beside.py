@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.rounds import table
+from ctsr.cli import BRIEF_WAIT
 
 ROOT = Path(__file__).resolve().parents[1]
 BUSY = (sys.executable, "-c", "while True: pass")
@@ -60,9 +61,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     ratios = sorted(beside / alone for alone, beside in found)
     alone, beside = (median(column) for column in zip(*found, strict=True))
     rows = [["alone", f"{alone:.1f}", "1"], [f"beside {asked.busy} busy", f"{beside:.1f}", f"{median(ratios):.2f}"]]
-    policy = os.environ.get("OMP_WAIT_POLICY", "the program's")
+    waits = {key: os.environ[key] for key in BRIEF_WAIT if key in os.environ} or BRIEF_WAIT
     print(table(["", "seconds", "ratio"], rows))
-    print(f"ratios {ratios[0]:.2f} to {ratios[-1]:.2f}, {asked.steps} steps, OMP_WAIT_POLICY {policy}")
+    print(f"ratios {ratios[0]:.2f} to {ratios[-1]:.2f}, {asked.steps} steps, {' '.join(map('='.join, waits.items()))}")
 
 
 if __name__ == "__main__":

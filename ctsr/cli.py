@@ -13,6 +13,9 @@ from pathlib import Path
 from ctsr.errors import CollectedError, UserError
 
 MISTAKE = 2  # exit code of a user's mistake
+# Threads of OpenMP that wait for each other soon leave the core to other processes: without it, a run beside a busy
+# process takes over twice as long, and without any spinning it is slower alone: `python -m benchmarks.beside`.
+BRIEF_WAIT = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "5000"}
 _QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")  # as Hydra has it
 NOBODY_READS = 128 + signal.SIGPIPE  # exit code where a reader, such as `head`, has had enough
 
@@ -28,8 +31,8 @@ def run_cli(program: Callable[[], object]) -> int:
         0, 2 after a user's mistake, or 141 where nobody reads standard output to its end.
     """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let errors reach us instead of being printed over many lines
-    # Read when torch is loaded: threads that wait for others leave the core to other processes, in place of spinning.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if not BRIEF_WAIT.keys() & os.environ.keys():
+        os.environ |= BRIEF_WAIT  # read when torch is loaded
     try:
         program()
         sys.stdout.flush()  # what a closed pipe does not take fails here, not at the interpreter's end
