@@ -29,7 +29,9 @@ def seconds(arguments: Sequence[str], folder: Path, busy: int, number: str) -> f
     try:
         started = time.perf_counter()
         run = (*arguments, f"hydra.run.dir=outputs/beside/{number}")
-        subprocess.run([sys.executable, str(ROOT / "train.py"), *run], cwd=folder, capture_output=True, check=True)
+        subprocess.run(
+            [sys.executable, str(ROOT / "train.py"), *run], cwd=folder, stdout=subprocess.DEVNULL, check=True
+        )
         return time.perf_counter() - started
     finally:
         for other in others:

@@ -14,7 +14,7 @@ from ctsr.errors import CollectedError, UserError
 
 MISTAKE = 2  # exit code of a user's mistake
 # Threads of OpenMP that wait for each other soon leave the core to other processes: without it, a run beside a busy
-# process takes over twice as long, and without any spinning it is slower alone: `python -m benchmarks.beside`.
+# process takes about twice as long, and without any spinning it is slower alone: `python -m benchmarks.beside`.
 BRIEF_WAIT = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "5000"}
 _QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")  # as Hydra has it
 NOBODY_READS = 128 + signal.SIGPIPE  # exit code where a reader, such as `head`, has had enough

@@ -26,8 +26,10 @@ def checkpoint_to_resume(run: Run, stage: Stage, folder: Path) -> Path | None:
     Raises:
         UserError: See `check_resume`.
     """
-    path = folder / "checkpoints" / "last.ckpt" if run.resume == AUTO else Path(run.resume) if run.resume else None
-    if path is None or (run.resume == AUTO and not path.is_file()):
+    if run.resume is None:
+        return None
+    path = folder / "checkpoints" / "last.ckpt" if run.resume == AUTO else Path(run.resume)
+    if run.resume == AUTO and not path.is_file():
         return None
     check_resume(run, stage, path)
     return path
