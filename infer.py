@@ -24,13 +24,14 @@ from ctsr.methods import described
 if TYPE_CHECKING:
     import torch
 
+    from ctsr.checkpoint import Checkpoint
     from ctsr.evaluation.contestants import Contestant
-    from ctsr.inference.checkpoint import SRModel
 
 PATHS = ("ckpt", "input", "output", "data", "clinical", "cache")
 TEXTS = ("series",)
 SCAN_PATHS = ("ckpt", "input", "output")
 EVALUATION = ("data", "clinical", "cache", "tile_micro", "cover", "slices", "workers", "reference", "wandb")
+USED = ("GS", "G1", "GA", "GB")  # networks that are compared: all else of a checkpoint is let go
 TERMINATED = 128 + signal.SIGTERM
 
 
@@ -61,7 +62,7 @@ def enlarge(options: dict[str, Any]) -> None:
     if options["series"] is not None:
         options["series"] = str(options["series"])  # a number
     settings = ScanSettings(**options)
-    from ctsr.inference.checkpoint import load_sr
+    from ctsr.checkpoint import load_sr
     from ctsr.inference.scan import super_resolve_scan
 
     model = load_sr(paths["ckpt"])
@@ -84,21 +85,21 @@ def evaluate_all(options: dict[str, Any]) -> None:
         raise UserError(f"{folder} holds a report: choose another output=, or give overwrite=true")
     if not Path(options["data"]).is_dir():
         raise UserError(f"data={options['data']} is no folder: give one with micro/, paired/, empty/ or clinical/")
+    from ctsr.checkpoint import check_comparable, read_checkpoint
     from ctsr.evaluation.evaluate import evaluate
     from ctsr.evaluation.samples import Cut
     from ctsr.evaluation.test_set import load_test_set
-    from ctsr.inference.checkpoint import check_comparable, load_sr
     from ctsr.inference.scan import find_device
 
     cut = Cut(options["tile_micro"], options["cover"], options["slices"])
-    models = [load_sr(path) for path in paths]
-    check_comparable(models)
+    checkpoints = [read_checkpoint(path).only(*USED) for path in paths]
+    check_comparable(checkpoints)
     clinical = None if options["clinical"] is None else Path(options["clinical"])
     device = find_device(options["device"])
-    contestants = in_order([contestant(model, device) for model in models], options["reference"])
+    contestants = in_order([contestant(checkpoint, device) for checkpoint in checkpoints], options["reference"])
     for name in dict.fromkeys(one.name for one in contestants):
         print(described(name))
-    test = load_test_set(Path(options["data"]), clinical, models[0].meta, Path(options["cache"]))
+    test = load_test_set(Path(options["data"]), clinical, checkpoints[0].card, Path(options["cache"]))
     workers = options["workers"] if device.type == "cpu" else 1
     evaluation = evaluate(contestants, test, folder, cut, os.cpu_count() or 1 if workers == "auto" else workers)
     if options["wandb"]:
@@ -120,30 +121,27 @@ def in_order(contestants: list[Contestant], reference: str | None) -> list[Conte
     return sorted(contestants, key=lambda one: reference is not None and one.name != reference)
 
 
-def contestant(model: SRModel, device: torch.device) -> Contestant:
+def contestant(checkpoint: Checkpoint, device: torch.device) -> Contestant:
     """A checkpoint's networks, ready to be compared."""
-    from ctsr.data.materials import MATERIALS_HU
     from ctsr.evaluation.contestants import Contestant
     from ctsr.evaluation.synthesis import Synthesis
-    from ctsr.imaging.grey_map import GreyMap
-    from ctsr.inference.checkpoint import load_g1, load_gb
 
-    meta = model.meta
+    model, card = checkpoint.model(), checkpoint.card
     synthesise = None
-    if meta["stage"] == "sr_cyclegan":
-        synthesise = Synthesis(load_gb(model.path), of_x=True)
-    elif meta["inputs"] != "pairs":
-        synthesise = Synthesis(load_g1(model.path)[0])
+    if card.stage == "sr_cyclegan":
+        synthesise = Synthesis(checkpoint.network("GB"), of_x=True)
+    elif card.inputs != "pairs":
+        synthesise = Synthesis(checkpoint.network("G1"))
     return Contestant(
-        meta["name"],
-        meta["seed"],
+        card.name,
+        card.seed,
         model.GS.to(device),
         None if synthesise is None else synthesise.to(device),
-        model.window("clinical"),
-        {domain: GreyMap.from_dict(grey_map) for domain, grey_map in meta["grey_maps"].items()},
-        meta["trained_on"],
-        model.path,
-        OmegaConf.select(OmegaConf.create(meta["config"]), "data.micro.materials", default=MATERIALS_HU),
+        card.window("clinical"),
+        card.grey_maps,
+        card.trained_on,
+        checkpoint.path,
+        card.materials,
     )
 
 

@@ -20,7 +20,7 @@ from ctsr.records.run import PATHS, TEXTS, Run, read_run
 from ctsr.records.stages import Stage
 from ctsr.sweeps.callback import plain
 from ctsr.sweeps.jobs import run_job
-from ctsr.training.run_folder import check_shared, run_id, write_config
+from ctsr.training.run_folder import check_shared, run_id, stage_folders, write_config
 
 # Lightning and torch take six seconds to import: each function that works with them does it, so that help and mistakes
 # do not wait for them.
@@ -45,26 +45,25 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         Stopped: A signal came; everything is saved.
     """
     run = typed(cfg)
-    from ctsr.inference.checkpoint import read_card
     from ctsr.training.check import check, check_pairs
+    from ctsr.training.given import look_at
     from ctsr.training.resume import finished
     from ctsr.training.summary import tell
     from datamodules.build import build_data, prepare
 
-    check(run)
+    check(run, folder)
     tell(described(run.method))
     for stage in run.stages:
         build_data(run, stage).check()
     check_pairs(run)
     if run.prepare_only:
         return prepare(build_data(run, run.stages[0]), folder)
-    *before, last = run.stages
-    for stage in before:  # synth, from which sr takes G1
-        place = folder / stage.name
+    *before, last = stage_folders(run, folder)
+    for stage, place in before:  # synth, from which sr takes G1
         done = (finished(place) if run.resume == AUTO else None) or fit(run, stage, place)
-        check_g1(run.method, read_card(done["checkpoint"])["name"], done["checkpoint"])
+        check_g1(run.method, look_at(done["checkpoint"]).card.name, done["checkpoint"])
         run = run.changed(synth_ckpt=done["checkpoint"])
-    return fit(run, last, folder)
+    return fit(run, *last)
 
 
 def fit(run: Run, stage: Stage, folder: Path) -> dict[str, Any]:
@@ -77,28 +76,28 @@ def fit(run: Run, stage: Stage, folder: Path) -> dict[str, Any]:
     from ctsr.training.trainer import build_trainer
     from ctsr.versions import versions
     from datamodules.build import build_data
-    from lightning_modules.build import build_module
+    from lightning_modules.build import build_module, take_g1
     from lightning_modules.measure import measure_held_out
 
     started = time.monotonic()
     tell(f"stage {stage.name}")
-    resume, config = checkpoint_to_resume(run, stage, folder), run.config_of(stage)
+    resume, G1, config = checkpoint_to_resume(run, stage, folder), take_g1(run, stage), run.config_of(stage)
     seed_everything(run.seed, workers=True, verbose=False)
     data = build_data(run, stage)
     data.prepare_data()
     data.setup("fit")
     for attempt in Attempts(run.guard, stage.best, folder, resume):  # one, and more after a collapse
-        module = build_module(run, stage, data, attempt.lr_factor)
+        module = build_module(run, stage, data, G1, attempt.lr_factor)
         trainer = build_trainer(run, stage, folder, attempt.resume)
         if trainer.is_global_zero:
             write_config(config, folder)
             data.write_overview(folder)
             log_config(trainer.loggers, config | {"versions": versions()})
         with attempt.catching(trainer, module):
-            trainer.fit(module, datamodule=data, ckpt_path=attempt.resume, weights_only=True)
+            trainer.fit(module, datamodule=data, ckpt_path=attempt.path, weights_only=True)
     seconds = time.monotonic() - started
     rows = measure_held_out(run, module, data, folder) if run.evaluate and trainer.is_global_zero else []
-    summary = summarise(run, stage, trainer, module.facts, rows, seconds, folder)
+    summary = summarise(run, stage, trainer, module.card, rows, seconds, folder)
     finish(trainer.loggers)
     return summary
 

@@ -27,12 +27,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.reference_step import CycleGANStep, SRGANStep
 from benchmarks.rounds import table
+from ctsr.checkpoint import read_checkpoint
 from ctsr.data.patches import as_it_is
 from lightning_modules import SRGAN, CycleGANSSIM
 from lightning_modules.gan import GAN
 
 Batch = dict[str, Tensor]
-CONF = Path(__file__).resolve().parents[1] / "conf"
+ROOT = Path(__file__).resolve().parents[1]
+CONF = ROOT / "conf"
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
 SMALL = {
     "sr": ("networks.GS.channels=32", "networks.GS.blocks=4", "networks.DS.filters=32", "networks.DS.features=128"),
@@ -51,12 +53,15 @@ def both(cfg: dict[str, Any], device: str, precision: str) -> tuple[GAN, Callabl
     """Our module, and the plain step."""
     stage, networks, loss = cfg["stage"], cfg["networks"], cfg["loss"]
     optimizer = cfg[stage]["optimizer"]
+    card = read_checkpoint(ROOT / "docs/results/phantom.ckpt").card  # any: nothing is saved
     if stage == "synth":
         pool = cfg["synth"]["pool_size"]
         step: Callable[[Batch], None] = CycleGANStep(networks, loss, optimizer, pool, device, precision)
-        return CycleGANSSIM(networks, loss, optimizer, pool, seed=0), step
+        ours = CycleGANSSIM(networks=networks, loss=loss, optimizer=optimizer, pool_size=pool, seed=0, card=card)
+        return ours, step
     networks = networks | {"G1": configuration("synth", [])["networks"]["G1"]}
-    return SRGAN(networks, loss, optimizer), SRGANStep(networks, loss, optimizer, device, precision)
+    plain = SRGANStep(networks, loss, optimizer, device, precision)
+    return SRGAN(networks=networks, loss=loss, optimizer=optimizer, card=card), plain
 
 
 class Turns(Callback):

@@ -18,6 +18,7 @@ from ctsr.evaluation.pairs import Pair, find_pairs, load_pair
 from ctsr.evaluation.test_set import pair_hashes
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.volume import SCALE
+from ctsr.records.card import DataCard
 from datamodules.micro import MicroDataModule
 from datamodules.scans import VALIDATION_SEED
 
@@ -63,12 +64,12 @@ class PairsDataModule(MicroDataModule):
         length = max(self.val_patches // processes, 1) * processes
         return self._dataset("val", length, VALIDATION_SEED, augment=False)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> DataCard:
         """As of the other stages, with the pairs among what was trained on."""
-        facts = super().describe()
-        for folder in find_pairs(self.pairs_root):
-            facts["trained_on"] |= dict.fromkeys(pair_hashes(folder, self.cache), f"pair {folder.name}")
-        return facts
+        card = super().describe()
+        folders = find_pairs(self.pairs_root)
+        pairs = {mark: f"pair {folder.name}" for folder in folders for mark in pair_hashes(folder, self.cache)}
+        return card.changed(trained_on=card.trained_on | pairs)
 
     def _dataset(self, part: str, length: int, seed: int, augment: bool) -> PairedPatches:
         keys = self.keys["clinical"]

@@ -25,6 +25,7 @@ from ctsr.evaluation.pairs import find_pairs
 from ctsr.evaluation.test_set import pair_hashes
 from ctsr.imaging.volume import SCALE
 from ctsr.phantom.cases import generate
+from ctsr.records.card import DataCard, Preparation
 from ctsr.records.phantom import PhantomSettings
 from ctsr.records.settings import checked
 
@@ -273,18 +274,18 @@ class ScansDataModule(LightningDataModule):
 
     # --- what a checkpoint tells of its data
 
-    def describe(self) -> dict[str, Any]:
-        """Windows, spacings, preparation and cases, in plain values; after `setup`."""
+    def describe(self) -> DataCard:
+        """What a checkpoint says of its data; after `setup`."""
         training = {domain: parts["train"] for domain, parts in self.cases.items()}
         micro = training["micro"]
         y, x = (median(case.spacing[axis] for case in micro) for axis in (1, 2))
-        facts: dict[str, Any] = {
+        card: dict[str, Any] = {
             "windows": {
                 "clinical": [float(grey) for grey in self.keys["clinical"]["window"]],
                 "micro": [median(case.window.low for case in micro), median(case.window.high for case in micro)],
             },
             "spacing": {"clinical": [SCALE * y, SCALE * x], "micro": [y, x]},
-            "preparation": self.preparation(),
+            "preparation": self.preparation().to_plain(),
             "cases": {
                 domain: {part: [case.name for case in cases] for part, cases in parts.items()}
                 for domain, parts in self.cases.items()
@@ -295,41 +296,42 @@ class ScansDataModule(LightningDataModule):
         }
         if "clinical" in training:
             seen = training["clinical"]
-            facts["spacing"]["clinical"] = [median(case.spacing[axis] for case in seen) for axis in (1, 2)]
-            facts["clinical_slice_mm"] = median(case.spacing[0] for case in seen)
-        return facts
+            card["spacing"]["clinical"] = [median(case.spacing[axis] for case in seen) for axis in (1, 2)]
+            card["clinical_slice_mm"] = median(case.spacing[0] for case in seen)
+        return DataCard(**card)
 
-    def preparation(self) -> dict[str, Any]:
+    def preparation(self) -> Preparation:
         """What stage sr must share with the stage synth that its G1 comes from."""
-        return {
-            "data.clinical.window": [float(grey) for grey in self.keys["clinical"]["window"]],
-            "data.micro.spacing": self.keys["micro"]["spacing"],
-            "data.micro.slab_mm": self.plan.slab_mm,
-            "data.micro.percentiles": [float(share) for share in self.keys["micro"]["percentiles"]],
-        }
+        return Preparation(
+            **{
+                "data.clinical.window": [float(grey) for grey in self.keys["clinical"]["window"]],
+                "data.micro.spacing": self.keys["micro"]["spacing"],
+                "data.micro.slab_mm": self.plan.slab_mm,
+                "data.micro.percentiles": [float(share) for share in self.keys["micro"]["percentiles"]],
+            }
+        )
 
-    def must_match(self, meta: Mapping[str, Any], path: str) -> None:
+    def must_match(self, card: DataCard, path: str) -> None:
         """Makes sure that G1 sees images prepared as those it learned on, and that no test case was among them.
 
         Raises:
             UserError: A key differs, or a case that G1 was trained on is held out here.
         """
-        for key, value in self.preparation().items():
-            if meta["preparation"][key] != value:
-                raise UserError(
-                    f"{key}={value}, but {path} was trained with {meta['preparation'][key]}: make them equal"
-                )
+        of_g1 = card.preparation.to_plain()
+        for key, value in self.preparation().to_plain().items():
+            if of_g1[key] != value:
+                raise UserError(f"{key}={value}, but {path} was trained with {of_g1[key]}: make them equal")
         wanted = "use the same seed and data.split, or data.list=<the run's split.csv>"
         for domain, parts in self.cases.items():
-            trained = set(meta["cases"].get(domain, {}).get("train", []))
+            trained = set(card.cases.get(domain, {}).get("train", []))
             here = {case.name for case in parts["train"]}  # in mode slab
             for case in parts["test"]:
                 marks = {case.facts["content"], case.facts["voxels"]}
-                if case.name not in here and (case.name in trained or marks & set(meta["trained_on"])):
+                if case.name not in here and (case.name in trained or marks & set(card.trained_on)):
                     raise UserError(
                         f"{domain} case {case.name} is a test case here, but {path} was trained on it: {wanted}"
                     )
-        seen = {patient for part in ("train", "val") for patient in meta.get("patients", {}).get(part, [])}
+        seen = {patient for part in ("train", "val") for patient in card.patients.get(part, [])}
         for patient in sorted(set(self._patients("test")) - set(self._patients("train"))):
             if pseudonym(patient) in seen:
                 raise UserError(f"patient {patient} is for testing here, but {path} was trained on them: {wanted}")

@@ -7,15 +7,17 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from ctsr.checkpoint import Checkpoint
 from ctsr.data.materials import gain_and_offset
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.pyramid import GaussianPyramid
 from ctsr.imaging.volume import SCALE
-from ctsr.inference.checkpoint import FORMAT, load_g1
 from ctsr.networks.synthesis import build_g1
+from ctsr.records.card import FORMAT, ModelCard, read_card
 from ctsr.records.run import Run, as_yaml
 from ctsr.records.stages import SRCycleGANStage, SRStage, Stage, SynthStage
+from ctsr.training.given import take
 from ctsr.training.grey_maps import fit_clinical_map, fit_synthetic_map
 from ctsr.versions import versions
 from datamodules import ScansDataModule
@@ -27,78 +29,120 @@ from lightning_modules.srgan import SRGAN
 GREY_MAP_PATCHES = 128
 ENDS = (-2.0, 2.0)  # greys between which a line is kept: [-1, 1], and what networks overshoot it by
 
+GreyMaps = dict[str, GreyMap]
 
-def build_module(run: Run, stage: Stage, data: ScansDataModule, lr_factor: float = 1.0) -> GAN:
-    """Make the stage's LightningModule, which knows what to write into its checkpoints.
+
+def take_g1(run: Run, stage: Stage) -> Checkpoint | None:
+    """The checkpoint that a stage takes G1 from, with no other weights; None: it takes none."""
+    if not isinstance(stage, SRStage) or stage.inputs != "G1":
+        return None
+    assert run.synth_ckpt is not None
+    return take(run.synth_ckpt).only("G1")
+
+
+def build_module(
+    run: Run, stage: Stage, data: ScansDataModule, G1: Checkpoint | None = None, lr_factor: float = 1.0
+) -> GAN:
+    """Make the stage's LightningModule, complete, with the card that its checkpoints will have.
 
     Args:
         run: The run.
         stage: One of its stages.
         data: Its data, after `setup`: greys are fitted on training cases.
+        G1: See `take_g1`.
         lr_factor: Multiplies the schedule of the learning rate.
     """
-    config = run.config_of(stage)
-    networks, loss, optimizer = stage.networks.to_plain(), config["loss"], stage.optimizer.to_plain()
-    trained_on: dict[str, str] = {}  # by a G1 that is taken over
-    grey_maps = {}
-    if "clinical" in data.cases:
-        clinical, micro = data.cases["clinical"]["train"], data.cases["micro"]["train"]
-        grey_maps["clinical"] = fit_clinical_map(clinical, micro, GaussianPyramid())
-    module: GAN
-    if isinstance(stage, SynthStage):
-        if stage.networks.G1.kind == "scanner" and stage.networks.G1.greys == "calibrated":
-            window = Window(*run.data.clinical.window)
-            gain, offset = gain_and_offset(data.cases["micro"]["train"], run.data.micro.materials, window)
-            networks["G1"] |= {"gain": gain, "offset": offset}
-            grey_maps["calibrated"] = GreyMap(np.array(ENDS), gain * np.array(ENDS) + offset)
-        module = CycleGANSSIM(networks, loss, optimizer, stage.pool_size, run.seed)
-    elif isinstance(stage, SRCycleGANStage):
-        module = SRCycleGAN(networks, loss, optimizer, stage.pool_size, stage.aligned_fraction, run.seed)
-        module.grey_maps = grey_maps
-    else:
-        G1, arguments, trained_on = synthesis(run, stage, data, grey_maps)
-        networks = {"G1": arguments, **networks}
-        noise, spread = list(stage.noise), list(stage.spread)
-        module = SRGAN(networks, loss, optimizer, stage.margin, stage.ema, noise, spread)
-        module.G1.net.load_state_dict(G1.state_dict())
-        grey_maps["synthetic"] = fit_synthetic_map(G1, data.train_slabs(GREY_MAP_PATCHES), module.f)
-        module.grey_maps = grey_maps
-    module.accumulate, module.lr_factor = run.data.accumulate, lr_factor
-    facts = data.describe()
-    facts["trained_on"] = {**trained_on, **facts["trained_on"]}
-    module.facts = {
-        "format": FORMAT,
-        "stage": stage.name,
-        "inputs": stage.inputs if isinstance(stage, SRStage) else None,
-        "name": run.method,
-        "seed": run.seed,
-        "scale": SCALE,
-        "networks": networks,
-        "grey_maps": {domain: grey_map.to_dict() for domain, grey_map in grey_maps.items()},
-        **facts,
-        "versions": versions(),
-        "config": as_yaml(config),
+    networks, grey_maps = stage.networks.to_plain(), clinical_map(data)
+    common: dict[str, Any] = {
+        "loss": run.config_of(stage)["loss"],
+        "optimizer": stage.optimizer.to_plain(),
+        "accumulate": run.data.accumulate,
+        "lr_factor": lr_factor,
     }
-    return module
+    match stage:
+        case SynthStage():
+            if stage.networks.G1.kind == "scanner" and stage.networks.G1.greys == "calibrated":
+                gain, offset = calibration(run, data)
+                networks["G1"] |= {"gain": gain, "offset": offset}
+                grey_maps["calibrated"] = GreyMap(np.array(ENDS), gain * np.array(ENDS) + offset)
+            card = model_card(run, stage, data, networks, grey_maps)
+            return CycleGANSSIM(networks=networks, pool_size=stage.pool_size, seed=run.seed, card=card, **common)
+        case SRStage():
+            if G1 is not None:
+                data.must_match(G1.card, str(G1.path))
+                grey_maps = G1.card.grey_maps | grey_maps
+            network, arguments = synthesis(stage, G1, grey_maps)
+            networks = {"G1": arguments, **networks}
+            grey_maps["synthetic"] = fit_synthetic_map(network, data.train_slabs(GREY_MAP_PATCHES), GaussianPyramid())
+            return SRGAN(
+                networks=networks,
+                margin=stage.margin,
+                ema=stage.ema,
+                noise=list(stage.noise),
+                spread=list(stage.spread),
+                G1_weights=network.state_dict(),
+                card=model_card(run, stage, data, networks, grey_maps, {} if G1 is None else G1.card.trained_on),
+                **common,
+            )
+        case SRCycleGANStage():
+            return SRCycleGAN(
+                networks=networks,
+                pool_size=stage.pool_size,
+                aligned_fraction=stage.aligned_fraction,
+                seed=run.seed,
+                card=model_card(run, stage, data, networks, grey_maps),
+                **common,
+            )
 
 
-def synthesis(
-    run: Run, stage: SRStage, data: ScansDataModule, grey_maps: dict[str, GreyMap]
-) -> tuple[nn.Module, dict[str, Any], dict[str, str]]:
-    """What makes ŷ of f(x) in stage sr, its arguments, and what it was trained on.
+def clinical_map(data: ScansDataModule) -> GreyMaps:
+    """The map of clinical greys to those of f(x), where there are clinical cases."""
+    if "clinical" not in data.cases:
+        return {}
+    clinical, micro = data.cases["clinical"]["train"], data.cases["micro"]["train"]
+    return {"clinical": fit_clinical_map(clinical, micro, GaussianPyramid())}
 
-    Completes the grey maps by those that G1 comes with.
-    """
-    if stage.inputs == "G1":
-        assert run.synth_ckpt is not None
-        G1, meta = load_g1(run.synth_ckpt)
-        data.must_match(meta, run.synth_ckpt)
-        for name, grey_map in meta["grey_maps"].items():
-            grey_maps.setdefault(name, GreyMap.from_dict(grey_map))
-        return G1, meta["networks"]["G1"], dict(meta["trained_on"])
+
+def calibration(run: Run, data: ScansDataModule) -> tuple[float, float]:
+    """Gain and offset of clinical greys to greys of f(x), by air and tissue in the µCT."""
+    window = Window(*run.data.clinical.window)
+    return gain_and_offset(data.cases["micro"]["train"], run.data.micro.materials, window)
+
+
+def synthesis(stage: SRStage, G1: Checkpoint | None, grey_maps: GreyMaps) -> tuple[nn.Module, dict[str, Any]]:
+    """What makes ŷ of f(x) in stage sr, and its arguments."""
+    if G1 is not None:
+        return G1.network("G1"), G1.card.networks["G1"]
     if stage.inputs == "quantiles":
-        back = grey_maps["clinical"].inverse()
-        arguments: dict[str, Any] = {"kind": "quantiles", **back.to_dict()}
+        arguments: dict[str, Any] = {"kind": "quantiles", **grey_maps["clinical"].inverse().to_dict()}
     else:
         arguments = {"kind": "unchanged"}
-    return build_g1(**arguments), arguments, {}
+    return build_g1(**arguments), arguments
+
+
+def model_card(
+    run: Run,
+    stage: Stage,
+    data: ScansDataModule,
+    networks: dict[str, dict[str, Any]],
+    grey_maps: GreyMaps,
+    before: dict[str, str] | None = None,
+) -> ModelCard:
+    """What the stage's checkpoints will say of themselves; `before`: what a G1 that is taken over was trained on."""
+    of_data = data.describe()
+    of_data = of_data.changed(trained_on=(before or {}) | of_data.trained_on)
+    return read_card(
+        {
+            **of_data.to_plain(),
+            "format": FORMAT,
+            "stage": stage.name,
+            "inputs": stage.inputs if isinstance(stage, SRStage) else None,
+            "name": run.method,
+            "seed": run.seed,
+            "scale": SCALE,
+            "networks": networks,
+            "grey_maps": grey_maps,
+            "versions": versions(),
+            "config": as_yaml(run.config_of(stage)),
+        }
+    )

@@ -26,8 +26,9 @@ from ctsr.losses.ssim import SSIMLoss
 from ctsr.networks.patchgan import PatchGAN
 from ctsr.networks.resnet import ResNetGenerator
 from ctsr.networks.synthesis import build_g1
+from ctsr.records.card import ModelCard
 from ctsr.training.callbacks.panels import Column
-from lightning_modules.gan import GAN, spread, to_unit
+from lightning_modules.gan import GAN, NOT_HYPERPARAMETERS, spread, to_unit
 from lightning_modules.image_pool import ImagePool
 
 BORDER = 2  # pixels of f(x) that show what f() reflects at the border of a patch
@@ -48,18 +49,25 @@ class CycleGANSSIM(GAN):
         optimizer: See `GAN`.
         pool_size: Past fakes that each discriminator may see.
         seed: Seed of the pools' draws.
+        card: See `GAN`.
+        accumulate: See `GAN`.
+        lr_factor: See `GAN`.
     """
 
     def __init__(
         self,
+        *,
         networks: Mapping[str, Any],
         loss: Mapping[str, Any],
         optimizer: Mapping[str, Any],
         pool_size: int,
         seed: int,
+        card: ModelCard,
+        accumulate: int = 1,
+        lr_factor: float = 1.0,
     ) -> None:
-        super().__init__(optimizer)
-        self.save_hyperparameters(logger=False)
+        super().__init__(optimizer=optimizer, card=card, accumulate=accumulate, lr_factor=lr_factor)
+        self.save_hyperparameters(ignore=NOT_HYPERPARAMETERS, logger=False)
         self.f = GaussianPyramid()
         self.G1, self.G2 = build_g1(**networks["G1"]), ResNetGenerator(**networks["G2"])
         self.D1, self.D2 = PatchGAN(**networks["D1"]), PatchGAN(**networks["D2"])

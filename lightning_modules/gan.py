@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import torch
 from lightning import LightningModule
@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from ctsr.checkpoint import describe, read_checkpoint
+from ctsr.errors import UserError
+from ctsr.records.card import ModelCard
 from ctsr.records.stages import Decay
 from ctsr.training.callbacks.panels import Column
 from lightning_modules.image_pool import ImagePool
@@ -30,6 +33,9 @@ def step_decay(step: int, total: float, start: float) -> float:
     return 1.0 if step < start * total else 0.1
 
 
+NOT_HYPERPARAMETERS = ("card", "accumulate", "lr_factor", "G1_weights")
+"""Arguments that `hyper_parameters` of a checkpoint leave out: it has the card and all weights anyway."""
+
 DECAYS: Mapping[Decay, Callable[..., float]] = {"linear": linear_decay, "step": step_decay}
 
 
@@ -41,28 +47,38 @@ class GAN(LightningModule):
     Args:
         optimizer: `lr`, `betas`, `decay` (linear or step), `decay_start` (share of the batches) and `clip` (largest
             norm of all gradients of a side; null does not clip).
+        card: What its checkpoints say of themselves.
+        accumulate: Parts that a device's batch is worked through in, to save memory; the gradients are the batch's.
+        lr_factor: Multiplies the schedule of the learning rate: less than 1 after a collapse.
 
     Attributes:
-        accumulate: Parts that a device's batch is worked through in, to save memory; the gradients are the batch's.
         pools: For each discriminator that has one, its memory of past fakes.
-        lr_factor: Multiplies the schedule of the learning rate: less than 1 after a collapse.
         losses: Terms of the last batch.
         spread: For each generator, the spread of greys it made in the last batch, as a share of those it should make.
-        facts: What a checkpoint tells about itself under the key "ctsr": stage, networks, windows, spacings, cases,
-            versions, configuration; plain values only, so that it loads with `weights_only=True`.
     """
 
-    def __init__(self, optimizer: Mapping[str, Any]) -> None:
+    def __init__(self, *, optimizer: Mapping[str, Any], card: ModelCard, accumulate: int, lr_factor: float) -> None:
         super().__init__()
         if optimizer["decay"] not in DECAYS:
             raise ValueError(f"optimizer.decay must be one of {', '.join(DECAYS)}, not {optimizer['decay']}")
         self.automatic_optimization = False
-        self.optimizer = dict(optimizer)
-        self.facts: dict[str, Any] = {}
-        self.accumulate, self.lr_factor = 1, 1.0
+        self.optimizer, self.card = dict(optimizer), card
+        self.accumulate, self.lr_factor = accumulate, lr_factor
         self.pools: dict[str, ImagePool] = {}
         self.losses: dict[str, Tensor] = {}
         self.spread: dict[str, Tensor] = {}
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *arguments: Any, **changed: Any) -> Self:
+        """Lightning's, with the checkpoint's own card.
+
+        Raises:
+            UserError: See `ctsr.checkpoint.read_checkpoint`; or it holds networks alone.
+        """
+        checkpoint = read_checkpoint(checkpoint_path)
+        if not checkpoint.resumable:
+            raise UserError(f"{checkpoint_path} holds networks alone: see ctsr.checkpoint.load_sr for using them")
+        return super().load_from_checkpoint(checkpoint_path, *arguments, **{"card": checkpoint.card, **changed})
 
     def sides(self) -> tuple[Iterable[nn.Module], Iterable[nn.Module]]:
         """The generators and the discriminators that are trained."""
@@ -145,9 +161,9 @@ class GAN(LightningModule):
         return mine.chunk(len(fakes))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Makes the checkpoint say what it is, and keeps the pools and the factor of the learning rate."""
+        """Writes the card, and keeps the pools and the factor of the learning rate."""
         done = self.trainer.fit_loop.epoch_loop.batch_progress.total.completed
-        checkpoint["ctsr"] = self.facts | {"batches": done}
+        describe(checkpoint, self.card, done)
         checkpoint["lr_factor"] = self.lr_factor
         if self.pools:
             checkpoint["pools"] = {name: pool.state_dict() for name, pool in self.pools.items()}

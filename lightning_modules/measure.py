@@ -29,9 +29,9 @@ def measure_held_out(run: Run, module: GAN, data: ScansDataModule, folder: Path)
         module.enlarger.cpu(),
         Synthesis(generator.cpu(), of_x=isinstance(module, SRCycleGAN)),
         Window(*data.keys["clinical"]["window"]),
-        module.grey_maps,
+        module.card.grey_maps,
     )
     percentiles = data.keys["micro"]["percentiles"]
     pairs = [] if data.paired_root is None else [load_pair(path, percentiles) for path in find_pairs(data.paired_root)]
-    test = TestSet(data.cases["micro"]["test"], pairs if "clinical" in module.grey_maps else [])
+    test = TestSet(data.cases["micro"]["test"], pairs if "clinical" in module.card.grey_maps else [])
     return measure(contestant, test, folder, Cut(cover=data.keys["micro"]["cover"]))

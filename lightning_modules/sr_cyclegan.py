@@ -18,15 +18,15 @@ from torch.nn.functional import l1_loss
 from torchmetrics import MetricCollection
 from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
 
-from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.interpolation import bicubic
 from ctsr.imaging.pyramid import GaussianPyramid
 from ctsr.losses.adversarial import least_squares
 from ctsr.losses.ssim import SSIMLoss
 from ctsr.networks.patchgan import PatchGAN
 from ctsr.networks.sr_cyclegan import EnlargingGenerator, ReducingGenerator, blown_up, shrunk
+from ctsr.records.card import ModelCard
 from ctsr.training.callbacks.panels import Column
-from lightning_modules.gan import GAN, spread, to_unit
+from lightning_modules.gan import GAN, NOT_HYPERPARAMETERS, spread, to_unit
 from lightning_modules.image_pool import ImagePool
 
 
@@ -46,26 +46,32 @@ class SRCycleGAN(GAN):
         pool_size: Past fakes that each discriminator may see.
         aligned_fraction: Share of a batch whose y is f(x) of the same place: 0.25 in the authors' code, 0 in the text.
         seed: Seed of the pools' draws.
+        card: See `GAN`.
+        accumulate: See `GAN`.
+        lr_factor: See `GAN`.
     """
 
     def __init__(
         self,
+        *,
         networks: Mapping[str, Any],
         loss: Mapping[str, Any],
         optimizer: Mapping[str, Any],
         pool_size: int,
         aligned_fraction: float,
         seed: int,
+        card: ModelCard,
+        accumulate: int = 1,
+        lr_factor: float = 1.0,
     ) -> None:
-        super().__init__(optimizer)
-        self.save_hyperparameters(logger=False)
+        super().__init__(optimizer=optimizer, card=card, accumulate=accumulate, lr_factor=lr_factor)
+        self.save_hyperparameters(ignore=NOT_HYPERPARAMETERS, logger=False)
         self.f = GaussianPyramid()
         self.GA, self.GB = EnlargingGenerator(**networks["GA"]), ReducingGenerator(**networks["GB"])
         self.DA, self.DB = PatchGAN(**networks["DA"]), PatchGAN(**networks["DB"])
         self.loss, self.aligned_fraction = dict(loss), aligned_fraction
         self.L_S = SSIMLoss(**loss["ssim"])
         self.pools = {"DA": ImagePool(pool_size, 2 * seed), "DB": ImagePool(pool_size, 2 * seed + 1)}
-        self.grey_maps = {"clinical": GreyMap.identity()}
         measures = MetricCollection(
             {"ssim": StructuralSimilarityIndexMeasure(data_range=1.0), "psnr": PeakSignalNoiseRatio(data_range=1.0)}
         )

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,6 @@ from torch.nn.functional import mse_loss
 from torchmetrics import MetricCollection
 from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
 
-from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.interpolation import bicubic
 from ctsr.imaging.pyramid import GaussianPyramid
 from ctsr.losses.adversarial import cross_entropy
@@ -28,8 +27,9 @@ from ctsr.networks.scanner import ScannerGenerator
 from ctsr.networks.sr_discriminator import SRDiscriminator
 from ctsr.networks.srresnet import SRResNet
 from ctsr.networks.synthesis import build_g1
+from ctsr.records.card import ModelCard
 from ctsr.training.callbacks.panels import Column
-from lightning_modules.gan import GAN, spread, to_unit
+from lightning_modules.gan import GAN, NOT_HYPERPARAMETERS, spread, to_unit
 
 
 class SRGAN(GAN):
@@ -45,14 +45,15 @@ class SRGAN(GAN):
         noise: Least and largest factor of G1's noise. Each patch has its own scanner: GS shall serve others than those
             that G1 learned from.
         spread: Least and largest factor of a scanner G1's point spread.
-
-    Attributes:
-        grey_maps: Greys of "synthetic" (ŷ) and "clinical" (y) images to those of f(x), for the interpolation beside
-            which GS is judged.
+        G1_weights: What G1 has learned; None: a checkpoint will bring it.
+        card: See `GAN`; its grey maps serve the interpolation beside which GS is judged.
+        accumulate: See `GAN`.
+        lr_factor: See `GAN`.
     """
 
     def __init__(
         self,
+        *,
         networks: Mapping[str, Any],
         loss: Mapping[str, Any],
         optimizer: Mapping[str, Any],
@@ -60,15 +61,21 @@ class SRGAN(GAN):
         ema: float | None = None,
         noise: Sequence[float] = (1.0, 1.0),
         spread: Sequence[float] = (1.0, 1.0),
+        G1_weights: Mapping[str, Tensor] | None = None,
+        card: ModelCard,
+        accumulate: int = 1,
+        lr_factor: float = 1.0,
     ) -> None:
-        super().__init__(optimizer)
-        self.save_hyperparameters(logger=False)
+        super().__init__(optimizer=optimizer, card=card, accumulate=accumulate, lr_factor=lr_factor)
+        self.save_hyperparameters(ignore=NOT_HYPERPARAMETERS, logger=False)
         self.f = GaussianPyramid()
-        self.G1 = Frozen(build_g1(**networks["G1"]))
+        G1 = build_g1(**networks["G1"])
+        if G1_weights is not None:
+            G1.load_state_dict(G1_weights)
+        self.G1 = Frozen(G1)
         self.GS, self.DS = SRResNet(**networks["GS"]), SRDiscriminator(**networks["DS"])
         self.average = exponential_average(self.GS, ema) if ema else None
         self.loss, self.margin, self.noise, self.widths = dict(loss), margin, noise, spread
-        self.grey_maps = {"synthetic": GreyMap.identity(), "clinical": GreyMap.identity()}
         measures = MetricCollection(
             {"ssim": StructuralSimilarityIndexMeasure(data_range=1.0), "psnr": PeakSignalNoiseRatio(data_range=1.0)}
         )
@@ -163,9 +170,9 @@ class SRGAN(GAN):
             measures(to_unit(image), to_unit(x))
             self.log_dict(measures, on_epoch=True, prog_bar=method == "GS")  # type: ignore[arg-type]
 
-    def mapped(self, y: Tensor, domain: str) -> Tensor:
+    def mapped(self, y: Tensor, greys: Literal["clinical", "synthetic"]) -> Tensor:
         """Clinical images, real or made by G1, with their greys mapped to those of f(x)."""
-        return torch.from_numpy(self.grey_maps[domain].apply(y.float().cpu().numpy())).to(y.device)
+        return torch.from_numpy(self.card.grey_maps[greys].apply(y.float().cpu().numpy())).to(y.device)
 
     @torch.no_grad()
     def panels(self, batch: dict[str, Tensor]) -> dict[str, list[Column]]:

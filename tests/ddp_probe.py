@@ -19,7 +19,7 @@ sys.path.insert(0, str(REPOSITORY))
 import train  # noqa: E402
 from ctsr.training.trainer import build_trainer  # noqa: E402
 from datamodules.build import build_data  # noqa: E402
-from lightning_modules.build import build_module  # noqa: E402
+from lightning_modules.build import build_module, take_g1  # noqa: E402
 
 Batch = dict[str, torch.Tensor]
 
@@ -74,7 +74,7 @@ def main(name: str, overrides: list[str]) -> None:
     data.prepare_data()
     data.setup("fit")
     seed_everything(run.seed, workers=True, verbose=False)
-    module = build_module(run, stage, data)
+    module = build_module(run, stage, data, take_g1(run, stage))
     trainer = build_trainer(run, stage, Path(f"ddp/{name}"))
     trainer.callbacks.append(Witness(name))
     trainer.fit(module, datamodule=data)

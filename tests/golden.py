@@ -42,6 +42,7 @@ STOPPED = 75  # train.py's exit code after a signal
 MOST_TOLD = 5  # differences of one file
 SOURCE, PLACE = "source.txt", "place.txt"  # where ctsr came from; the folder that results were made in
 TIMES_AND_COMMITS = {"versions", "seconds", "patches_per_s", "sha256", "date"}
+DIGEST = "weights_sha256"  # of weights that are compared themselves; former commits wrote none
 
 SMOKE = ("experiment=smoke", "trainer.accelerator=cpu", "trainer.enable_progress_bar=false")
 LAST = "runs/{}/checkpoints/last.ckpt"
@@ -264,7 +265,7 @@ def _leaves(value: Any, folder: str, path: str = "") -> Iterator[tuple[str, Any]
         yield from ((f"row {number + 1}", json.dumps(row).replace(folder, "")) for number, row in enumerate(value))
         return
     for key, inner in below:
-        if key not in TIMES_AND_COMMITS:
+        if key not in TIMES_AND_COMMITS and key != DIGEST:
             name = str(key).replace(folder, "")
             yield from _leaves(inner, folder, f"{path}.{name}" if path else name)
 

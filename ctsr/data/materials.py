@@ -14,7 +14,6 @@ from ctsr.data.prepared import PreparedCase
 from ctsr.errors import UserError
 from ctsr.imaging.intensity import Window
 
-MATERIALS_HU = (-1000.0, 45.0)  # air, soft tissue
 SIDE = 5  # pixels of a square that shows one material
 EVEN = 0.05  # share of the squares, those that vary least, that do
 APART = 2.0  # standard deviations of the noise between foam, which may look even, and the air of a few airways

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from torch import nn
 
-from ctsr.data.materials import MATERIALS_HU
 from ctsr.data.prepared import PreparedCase
 from ctsr.errors import UserError
 from ctsr.evaluation.pairs import Pair
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
+from ctsr.records.card import MATERIALS_HU
 
 
 @dataclass(frozen=True, eq=False)

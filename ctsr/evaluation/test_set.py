@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ctsr.data.cases import find_cases
 from ctsr.data.hashes import remembered_hash
@@ -13,36 +11,33 @@ from ctsr.data.settings import ClinicalSettings, MicroSettings, Settings
 from ctsr.errors import UserError
 from ctsr.evaluation.contestants import TestSet
 from ctsr.evaluation.pairs import Pair, find_pairs, load_pair
+from ctsr.records.card import ModelCard
 
 PAIR_FILES = ("clinical.nii.gz", "micro.nii.gz")
 
 
-def load_test_set(root: Path, clinical: Path | None, meta: Mapping[str, Any], cache: Path) -> TestSet:
+def load_test_set(root: Path, clinical: Path | None, card: ModelCard, cache: Path) -> TestSet:
     """Read, and prepare as for training, what there is.
 
     Args:
         root: Folder with `micro` and `clinical` (scans, as for training), `paired` and `empty` (cases, each a folder
             with clinical, micro and labels .nii.gz); each may be missing.
         clinical: Folder of clinical scans, or one scan, instead of `root/clinical`.
-        meta: What a checkpoint says of how its cases were prepared.
+        card: Of a checkpoint whose cases were prepared in the same way.
         cache: Folder of prepared cases.
 
     Raises:
         UserError: There is nothing to test on, or a scan cannot be read.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    how = meta["preparation"]
-    percentiles = tuple(how["data.micro.percentiles"])
-    micro_spacing = how["data.micro.spacing"]
+    how = card.preparation
     settings: dict[str, Settings] = {
         "micro": MicroSettings(
-            spacing=None if micro_spacing == "native" else float(micro_spacing),
-            slab_mm=float(how["data.micro.slab_mm"]),
-            percentiles=percentiles,
+            spacing=None if how.spacing == "native" else float(how.spacing),
+            slab_mm=float(how.slab_mm),
+            percentiles=how.percentiles,
         ),
-        "clinical": ClinicalSettings(
-            spacing=float(meta["spacing"]["clinical"][0]), window=tuple(how["data.clinical.window"])
-        ),
+        "clinical": ClinicalSettings(spacing=card.pixel[0], window=how.window),
     }
     roots = {"micro": root / "micro", "clinical": clinical or root / "clinical"}
     hashes: dict[str, str] = {}
@@ -55,7 +50,7 @@ def load_test_set(root: Path, clinical: Path | None, meta: Mapping[str, Any], ca
     pairs: dict[str, list[Pair]] = {}
     for kind in ("paired", "empty"):
         folders = find_pairs(root / kind) if (root / kind).exists() else []
-        pairs[kind] = [load_pair(folder, percentiles) for folder in folders]
+        pairs[kind] = [load_pair(folder, how.percentiles) for folder in folders]
         hashes |= {scan: f"{kind} {folder.name}" for folder in folders for scan in pair_hashes(folder, cache)}
     if not hashes:
         raise UserError(f"data={root} holds no case: give a folder with micro/, paired/, empty/ or clinical/ in it")

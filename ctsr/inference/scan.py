@@ -19,6 +19,7 @@ from rich.progress import MofNCompleteColumn, Progress, ProgressColumn, Task
 from rich.text import Text
 from scipy import ndimage
 
+from ctsr.checkpoint import SRModel
 from ctsr.data.cases import the_scan
 from ctsr.data.hashes import scan_hash
 from ctsr.errors import UserError, warn
@@ -31,7 +32,6 @@ from ctsr.imaging.orientation import Orientation, canonical
 from ctsr.imaging.padding import PADDING_BELOW_HU, mark_padding
 from ctsr.imaging.readers import read_volume
 from ctsr.imaging.volume import Volume
-from ctsr.inference.checkpoint import SRModel
 from ctsr.inference.engine import check_tile, super_resolve_slice
 from ctsr.inference.grid import Plan, crop, crop_mask, plan
 from ctsr.inference.nifti_stream import nifti_stream
@@ -113,15 +113,15 @@ def super_resolve_scan(
         warn(text)
     scan, orientation = canonical(mark_padding(as_read, as_read.array < PADDING_BELOW_HU))
     volume, lung = crop(scan, settings.roi), crop_mask(_lung(scan, settings.region), settings.roi)
-    steps = plan(volume.shape, volume.affine, model.spacing, settings.spacing_tolerance, settings.grid)
-    for line in (described(model.meta["name"]), _summary(steps, model)):
+    steps = plan(volume.shape, volume.affine, model.card.pixel, settings.spacing_tolerance, settings.grid)
+    for line in (described(model.card.name), _summary(steps, model)):
         console.print(line, soft_wrap=True, markup=False, emoji=False, highlight=False)
     _check_space(output, steps)
-    clinical = model.window("clinical")
-    greys = model.hu if settings.units == "hu" else model.window("micro")
-    to_result = model.to_clinical.inverse()
+    clinical = model.card.window("clinical")
+    greys = model.card.hu if settings.units == "hu" else model.card.window("micro")
+    to_result = model.card.to_clinical.inverse()
     model.GS.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    consistency = Consistency(model.to_clinical, clinical)
+    consistency = Consistency(model.card.to_clinical, clinical)
     differences: dict[int, npt.NDArray[np.float32]] = {}
     places = lung_places(volume, lung, clinical)
     with (
@@ -192,7 +192,7 @@ def _check_space(output: Path, steps: Plan) -> None:
 
 def _summary(steps: Plan, model: SRModel) -> str:
     """One line: what goes in, what comes out, and why it is resampled."""
-    have, trained = (" x ".join(f"{size:.4f}" for size in plane) for plane in (steps.spacing[1:], model.spacing))
+    have, trained = (" x ".join(f"{size:.4f}" for size in plane) for plane in (steps.spacing[1:], model.card.pixel))
     line = f"{_times(steps.shape)} voxels (slices, rows, columns) of {have} mm -> {_times(steps.output_shape)}"
     if not steps.resampled:
         return line
@@ -249,7 +249,7 @@ def _record(
         "notice": NOTICE,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
-        "checkpoint": {"path": str(model.path), "sha256": model.sha256, "ctsr": dict(model.meta)},
+        "checkpoint": {"path": str(model.path), "sha256": model.sha256, "ctsr": model.card.to_plain()},
         "input": {"path": str(input_path), "sha256": scan_hash(input_path)},
         "output": {"path": str(results.volume), "picture": str(results.picture)},
         "settings": asdict(settings),

@@ -49,6 +49,19 @@ class Takes:
     words: str
 
 
+@dataclass(frozen=True)
+class Wording:
+    """The lines that tell what is wrong: of a command line, unless other ones are given.
+
+    Attributes:
+        missing: With {key} and {words}, those of `Takes`.
+        wrong: With {key}, {value} and {words}.
+    """
+
+    missing: str = "{key} is missing: give {words}"
+    wrong: str = "{key}={value}: give {words}"
+
+
 def takes(annotation: Any) -> str:
     """What a key of some type takes: the words of its kind, the allowed words, or the keys of a group."""
     return _listed(_alternatives(annotation))
@@ -89,7 +102,12 @@ def no_such_key(key: str, place: str, keys: Collection[str]) -> str:
 
 
 def read(
-    group: type[Group], values: Any, wrong: dict[str, str], prefix: str = "", bare: Collection[str] = ()
+    group: type[Group],
+    values: Any,
+    wrong: dict[str, str],
+    prefix: str = "",
+    bare: Collection[str] = (),
+    wording: Wording = Wording(),
 ) -> Group | None:
     """Read a group of keys.
 
@@ -99,6 +117,7 @@ def read(
         wrong: Dotted key -> line; what is wrong is added.
         prefix: Stands before the keys, as they are typed.
         bare: First keys that it does not stand before.
+        wording: Of the lines.
 
     Returns:
         The group, or None if something is wrong.
@@ -108,7 +127,7 @@ def read(
     except ValidationError as error:
         for one in error.errors(include_url=False):
             first = one["loc"][0] if one["loc"] else None
-            key, line = _told(group, values, one, "" if first in bare else prefix)
+            key, line = _told(group, values, one, "" if first in bare else prefix, wording)
             wrong.setdefault(key, line)
         return None
 
@@ -125,7 +144,7 @@ def checked(group: type[Group], values: Mapping[str, Any], prefix: str = "") -> 
     return made
 
 
-def _told(group: type[Settings], values: Any, error: Any, prefix: str) -> tuple[str, str]:
+def _told(group: type[Settings], values: Any, error: Any, prefix: str, wording: Wording) -> tuple[str, str]:
     """The dotted key that an error of pydantic's is about, and the line that tells it."""
     keys = [prefix] if prefix else []
     annotation: Any = group
@@ -143,10 +162,11 @@ def _told(group: type[Settings], values: Any, error: Any, prefix: str) -> tuple[
         values = values.get(part) if isinstance(values, Mapping) else None
     key = ".".join(keys)
     if error["type"] == "missing" and len(keys) == len(error["loc"]) + bool(prefix):
-        return key, f"{key} is missing: give {takes(annotation)}"
+        return key, wording.missing.format(key=key, words=takes(annotation))
     if error["type"] == "value_error" and group_in(annotation) is not None:
         return key, f"{key}: {error['ctx']['error']}" if key else str(error["ctx"]["error"])
-    return key, f"{key}={shorten(as_typed(values), LONGEST, placeholder=' ...')}: give {takes(annotation)}"
+    value = shorten(as_typed(values), LONGEST, placeholder=" ...")
+    return key, wording.wrong.format(key=key, value=value, words=takes(annotation))
 
 
 def group_in(annotation: Any) -> type[Settings] | None:

@@ -72,6 +72,7 @@ Shares = Annotated[tuple[Share, Share], AsList, AfterValidator(_rising), Takes("
 Window = Annotated[
     _Two, AfterValidator(_rising), AfterValidator(_apart), Takes("two HU, the lower first, such as [-1000, 100]")
 ]
+GreyRange = Annotated[_Two, AfterValidator(_rising), AfterValidator(_apart), Takes("two greys, the lower first")]
 Materials = Annotated[
     _Two, AfterValidator(_rising), AfterValidator(_apart), Takes("HU of air and of tissue: [-1000, 45]")
 ]

@@ -21,7 +21,7 @@ from ctsr.sweeps.table import markdown, pooled, read_jobs, swept, write_table
 
 FAILED = 1  # exit code of a sweep with jobs that failed
 
-Check = Callable[[Sequence[Mapping[str, Any]], bool], None]
+Check = Callable[[Sequence[Mapping[str, Any]], Path | None], None]
 
 
 class SweepCallback(Callback):
@@ -30,7 +30,7 @@ class SweepCallback(Callback):
     Hydra makes warnings of what a callback raises: only an exit ends the program.
 
     Args:
-        check: Is given what is composed, in plain values, for each job, and whether they are a sweep's; raises
+        check: Is given what is composed, in plain values, for each job, and the folder of a single run; raises
             `UserError` for what is wrong.
     """
 
@@ -39,12 +39,12 @@ class SweepCallback(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Checks a single run."""
-        self._exit_if_wrong(lambda: [config], sweep=False)
+        self._exit_if_wrong(lambda: [config], lambda: Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Checks all jobs of a sweep; not where a sweeper chooses their values as it goes."""
         if config.hydra.sweeper._target_.endswith(BasicSweeper.__name__):
-            self._exit_if_wrong(lambda: jobs_of(config), sweep=True)
+            self._exit_if_wrong(lambda: jobs_of(config), lambda: None)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Writes `sweep.csv`, `sweep.md` and pictures into the sweep's folder, and tells which jobs failed."""
@@ -62,13 +62,13 @@ class SweepCallback(Callback):
             print(f"error: {len(failed)} jobs of the sweep failed: {'; '.join(failed)}", file=sys.stderr)
             sys.exit(FAILED)
 
-    def _exit_if_wrong(self, jobs: Callable[[], Sequence[DictConfig]], sweep: bool) -> None:
+    def _exit_if_wrong(self, jobs: Callable[[], Sequence[DictConfig]], folder: Callable[[], Path | None]) -> None:
         def check() -> None:
             try:
-                composed = [plain(job) for job in jobs()]
+                composed, where = [plain(job) for job in jobs()], folder()
             except InterpolationResolutionError:  # of what Hydra knows of a job when it runs: told then
                 return
-            self._check(composed, sweep)
+            self._check(composed, where)
 
         if code := run_cli(check):
             sys.exit(code)

@@ -15,6 +15,8 @@ from ctsr.records.run import Run, read_run
 from ctsr.records.settings import no_such_key
 from ctsr.records.stages import SRStage, SynthStage
 from ctsr.records.trainer import counted
+from ctsr.training.given import forget, look_at
+from ctsr.training.run_folder import stage_folders
 
 # Lightning and torch take seconds to import: each function that asks them does it, so that mistakes do not wait.
 
@@ -28,16 +30,17 @@ NOT_OF_LIGHTNING = {  # arguments of its Trainer that are no keys of a run, and 
     "enable_model_summary": OURS,
     "default_root_dir": OURS,
     "callbacks": OURS,
+    "plugins": OURS,
     "logger": OURS,
 }
 
 
-def refuse(composed: Sequence[Mapping[str, Any]], sweep: bool) -> None:
+def refuse(composed: Sequence[Mapping[str, Any]], folder: Path | None) -> None:
     """Refuses what a command line asks for wrongly.
 
     Args:
         composed: The configuration of the run, or of each job of a sweep, in plain values.
-        sweep: They are jobs of a sweep, whose devices may be another machine's.
+        folder: The run's; None: they are jobs of a sweep, whose folders, and devices, may be another machine's.
 
     Raises:
         CollectedError: A line for each wrong key.
@@ -51,22 +54,24 @@ def refuse(composed: Sequence[Mapping[str, Any]], sweep: bool) -> None:
             problems |= dict.fromkeys(error.problems)
     if problems:
         raise CollectedError(list(problems))
+    if folder is not None:
+        (run,) = runs
+        check(run, folder)
+        return
     for run in runs:
-        if sweep:
-            check_arguments(run)
-            check_checkpoints(run)
-        else:
-            check(run)
+        check_arguments(run)
+        check_checkpoints(run)
+    forget()  # each job reads its own
 
 
-def check(run: Run) -> None:
+def check(run: Run, folder: Path) -> None:
     """Makes sure that what a run asks for beside its scans is there: loggers, checkpoints, devices.
 
     Raises:
         UserError: It is not; the key, and what to do, are named.
     """
     check_arguments(run)
-    check_checkpoints(run)
+    check_checkpoints(run, folder)
     if not run.prepare_only:  # which needs no device, and may be done where there is none
         check_devices(run)
 
@@ -100,20 +105,28 @@ def check_arguments(run: Run) -> None:
         raise CollectedError(problems)
 
 
-def check_checkpoints(run: Run) -> None:
+def check_checkpoints(run: Run, folder: Path | None = None) -> None:
     """Makes sure that checkpoints to begin with are of the stage and the method that they are for.
+
+    Args:
+        run: The run.
+        folder: Where resume=auto looks for them; None: not there.
 
     Raises:
         UserError: They are not.
     """
-    from ctsr.inference.checkpoint import read_card
-    from ctsr.training.resume import check_resume
-
     first = run.stages[0]
     if run.synth_ckpt and isinstance(first, SRStage) and first.inputs == "G1":
-        check_g1(run.method, read_card(run.synth_ckpt)["name"], run.synth_ckpt)
-    if run.resume not in (None, AUTO):
-        check_resume(run, first, Path(run.resume))
+        check_g1(run.method, look_at(run.synth_ckpt).card.name, run.synth_ckpt)
+    if run.resume is None or (run.resume == AUTO and folder is None):
+        return
+    from ctsr.training.resume import check_resume, finished, path_to_resume
+
+    for stage, place in stage_folders(run, folder or Path()):
+        if stage is not run.stages[-1] and run.resume == AUTO and (done := finished(place)):
+            check_g1(run.method, look_at(done["checkpoint"]).card.name, done["checkpoint"])
+        elif path := path_to_resume(run, place):
+            check_resume(run, stage, path)
 
 
 def check_devices(run: Run) -> None:

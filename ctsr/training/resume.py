@@ -10,45 +10,52 @@ from typing import Any, Protocol
 
 from lightning import Trainer
 
+from ctsr.checkpoint import Checkpoint
 from ctsr.errors import Collapsed, UserError, warn
-from ctsr.inference.checkpoint import read_resumable
 from ctsr.methods import check_resumed
 from ctsr.records.clashes import AUTO
 from ctsr.records.run import Run
 from ctsr.records.stages import Best, Stage
 from ctsr.records.trainer import GuardSettings
 from ctsr.training.callbacks.checkpoints import ranked
+from ctsr.training.given import look_at, take
 
 
-def checkpoint_to_resume(run: Run, stage: Stage, folder: Path) -> Path | None:
+def checkpoint_to_resume(run: Run, stage: Stage, folder: Path) -> Checkpoint | None:
     """The checkpoint that a stage goes on from; None: it starts afresh.
 
     Raises:
         UserError: See `check_resume`.
     """
-    if run.resume is None:
-        return None
-    path = folder / "checkpoints" / "last.ckpt" if run.resume == AUTO else Path(run.resume)
-    if run.resume == AUTO and not path.is_file():
+    if (path := path_to_resume(run, folder)) is None:
         return None
     check_resume(run, stage, path)
-    return path
+    return take(path)
+
+
+def path_to_resume(run: Run, folder: Path) -> Path | None:
+    """Where a stage that is trained into a folder goes on from; None: it starts afresh."""
+    if run.resume != AUTO:
+        return None if run.resume is None else Path(run.resume)
+    path = folder / "checkpoints" / "last.ckpt"
+    return path if path.is_file() else None
 
 
 def check_resume(run: Run, stage: Stage, path: Path) -> None:
-    """Whether a checkpoint is of the training that is to go on.
+    """Make sure that a checkpoint is of the training that is to go on.
 
     Raises:
         UserError: It is of another stage or method, or of other networks; or no training can go on from it.
     """
-    card = read_resumable(path)
-    if card["stage"] != stage.name:
-        raise UserError(
-            f"resume: {path} is of stage={card['stage']}, this is stage={stage.name}: give one of this stage"
-        )
-    check_resumed(run.method, card["name"], str(path))
+    checkpoint = look_at(path)
+    card = checkpoint.card
+    if not checkpoint.resumable:
+        raise UserError(f"resume: {path} holds networks alone, to use: give a run's checkpoints/last.ckpt")
+    if card.stage != stage.name:
+        raise UserError(f"resume: {path} is of stage={card.stage}, this is stage={stage.name}: give one of this stage")
+    check_resumed(run.method, card.name, str(path))
     own = stage.networks.to_plain()
-    for network, arguments in card["networks"].items():
+    for network, arguments in card.networks.items():
         for key, value in own.get(network, {}).items():  # G1 of stage sr is synth_ckpt's
             if key in arguments and arguments[key] != value:
                 raise UserError(
@@ -78,7 +85,7 @@ class Attempts:
         lr_factor: The factor of its learning rate.
     """
 
-    def __init__(self, guard: GuardSettings, best: Best, folder: Path, resume: Path | None) -> None:
+    def __init__(self, guard: GuardSettings, best: Best, folder: Path, resume: Checkpoint | None) -> None:
         self.resume, self.lr_factor = resume, 1.0
         self._best, self._folder = best, folder
         self._left = guard.rewinds if guard.action == "rewind" else 0
@@ -87,6 +94,11 @@ class Attempts:
     def __iter__(self) -> Iterator[Attempts]:
         while not self._through:
             yield self
+
+    @property
+    def path(self) -> Path | None:
+        """The file that the attempt at hand goes on from."""
+        return None if self.resume is None else self.resume.path
 
     @contextmanager
     def catching(self, trainer: Trainer, module: Rated) -> Iterator[None]:
@@ -99,11 +111,12 @@ class Attempts:
             yield
             self._through = True
         except Collapsed as collapse:
-            self.resume = good_checkpoint(self._folder, self._best)
-            if not self._left or self.resume is None:
+            good = good_checkpoint(self._folder, self._best)
+            if not self._left or good is None:
                 raise UserError(f"the training has collapsed, {collapse}") from collapse
             self._left -= 1
-            warn(f"the training has collapsed, {collapse}: goes on from {self.resume} with half the learning rate")
+            warn(f"the training has collapsed, {collapse}: goes on from {good} with half the learning rate")
+            self.resume = take(good)
             self.lr_factor = module.lr_factor / 2  # of what it was, also where an earlier collapse is in the checkpoint
         finally:
             for logger in trainer.loggers:

@@ -10,7 +10,8 @@ from typing import Any
 
 from ctsr.errors import UserError
 from ctsr.files import replacing
-from ctsr.records.run import as_yaml
+from ctsr.records.run import Run, as_yaml
+from ctsr.records.stages import Stage
 
 
 def run_id() -> str:
@@ -33,6 +34,12 @@ def check_shared(named: bool) -> None:
     """
     if os.environ.get("TORCHELASTIC_RUN_ID") == "none" and int(os.environ.get("WORLD_SIZE", "1")) > 1 and not named:
         raise UserError("torchrun starts processes that need one folder: give hydra.run.dir=<folder>, or --rdzv-id")
+
+
+def stage_folders(run: Run, folder: Path) -> list[tuple[Stage, Path]]:
+    """The stages of a run, each with where it is trained: the last in the run's folder, others below it."""
+    *before, last = run.stages
+    return [*((stage, folder / stage.name) for stage in before), (last, folder)]
 
 
 def write_config(config: Mapping[str, Any], folder: Path) -> None:

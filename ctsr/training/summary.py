@@ -15,6 +15,7 @@ from rich.table import Table
 from ctsr.evaluation.results import Row, means, validation_name
 from ctsr.files import replacing
 from ctsr.methods import typed
+from ctsr.records.card import ModelCard
 from ctsr.records.run import Run
 from ctsr.records.stages import Stage
 
@@ -23,7 +24,7 @@ def summarise(
     run: Run,
     stage: Stage,
     trainer: Trainer,
-    facts: Mapping[str, Any],
+    card: ModelCard,
     rows: Sequence[Row],
     seconds: float,
     folder: Path,
@@ -34,7 +35,7 @@ def summarise(
         run: The run.
         stage: That was trained.
         trainer: That trained it; its last validation's figures are told.
-        facts: What the checkpoint tells of itself.
+        card: What its checkpoint says of itself.
         rows: What was measured on held-out cases.
         seconds: That the training took.
         folder: The run folder.
@@ -46,9 +47,9 @@ def summarise(
         "stage": stage.name,
         "method": run.method,
         "checkpoint": str(folder / "checkpoints" / "last.ckpt"),
-        "versions": facts["versions"],
+        "versions": card.versions,
         "seed": run.seed,
-        "cases": facts["cases"],
+        "cases": card.to_plain()["cases"],
         "seconds": round(seconds, 1),
         "rows": [],
     }

@@ -12,7 +12,9 @@ import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from ctsr.checkpoint import Checkpoint
 from ctsr.errors import UserError
 from ctsr.records.run import Run
 from ctsr.records.stages import Stage
@@ -49,10 +51,24 @@ def trainer_arguments(asked: TrainerSettings, epochs: int) -> dict[str, Any]:
     return settings
 
 
-def build_trainer(run: Run, stage: Stage, folder: Path, resume: Path | None = None) -> Trainer:
-    """Lightning's Trainer with our callbacks and loggers."""
+class ReadAlready(TorchCheckpointIO):
+    """Gives Lightning, once, what has been read and checked, in place of reading the file again."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        super().__init__()
+        self._checkpoint: Checkpoint | None = checkpoint
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """All that the file holds, on the CPU."""
+        assert self._checkpoint is not None
+        assert Path(path) == self._checkpoint.path
+        content, self._checkpoint = self._checkpoint.release(), None
+        return content
+
+
+def build_trainer(run: Run, stage: Stage, folder: Path, resume: Checkpoint | None = None) -> Trainer:
+    """Lightning's Trainer with our callbacks and loggers, which goes on from a checkpoint where one is given."""
     settings = trainer_arguments(run.trainer, stage.epochs)
-    done = None if resume is None else torch.load(resume, weights_only=True, mmap=True)["ctsr"]["batches"]
     best = stage.best
     callbacks: list[Any] = [
         Guard(run.trainer.log_every_n_steps, run.guard.patience, run.guard.action),
@@ -65,8 +81,9 @@ def build_trainer(run: Run, stage: Stage, folder: Path, resume: Path | None = No
         callbacks.append(RichProgressBar())
     return Trainer(
         **settings,
-        logger=[MetricsCSV(folder, done), *dashboard(run.logger, folder)],
+        logger=[MetricsCSV(folder, None if resume is None else resume.card.batches), *dashboard(run.logger, folder)],
         callbacks=callbacks,
+        plugins=[] if resume is None else [ReadAlready(resume)],
         default_root_dir=folder,
         use_distributed_sampler=False,  # patches are divided over devices by our own sampler
         num_sanity_val_steps=0,

@@ -277,7 +277,7 @@ def test_a_patient_of_both_domains_is_in_one_part(tmp_path: Path) -> None:
         data = ready(build(tmp_path, seed=seed, micro={"spacing": "native"}, clinical={"spacing": "native"}))
         clinical, micro = parts(data, "clinical"), parts(data, "micro")
         assert [clinical[f"scan{k}"] for k in range(5)] == [micro[f"specimen{k}"] for k in range(5)]
-        patients = data.describe()["patients"]
+        patients = data.describe().patients
         assert len({p for part in patients.values() for p in part}) == sum(map(len, patients.values())) == 5
         assert not any(f"P{k}" in str(patients) for k in range(5)), "a checkpoint is passed on"
 
@@ -332,12 +332,12 @@ def test_a_patient_that_g1_was_trained_on_is_no_test_case(tmp_path: Path) -> Non
     g1 = ready(
         build(tmp_path, micro=rule | {"files": "*_[024].nii.gz"}, split={"val": ["p0", "c0"], "test": ["p1", "c1"]})
     )
-    meta = g1.describe()
+    card = g1.describe()
     same = ready(build(tmp_path, micro=rule, split={"val": ["p0", "c0"], "test": ["p1", "c1"]}))
-    same.must_match(meta, "g1.ckpt")
+    same.must_match(card, "g1.ckpt")
     other = build(tmp_path, micro=rule | {"files": "*_[135].nii.gz"}, split={"val": ["p0", "c0"], "test": ["p2", "c1"]})
     with pytest.raises(UserError, match=r"patient p2 is for testing here, but g1.ckpt was trained on them"):
-        ready(other).must_match(meta, "g1.ckpt")
+        ready(other).must_match(card, "g1.ckpt")
     renamed = tmp_path / "micro" / "x.nii.gz"
     shutil.copy(tmp_path / "micro" / "p2_4.nii.gz", renamed)
     files = {"files": "[!p]*.nii.gz"}
@@ -345,7 +345,7 @@ def test_a_patient_that_g1_was_trained_on_is_no_test_case(tmp_path: Path) -> Non
         nifti(tmp_path / "micro" / f"y{k}.nii.gz", foam(20 + k), (0.078125,) * 3)
     with pytest.raises(UserError, match=r"micro case x is a test case here, but g1.ckpt was trained on it"):
         ready(build(tmp_path, micro=files, split={"val": ["y0", "c0"], "test": ["x", "c1"]})).must_match(
-            meta, "g1.ckpt"
+            card, "g1.ckpt"
         )
 
 
@@ -400,7 +400,7 @@ def test_patients_of_dicom_headers_are_named_in_no_file(tmp_path: Path) -> None:
     assert not any(row["patient"].startswith("Q") for row in rows)
     assert len({row["patient"] for row in rows}) == 3, "still one patient over both domains"
     again = ready(build(tmp_path, seed=7, list=str(tmp_path / "split.csv")))
-    assert again.describe()["patients"] == first.describe()["patients"]
+    assert again.describe().patients == first.describe().patients
     again.write_split(tmp_path / "again.csv")
     assert (tmp_path / "again.csv").read_text() == (tmp_path / "split.csv").read_text()
 
@@ -433,7 +433,7 @@ def test_scales_that_differ_are_told(tmp_path: Path, micro: float, apart: str | 
     ready(data)
     told = capsys.readouterr().err
     assert (f"the domains differ in scale by {apart}:" in told) == (apart is not None)
-    assert data.describe()["scale_ratio"] == pytest.approx(0.625 / (8 * micro), rel=1e-3)
+    assert data.describe().scale_ratio == pytest.approx(0.625 / (8 * micro), rel=1e-3)
     pages: list[list[str]] = []
     monkeypatch.setattr("ctsr.data.qc.write_page", lambda *page: pages.append(page[-1]))
     data.write_report(tmp_path / "data.html")

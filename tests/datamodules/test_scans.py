@@ -117,30 +117,30 @@ def test_slab_split_sets_slices_of_one_case_apart(root: Path, capsys: pytest.Cap
     assert all(a.stop + 1 < b.start for a, b in pairwise(slices)), "with a gap between"
 
 
-def test_facts_of_a_checkpoint_are_plain(root: Path) -> None:
-    facts = ready(build(root)).describe()
-    assert yaml.safe_load(yaml.safe_dump(facts)) == facts
-    assert facts["windows"]["clinical"] == [-1000.0, 100.0]
-    assert facts["spacing"] == {"clinical": pytest.approx([0.625, 0.625]), "micro": pytest.approx([0.078125, 0.078125])}
+def test_what_a_checkpoint_says_of_its_data_is_plain(root: Path) -> None:
+    plain = ready(build(root)).describe().to_plain()
+    assert yaml.safe_load(yaml.safe_dump(plain)) == plain
+    assert plain["windows"]["clinical"] == [-1000.0, 100.0]
+    assert plain["spacing"] == {"clinical": pytest.approx([0.625, 0.625]), "micro": pytest.approx([0.078125, 0.078125])}
 
 
 def test_g1_must_have_seen_what_sr_makes(root: Path) -> None:
-    meta = ready(build(root)).describe()
-    ready(build(root, MicroDataModule)).must_match(meta, "synth.ckpt")
+    card = ready(build(root)).describe()
+    ready(build(root, MicroDataModule)).must_match(card, "synth.ckpt")
     with pytest.raises(UserError, match=r"data.micro.slab_mm=0.0, but synth.ckpt was trained with 0.625"):
-        ready(build(root, MicroDataModule, micro={"slab_mm": 0})).must_match(meta, "synth.ckpt")
-    held_out = meta["cases"]["micro"]["train"][0]
+        ready(build(root, MicroDataModule, micro={"slab_mm": 0})).must_match(card, "synth.ckpt")
+    held_out = card.cases["micro"]["train"][0]
     other = ready(
         build(
             root,
             MicroDataModule,
-            split={"val": meta["cases"]["micro"]["val"], "test": [held_out]},
+            split={"val": card.cases["micro"]["val"], "test": [held_out]},
             clinical={"root": None},
             micro={"slab_mm": 0.625},
         )
     )
     with pytest.raises(UserError, match=f"{held_out} is a test case here, but synth.ckpt was trained on it"):
-        other.must_match(meta, "synth.ckpt")
+        other.must_match(card, "synth.ckpt")
 
 
 @pytest.mark.parametrize(

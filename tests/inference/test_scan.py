@@ -16,11 +16,11 @@ import SimpleITK
 import torch
 from rich.console import Console
 
+from ctsr.checkpoint import SRModel, load_sr
 from ctsr.errors import UserError
 from ctsr.files import content_hash
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.inference import scan
-from ctsr.inference.checkpoint import SRModel, load_sr
 from ctsr.inference.scan import super_resolve_scan
 from ctsr.inference.settings import ScanSettings
 
@@ -32,6 +32,11 @@ def model(checkpoint: Path) -> SRModel:
     torch.nn.init.zeros_(loaded.GS.last.weight)
     torch.nn.init.zeros_(loaded.GS.last.bias)
     return loaded
+
+
+def with_maps(model: SRModel, **maps: GreyMap) -> SRModel:
+    """The same network of a training with other grey maps."""
+    return replace(model, card=model.card.changed(grey_maps=model.card.grey_maps | maps))
 
 
 def rotation() -> np.ndarray:
@@ -226,7 +231,7 @@ def test_a_region_of_lung_is_the_whole_ones_there_and_interpolated_elsewhere(tmp
     source, lungs = chest(tmp_path / "scan.nii.gz")
     curve = GreyMap(np.array([-1.0, 1.0]), np.array([-0.5, 1.0]))
     model = load_sr(checkpoint)
-    model.meta["grey_maps"]["clinical"] = curve.to_dict()
+    model = with_maps(model, clinical=curve)
     whole, part = (
         np.asarray(nibabel.load(run(model, source, tmp_path / f"{region}.nii", settings)[0].volume).dataobj)
         for region, settings in (
@@ -248,7 +253,7 @@ def test_calibrated_greys_are_written_in_their_hu(tmp_path: Path, checkpoint: Pa
     """-1 of the µCT is 40 HU above air here, +1 is soft tissue; outside the lung the scan's own HU are kept."""
     source, lungs = chest(tmp_path / "scan.nii.gz")
     model = load_sr(checkpoint)
-    clinical = model.window("clinical")
+    clinical = model.card.window("clinical")
 
     def written(name: str, region: str) -> np.ndarray:
         results, _ = run(model, source, tmp_path / name, ScanSettings(tile=8, region=region))  # type: ignore[arg-type]
@@ -258,8 +263,8 @@ def test_calibrated_greys_are_written_in_their_hu(tmp_path: Path, checkpoint: Pa
     low, high = clinical.normalise([-960.0, 45.0]).astype(float)
     beyond = (high - low) / 2  # the line goes on to -2 and 2
     line = GreyMap(np.array([-2.0, 2.0]), np.array([low - beyond, high + beyond]))
-    model.meta["grey_maps"]["calibrated"] = line.to_dict()
-    assert (model.hu.low, model.hu.high) == pytest.approx((-960, 45), abs=0.01)
+    model = with_maps(model, calibrated=line)
+    assert (model.card.hu.low, model.card.hu.high) == pytest.approx((-960, 45), abs=0.01)
     after = written("calibrated.nii", "all")
     share = (before - clinical.low) / (clinical.high - clinical.low)
     np.testing.assert_allclose(after, -960 + share * 1005, rtol=0, atol=1.5)  # HU are whole

@@ -14,13 +14,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ctsr.evaluation.realism import DISTANCES
-from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.pyramid import GaussianPyramid
 from ctsr.losses.detail import detail_loss
-from ctsr.networks.average import exponential_average
 from ctsr.networks.synthesis import Unchanged
 from lightning_modules import SRGAN, CycleGANSSIM
 from lightning_modules.gan import GAN, linear_decay, step_decay
+from tests.checkpoints import STRAIGHT, card
 
 OPTIMIZER = {"lr": 1e-3, "betas": [0.5, 0.999], "decay": "linear", "decay_start": 0.5, "clip": None}
 TRANSLATOR = {"filters": 4, "blocks": 1, "norm": "instance", "residual": False}
@@ -44,30 +43,43 @@ class Patches(Dataset[dict[str, Tensor]]):
         }
 
 
-def synth(G1: dict[str, Any] = TRANSLATOR, detail: float = 0.5, **optimizer: Any) -> CycleGANSSIM:
+def synth(G1: dict[str, Any] = TRANSLATOR, detail: float = 0.5, accumulate: int = 1, **optimizer: Any) -> CycleGANSSIM:
     torch.manual_seed(0)
     judge = {"filters": 4, "layers": 1, "norm": "none"}
     weights = {"lambda_cycle": 10.0, "lambda_identity": 5.0, "lambda1": 0.5, "lambda2": 0.4}
     return CycleGANSSIM(
-        {"G1": G1, "G2": TRANSLATOR, "D1": judge, "D2": judge},
-        weights | {"lambda_detail": detail, "ssim": SSIM},
-        OPTIMIZER | optimizer,
+        networks={"G1": G1, "G2": TRANSLATOR, "D1": judge, "D2": judge},
+        loss=weights | {"lambda_detail": detail, "ssim": SSIM},
+        optimizer=OPTIMIZER | optimizer,
         pool_size=6,
         seed=0,
+        card=card(),
+        accumulate=accumulate,
     )
 
 
-def sr(warmup: float = 0.0, norm: str = "batch", margin: int = 0, **optimizer: Any) -> SRGAN:
+def sr(
+    warmup: float = 0.0,
+    norm: str = "batch",
+    margin: int = 0,
+    ema: float | None = None,
+    accumulate: int = 1,
+    synthetic: dict[str, list[float]] = STRAIGHT,
+    **optimizer: Any,
+) -> SRGAN:
     torch.manual_seed(0)
     return SRGAN(
-        {
+        networks={
             "G1": TRANSLATOR | {"norm": "batch"},
             "GS": {"channels": 4, "blocks": 1, "kernel": 3, "norm": norm},
             "DS": {"filters": 2, "pairs": 2, "features": 4},
         },
-        {"lambda_adv": 0.001, "warmup": warmup},
-        OPTIMIZER | optimizer,
-        margin,
+        loss={"lambda_adv": 0.001, "warmup": warmup},
+        optimizer=OPTIMIZER | optimizer,
+        margin=margin,
+        ema=ema,
+        card=card(grey_maps={"clinical": STRAIGHT, "synthetic": synthetic}),
+        accumulate=accumulate,
     )
 
 
@@ -152,7 +164,14 @@ def test_each_pair_is_of_a_scanner_of_its_own(kind: str) -> None:
         "DS": {"filters": 2, "pairs": 2, "features": 4},
     }
     torch.manual_seed(0)
-    module = SRGAN(networks, {"lambda_adv": 0.0}, OPTIMIZER, noise=(1.0, 3.0), spread=(0.5, 1.5))
+    module = SRGAN(
+        networks=networks,
+        loss={"lambda_adv": 0.0},
+        optimizer=OPTIMIZER,
+        noise=(1.0, 3.0),
+        spread=(0.5, 1.5),
+        card=card(),
+    )
     batch = next(iter(DataLoader(Patches(), batch_size=2)))
     batch["scanner"] = torch.tensor([[0.0, 0.5], [1.0, 1.0]])
     y, _ = module.pair(batch)
@@ -258,9 +277,8 @@ def test_validation_metrics_are_those_of_all_images_together() -> None:
 
 def test_sr_stands_beside_mapped_bicubic() -> None:
     """Where the map is known to undo what G1 does to the greys, mapped bicubic comes nearer to x than bicubic."""
-    module = sr()
+    module = sr(synthetic={"knots": [-1.0, 1.0], "values": [-2.0, 2.0]})  # Patches: slab = x / 2
     module.G1.net = Unchanged()
-    module.grey_maps["synthetic"] = GreyMap(np.array([-1.0, 1.0]), np.array([-2.0, 2.0]))  # Patches: slab = x / 2
     metrics = fit(module).callback_metrics
     x = torch.utils.data.default_collate([Patches()[0], Patches()[1]])["micro"]
     made = torch.nn.functional.interpolate(2 * module.f(0.5 * x), scale_factor=8, mode="bicubic").clamp(-1, 1)
@@ -313,8 +331,7 @@ class ScalerOnCPU(MixedPrecision):
 @pytest.mark.parametrize("make", [synth, sr])
 def test_half_precision_with_parts_and_clipping(make) -> None:
     """Norms are seen unscaled: a scale of 1024 would show."""
-    module = make(clip=0.05)
-    module.accumulate = 2
+    module = make(clip=0.05, accumulate=2)
     reference: list[float] = []
     norms: list[float] = []
     clip = module.on_before_optimizer_step
@@ -336,8 +353,7 @@ def test_half_precision_with_parts_and_clipping(make) -> None:
     assert trainer.precision_plugin.scaler.get_scale() == 1024.0, "no step was skipped"  # type: ignore[union-attr]
     assert max(norms) <= 0.05 * 1.001
     assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
-    plain = make(clip=None)
-    plain.accumulate = 2
+    plain = make(clip=None, accumulate=2)
     first: list[float] = []
 
     def norm_of_plain(optimizer: torch.optim.Optimizer) -> None:
@@ -350,8 +366,7 @@ def test_half_precision_with_parts_and_clipping(make) -> None:
 
 
 def test_the_average_is_what_is_validated_and_trains_nothing() -> None:
-    module, plain = sr(), sr()
-    module.average = exponential_average(module.GS, 0.9)
+    module, plain = sr(ema=0.9), sr()
     fit(module)
     fit(plain)
     for name, value in plain.GS.state_dict().items():

@@ -25,6 +25,7 @@ from ctsr.records.stages import SSIM, Decay, SRBest, SRCycleGANBest, SynthBest
 from ctsr.records.trainer import TrainerSettings
 from lightning_modules import SRCycleGAN
 from lightning_modules.gan import DECAYS
+from tests.checkpoints import card
 
 PAIRS: list[tuple[type[Settings], Callable[..., Any]]] = [
     (networks.ResNet, ResNetGenerator),
@@ -82,7 +83,15 @@ def test_what_can_be_monitored_is_what_a_validation_logs(smoke_run: Path) -> Non
     judge = {"filters": 2, "layers": 1}
     optimizer = {"lr": 1e-3, "betas": [0.5, 0.999], "decay": "linear", "decay_start": 0.5, "clip": None}
     loss = {"lambda_cycle": 1.0, "lambda_scale": 1.0, "ssim": {}}
-    module = SRCycleGAN({"GA": tiny, "GB": tiny, "DA": judge, "DB": judge}, loss, optimizer, 0, 0.0, 0)
+    module = SRCycleGAN(
+        networks={"GA": tiny, "GB": tiny, "DA": judge, "DB": judge},
+        loss=loss,
+        optimizer=optimizer,
+        pool_size=0,
+        aligned_fraction=0.0,
+        seed=0,
+        card=card(),
+    )
     seen = torch.rand(1, 1, 96, 96)
     logged = {name for measures in module.measures.values() for name in measures(seen, seen)}  # type: ignore[operator]
     assert monitors(SRCycleGANBest) == logged

@@ -527,21 +527,21 @@ def test_as_commands_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_devices_are_asked_for_where_they_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_devices_are_asked_for_where_they_are_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Not where cases are prepared, nor where a sweep's jobs are sent from: a login node has none."""
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     asked = train.plain(composed("stage=synth", "hardware=gpu"))
     with pytest.raises(UserError, match=r"trainer\.accelerator=gpu trainer\.devices=1: no GPUs are found here"):
-        refuse([asked], sweep=False)
-    refuse([asked | {"prepare_only": True}], sweep=False)
-    refuse([asked, asked | {"seed": 1}], sweep=True)
+        refuse([asked], tmp_path)
+    refuse([asked | {"prepare_only": True}], tmp_path)
+    refuse([asked, asked | {"seed": 1}], None)
 
 
-def test_what_is_appended_for_lightning_and_wandb_goes_through() -> None:
+def test_what_is_appended_for_lightning_and_wandb_goes_through(tmp_path: Path) -> None:
     asked = ("stage=synth", "logger=wandb", "+logger.tags=[a]", "+logger.notes=two", "+trainer.fast_dev_run=5")
     more = ("+trainer.max_time='00:12:00:00'", "trainer.devices=${oc.decode:'2'}", "+trainer.benchmark=true")
-    refuse([train.plain(composed(*asked, *more))], sweep=False)
-    refuse([train.plain(composed(*asked)), train.plain(composed(*asked, "stage=all"))], sweep=True)
+    refuse([train.plain(composed(*asked, *more))], tmp_path)
+    refuse([train.plain(composed(*asked)), train.plain(composed(*asked, "stage=all"))], None)
 
 
 @pytest.mark.parametrize("stage", ["synth", "sr"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,10 +34,10 @@ class Seen:
 
     def __init__(self) -> None:
         self.jobs: Jobs = []
-        self.sweep: bool | None = None
+        self.asked = 0
 
-    def __call__(self, jobs: Jobs, sweep: bool) -> None:
-        self.jobs, self.sweep = jobs, sweep
+    def __call__(self, jobs: Jobs, folder: Path | None) -> None:
+        self.jobs, self.folder, self.asked = jobs, folder, self.asked + 1
 
 
 def test_a_run_is_checked_as_it_was_composed() -> None:
@@ -44,8 +45,8 @@ def test_a_run_is_checked_as_it_was_composed() -> None:
     with loaded(RunMode.RUN, "stage=synth", "loss.lambda1=0.25", "hydra.run.dir=a") as config:
         SweepCallback(check).on_run_start(config)
         assert config.hydra.run.dir == "a", "what Hydra goes on with is as it was"
-    ((job,), sweep) = (check.jobs, check.sweep)
-    assert (job["stage"], job["loss"]["lambda1"], sweep) == ("synth", 0.25, False)
+    (job,) = check.jobs
+    assert (job["stage"], job["loss"]["lambda1"], check.folder) == ("synth", 0.25, Path("a"))
     assert "hydra" not in job
 
 
@@ -57,7 +58,7 @@ def test_every_job_of_a_sweep_is_checked() -> None:
     found = {(job["loss"]["lambda1"], job["seed"], job["stage"]) for job in check.jobs}
     assert found == {(weight, seed, stage) for weight in (0.1, 0.5) for seed in range(3) for stage in ("synth", "all")}
     assert len(check.jobs) == 12
-    assert check.sweep is True
+    assert (check.folder, check.asked) == (None, 1)
 
 
 def test_a_sweep_that_conf_has_ready_is_checked_with_its_own_values() -> None:
@@ -73,11 +74,11 @@ def test_what_hydra_knows_only_of_a_running_job_is_not_asked_for(monkeypatch: py
     monkeypatch.setattr(HydraConfig.instance(), "cfg", None)  # as it is before a job; another test may have had one
     with loaded(RunMode.RUN, "stage=synth", "logger=wandb", "logger.name=${hydra:job.num}") as config:
         SweepCallback(check).on_run_start(config)
-    assert check.sweep is None
+    assert check.asked == 0
 
 
 def test_a_mistake_ends_the_program(capsys: pytest.CaptureFixture[str]) -> None:
-    def check(jobs: Jobs, sweep: bool) -> None:
+    def check(jobs: Jobs, folder: Path | None) -> None:
         raise CollectedError(["seed=-1: give another", "typo: no such key"])
 
     for mode, call in ((RunMode.RUN, "on_run_start"), (RunMode.MULTIRUN, "on_multirun_start")):
