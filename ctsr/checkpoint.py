@@ -89,7 +89,7 @@ class Checkpoint:
     @property
     def resumable(self) -> bool:
         """Whether a training can go on from it: it holds more than networks."""
-        return all(key in self._content for key in GOES_ON)
+        return all(key in self._content for key in GOES_ON) and (self.card.stage == "sr" or "pools" in self._content)
 
     def only(self, *networks: str) -> Checkpoint:
         """The same with the weights of some networks alone, so that all else can be forgotten."""
@@ -110,14 +110,14 @@ class Checkpoint:
             UserError: There is none of this name, or not all of its weights.
         """
         if name not in self.card.networks:
-            raise UserError(f"{self.path} holds no network {name}: give a checkpoint of stage sr")
+            raise UserError(f"{self.path} holds no network {name}: give a checkpoint of a stage that has one")
         state = self._content["state_dict"]
         prefix = next((one for one in _prefixes(state, name) if _below(state, one)), "")
         weights = _below(state, prefix) if prefix else {}
         try:
             net = NETWORKS[name](**self.card.networks[name])
             net.load_state_dict(weights)
-        except (TypeError, ValueError, RuntimeError) as error:
+        except Exception as error:  # of any kind: the arguments are what a file says
             raise UserError(f"{self.path} is damaged, {_misfit(name)}: {CURE}") from error
         return net.eval().requires_grad_(False)
 
@@ -232,6 +232,8 @@ def _unpacked(file: BinaryIO, path: Path) -> dict[str, Any]:
     file.seek(0)
     try:
         content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, MemoryError):
+        raise
     except Exception as error:  # of any kind: what is no checkpoint may hold anything
         raise foreign from error
     card = content.get(CARD) if isinstance(content, dict) else None
@@ -250,6 +252,8 @@ def _damage(file: BinaryIO) -> str:
     try:
         with zipfile.ZipFile(file) as packed:
             return "" if packed.testzip() is None else "damaged"
+    except OSError:
+        raise
     except Exception:  # of any kind: a flipped bit may mean encryption, a method that there is not, or another name
         return "damaged"
 
@@ -289,7 +293,7 @@ def _shapes(name: str, arguments: Mapping[str, Any]) -> dict[str, torch.Size] | 
     try:
         with torch.device("meta"):  # shapes alone
             return {key: value.shape for key, value in NETWORKS[name](**arguments).state_dict().items()}
-    except (KeyError, TypeError, ValueError, RuntimeError):
+    except Exception:  # of any kind: the arguments are what a file says
         return None
 
 

@@ -14,8 +14,11 @@ from typing import Any
 import pytest
 import torch
 
+import train
 from ctsr.checkpoint import weights_digest
+from ctsr.training.check import refuse
 from tests.conftest import REPOSITORY
+from tests.test_conf import composed
 
 Content = dict[str, Any]
 SMOKE = ("experiment=smoke", "method=scanner", "trainer.enable_progress_bar=false", "evaluate=false")
@@ -188,6 +191,19 @@ def test_a_line_and_nothing_written(
     assert list(place.iterdir()) == []
 
 
+def test_g1_is_there(
+    sound: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    content = torch.load(sound["synth"], weights_only=True)
+    del content["ctsr"]["networks"]["G1"]
+    torch.save(content, tmp_path / "without.ckpt")
+    (tmp_path / "place").mkdir()
+    monkeypatch.chdir(tmp_path / "place")
+    assert run(monkeypatch, "train.py", "stage=sr", *SMOKE, f"synth_ckpt={tmp_path / 'without.ckpt'}") == 2
+    assert f"error: {tmp_path / 'without.ckpt'} holds no network G1" in capfd.readouterr().err
+    assert list(Path().iterdir()) == []
+
+
 @pytest.mark.parametrize("stage", ["synth", "sr"])
 def test_a_run_that_would_go_on_by_itself_is_refused_too(
     stage: str,
@@ -251,6 +267,12 @@ COUNTED: dict[str, tuple[str, tuple[str, ...]]] = {
         ("stage=all", *SMOKE, "resume=auto", "sr.epochs=3", "hydra.run.dir={begun}"),
     ),
 }
+
+
+def test_the_jobs_of_a_sweep_are_checked_with_one_look(sound: dict[str, Path], opened: list[str]) -> None:
+    asked = ("stage=sr", *SMOKE, f"synth_ckpt={sound['synth']}")
+    refuse([train.plain(composed(*asked, f"loss.lambda_adv={weight}")) for weight in (0.1, 0.2, 0.3)], None)
+    assert opened.count(str(sound["synth"])) == 1
 
 
 @pytest.mark.parametrize("asked", COUNTED)

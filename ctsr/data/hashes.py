@@ -50,8 +50,8 @@ def _state(path: Path) -> str:
     """What changes when a file does, without reading it."""
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path, *_others(path)]
     stats = ((os.path.relpath(file, path), file.stat()) for file in files)
-    facts = [(str(name), stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    told = [(str(name), stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 def _others(path: Path) -> list[Path]:

@@ -173,13 +173,13 @@ def check_size(case: Case, header: Header, settings: Settings, patch: int) -> No
 
 
 def _key(case: Case, masks: Sequence[Path], settings: Settings, cache: Path) -> str:
-    facts: dict[str, Any] = {
+    made_of: dict[str, Any] = {
         "format": FORMAT,
         "domain": settings.domain,
         "settings": asdict(settings) | {"masks": None},
     }
-    facts["content"] = [remembered_hash(path, cache) for path in (case.path, *masks)]
-    return hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=8).hexdigest()
+    made_of["content"] = [remembered_hash(path, cache) for path in (case.path, *masks)]
+    return hashlib.blake2b(json.dumps(made_of, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def _files(folder: Path) -> dict[str, dict[str, Any]]:

@@ -117,7 +117,9 @@ def check_checkpoints(run: Run, folder: Path | None = None) -> None:
     """
     first = run.stages[0]
     if run.synth_ckpt and isinstance(first, SRStage) and first.inputs == "G1":
-        check_g1(run.method, look_at(run.synth_ckpt).card.name, run.synth_ckpt)
+        given = look_at(run.synth_ckpt)
+        check_g1(run.method, given.card.name, run.synth_ckpt)
+        given.network("G1")  # refuses if it has none
     if run.resume is None or (run.resume == AUTO and folder is None):
         return
     from ctsr.training.resume import check_resume, finished, path_to_resume

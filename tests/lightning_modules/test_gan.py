@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,13 +15,16 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ctsr.checkpoint import weights_digest
+from ctsr.errors import UserError
 from ctsr.evaluation.realism import DISTANCES
 from ctsr.imaging.pyramid import GaussianPyramid
 from ctsr.losses.detail import detail_loss
 from ctsr.networks.synthesis import Unchanged
-from lightning_modules import SRGAN, CycleGANSSIM
+from lightning_modules import SRGAN, CycleGANSSIM, SRCycleGAN
 from lightning_modules.gan import GAN, linear_decay, step_decay
 from tests.checkpoints import STRAIGHT, card
+from tests.conftest import REPOSITORY
 
 OPTIMIZER = {"lr": 1e-3, "betas": [0.5, 0.999], "decay": "linear", "decay_start": 0.5, "clip": None}
 TRANSLATOR = {"filters": 4, "blocks": 1, "norm": "instance", "residual": False}
@@ -111,6 +116,20 @@ def recorded(module: GAN) -> dict[str, list[float]]:
 
     module.report = report  # type: ignore[method-assign,assignment]
     return terms
+
+
+def sr_cyclegan() -> SRCycleGAN:
+    torch.manual_seed(0)
+    judge, tiny = {"filters": 4, "layers": 1, "norm": "none"}, {"filters": 8, "blocks": 0}
+    return SRCycleGAN(
+        networks={"GA": tiny, "GB": tiny, "DA": judge, "DB": judge},
+        loss={"lambda_cycle": 1.0, "lambda_scale": 1.0, "ssim": SSIM},
+        optimizer=OPTIMIZER,
+        pool_size=3,
+        aligned_fraction=0.25,
+        seed=0,
+        card=card(stage="sr_cyclegan"),
+    )
 
 
 @pytest.mark.parametrize("G1", [TRANSLATOR, TRANSLATOR | {"noise": True}, {"kind": "scanner", "noise": True}])
@@ -316,6 +335,48 @@ def test_panels_show_differences_of_what_stands_beside_them(make) -> None:
 def test_wrong_decay_is_refused() -> None:
     with pytest.raises(ValueError, match="decay must be one of linear, step, not cosine"):
         synth(decay="cosine")
+
+
+@pytest.mark.parametrize(
+    ("make", "hyperparameters"),
+    [
+        (synth, {"networks", "loss", "optimizer", "pool_size", "seed"}),
+        (
+            lambda: sr(ema=0.9, synthetic={"knots": [-1.0, 1.0], "values": [-2.0, 2.0]}),
+            {"networks", "loss", "optimizer", "margin", "ema", "noise", "spread"},
+        ),
+        (sr_cyclegan, {"networks", "loss", "optimizer", "pool_size", "aligned_fraction", "seed"}),
+    ],
+)
+def test_a_checkpoint_gives_the_whole_module(
+    make: Callable[[], GAN], hyperparameters: set[str], tmp_path: Path
+) -> None:
+    trained = make()
+    fit(trained, batches=3).save_checkpoint(tmp_path / "last.ckpt")
+    assert set(torch.load(tmp_path / "last.ckpt", weights_only=True)["hyper_parameters"]) == hyperparameters
+    loaded = type(trained).load_from_checkpoint(tmp_path / "last.ckpt")
+    ours, theirs = trained.state_dict(), loaded.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+    assert loaded.card.to_plain() == trained.card.to_plain() | {
+        "batches": 3,
+        "weights_sha256": weights_digest(ours),
+    }
+    for name, pool in trained.pools.items():
+        images = loaded.pools[name].images
+        assert len(images) == len(pool.images) > 0
+        assert all(torch.equal(a, b) for a, b in zip(images, pool.images, strict=True))
+    y = torch.linspace(-1, 1, 144).reshape(1, 1, 12, 12)
+    if isinstance(trained, SRGAN) and isinstance(loaded, SRGAN):
+        assert torch.equal(loaded.mapped(y, "synthetic"), (2 * y))
+        assert torch.equal(loaded.enlarger(y), trained.enlarger(y))
+    again = type(trained).load_from_checkpoint(tmp_path / "last.ckpt", lr_factor=0.25, accumulate=2)
+    assert (again.lr_factor, again.accumulate) == (0.25, 2)
+
+
+def test_networks_alone_make_no_module() -> None:
+    with pytest.raises(UserError, match=r"phantom\.ckpt holds networks alone"):
+        SRGAN.load_from_checkpoint(REPOSITORY / "docs/results/phantom.ckpt")
 
 
 class ScalerOnCPU(MixedPrecision):
