@@ -251,12 +251,20 @@ def opened() -> Iterator[list[str]]:
 COUNTED: dict[str, tuple[str, tuple[str, ...]]] = {
     "infer.py": (
         "infer.py",
-        ("ckpt={sr}", "input={data}/clinical/lung_000.nii.gz", "output=out/sr.nii.gz", "roi=[0,1,0,16,0,16]"),
+        ("ckpt={sr}", "input={data}/clinical/lung_000.nii.gz", "output={place}/sr.nii.gz", "roi=[0,1,0,16,0,16]"),
     ),
     "task=evaluate": (
         "infer.py",
         (
-            *("task=evaluate", "ckpt=[{sr}]", "data={other}", "output=report", "workers=1", "slices=1", "cover=0.3"),
+            *(
+                "task=evaluate",
+                "ckpt=[{sr}]",
+                "data={other}",
+                "output={place}/report",
+                "workers=1",
+                "slices=1",
+                "cover=0.3",
+            ),
             "tile_micro=128",
         ),
     ),
@@ -299,7 +307,7 @@ def test_a_checkpoint_is_opened_once(
     other = workplace / "given/test"
     if not other.exists():
         shutil.copytree("phantom-data/tiny/paired", other / "paired")  # no others are unknown to the network
-    places = {"data": "phantom-data/tiny", "other": other, "begun": begun}
+    places = {"data": "phantom-data/tiny", "other": other, "begun": begun, "place": place}
     opened.clear()
     code = run(monkeypatch, program, *(part.format(**given, **places) for part in arguments))
     assert code == 0, capfd.readouterr().err
