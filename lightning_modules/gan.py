@@ -42,7 +42,7 @@ DECAYS: Mapping[Decay, Callable[..., float]] = {"linear": linear_decay, "step": 
 class GAN(LightningModule):
     """A generator side and a discriminator side that are trained in turn, in manual optimization.
 
-    Subclasses name the networks of both sides, and their `training_step` calls `minimise` for each.
+    Subclasses name the networks of both sides, and their `training_step` makes a `descent` of each.
 
     Args:
         optimizer: `lr`, `betas`, `decay` (linear or step), `decay_start` (share of the batches) and `clip` (largest

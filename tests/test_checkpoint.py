@@ -87,6 +87,8 @@ def test_what_is_given_away_is_held_no_longer(checkpoint: Path) -> None:
         {},
         {"inputs": None, "stage": "synth", "batches": 5, "patients": {"train": ["9f"]}, "scale_ratio": 1.02},
         {"name": 7},
+        {"grey_maps": {"clinical": {"knots": [-1.0, 0.0, 1.0], "values": [0.1, 0.1 - 2e-17, 0.1 - 1e-16]}}},
+        {"clinical_slice_mm": 30.0},
         {"preparation": plain_card()["preparation"] | {"data.micro.spacing": 0.05}},
         {"cases": {"micro": {"train": ["b"], "val": [], "test": []}}, "grey_maps": {}, "clinical_slice_mm": 0.6},
         {"of_a_later_version": [1, {"two": 3.5}]},

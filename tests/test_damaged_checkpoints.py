@@ -121,6 +121,10 @@ SENSELESS: dict[str, tuple[Callable[[Content], None], str]] = {
     "a stage that there is not": (card(stage="srr"), "stage=srr, needed: synth, sr or sr_cyclegan"),
     "a seed that is a text": (card(seed="zero"), "seed=zero, needed: a whole number"),
     "no configuration": (card(config="[1, 2"), "needed: the configuration in YAML"),
+    "materials upside down": (
+        card(config="data: {micro: {materials: [45, -1000]}}"),
+        "needed: the configuration in YAML",
+    ),
     "networks in a list": (card(networks=["G1"]), "networks=[G1], needed: the arguments of each network"),
     "another program's": (lambda content: content.pop("ctsr"), "is not a ctsr checkpoint"),
     "a later format": (card(format=4), "has checkpoint format 4, this ctsr reads format 3: update ctsr"),

@@ -30,7 +30,6 @@ from ctsr.records.stages import Inputs
 from ctsr.records.values import (
     AsList,
     GreyRange,
-    Millimetres,
     NotNegative,
     Percentiles,
     Positive,
@@ -44,6 +43,7 @@ FORMAT = 3
 """The layout of a card that this program writes and reads. 2: grey maps. 3: hashes of what was trained on."""
 
 MATERIALS_HU = (-1000.0, 45.0)  # air and soft tissue, where a configuration does not say
+ROUNDING = 1e-9  # by which a mean of equal greys may fall
 OF_A_CARD = Wording(missing="{key} is missing, needed: {words}", wrong="{key}={value}, needed: {words}")
 
 
@@ -52,7 +52,7 @@ def _grey_map(plain: Any) -> GreyMap:
         return plain
     try:
         made = GreyMap.from_dict(plain)
-        rising = bool((np.diff(made.knots) > 0).all() and (np.diff(made.values) >= 0).all())
+        rising = bool((np.diff(made.knots) > 0).all() and (np.diff(made.values) >= -ROUNDING).all())
     except (KeyError, TypeError) as error:
         raise ValueError("no knots and values") from error
     finite = bool(np.isfinite(made.knots).all() and np.isfinite(made.values).all())
@@ -66,22 +66,25 @@ def _text(name: Any) -> Any:
 
 
 def _configuration(text: str) -> str:
-    if not isinstance(_read_yaml(text), dict):
-        raise ValueError("no configuration")
+    try:
+        air, tissue = _materials(text)
+    except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
+        raise ValueError("no configuration") from error
+    if not air < tissue:
+        raise ValueError("air that is denser than tissue")
     return text
 
 
-def _read_yaml(text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError("no YAML") from error
+def _materials(config: str) -> tuple[float, float]:
+    air, tissue = yaml.safe_load(config).get("data", {}).get("micro", {}).get("materials", MATERIALS_HU)
+    return float(air), float(tissue)
 
 
 GreyMaps = Annotated[
     dict[str, Annotated[GreyMap, PlainValidator(_grey_map), PlainSerializer(GreyMap.to_dict)]],
     Takes("maps of greys by name, each of rising knots and as many values that do not fall"),
 ]
+Millimetres = Annotated[Positive, Takes("mm, above 0")]
 Plane = Annotated[tuple[Millimetres, Millimetres], AsList, Takes("two pixel sizes (y, x) in mm, above 0")]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$"), Takes("a SHA-256 in hexadecimal digits")]
 
@@ -180,8 +183,7 @@ class ModelCard(DataCard):
     @property
     def materials(self) -> tuple[float, float]:
         """HU of air and of soft tissue, as the configuration has them."""
-        air, tissue = _read_yaml(self.config).get("data", {}).get("micro", {}).get("materials", MATERIALS_HU)
-        return float(air), float(tissue)
+        return _materials(self.config)
 
 
 def read_card(plain: Mapping[str, Any]) -> ModelCard:

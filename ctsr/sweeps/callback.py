@@ -39,12 +39,12 @@ class SweepCallback(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Checks a single run."""
-        self._exit_if_wrong(lambda: [config], lambda: Path(config.hydra.run.dir))
+        self._exit_if_wrong(lambda: ([config], Path(config.hydra.run.dir)))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Checks all jobs of a sweep; not where a sweeper chooses their values as it goes."""
         if config.hydra.sweeper._target_.endswith(BasicSweeper.__name__):
-            self._exit_if_wrong(lambda: jobs_of(config), lambda: None)
+            self._exit_if_wrong(lambda: (jobs_of(config), None))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Writes `sweep.csv`, `sweep.md` and pictures into the sweep's folder, and tells which jobs failed."""
@@ -62,13 +62,14 @@ class SweepCallback(Callback):
             print(f"error: {len(failed)} jobs of the sweep failed: {'; '.join(failed)}", file=sys.stderr)
             sys.exit(FAILED)
 
-    def _exit_if_wrong(self, jobs: Callable[[], Sequence[DictConfig]], folder: Callable[[], Path | None]) -> None:
+    def _exit_if_wrong(self, asked: Callable[[], tuple[Sequence[DictConfig], Path | None]]) -> None:
         def check() -> None:
             try:
-                composed, where = [plain(job) for job in jobs()], folder()
+                jobs, folder = asked()
+                composed = [plain(job) for job in jobs]
             except InterpolationResolutionError:  # of what Hydra knows of a job when it runs: told then
                 return
-            self._check(composed, where)
+            self._check(composed, folder)
 
         if code := run_cli(check):
             sys.exit(code)

@@ -20,8 +20,6 @@ def look_at(path: Path | str) -> Checkpoint:
     from ctsr.checkpoint import read_checkpoint
 
     key = _key(Path(path))
-    if key is None:
-        return read_checkpoint(path)  # tells that there is none
     if key not in _kept:
         _kept[key] = read_checkpoint(path)
     return _kept[key]
@@ -30,7 +28,7 @@ def look_at(path: Path | str) -> Checkpoint:
 def take(path: Path | str) -> Checkpoint:
     """`look_at`, and keep it no longer: it holds as much memory as a training."""
     checkpoint = look_at(path)
-    _kept.pop(_key(Path(path)), None)  # type: ignore[arg-type]
+    _kept.pop(_key(Path(path)), None)
     return checkpoint
 
 
@@ -39,10 +37,10 @@ def forget() -> None:
     _kept.clear()
 
 
-def _key(path: Path) -> tuple[Path, int, int] | None:
+def _key(path: Path) -> tuple[Path, int, int]:
     """Another file, or the same one written anew, has another key."""
     try:
         stat = path.stat()
     except OSError:
-        return None
+        return path, 0, 0  # told by whoever reads it
     return path.resolve(), stat.st_ino, stat.st_mtime_ns
