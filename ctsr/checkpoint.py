@@ -153,7 +153,7 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
 
     Raises:
         UserError: The file is missing, cut short or damaged, no checkpoint of this program, or of another format.
-        CollectedError: Its card or its weights make no sense: a line for each reason.
+        CollectedError: Its card lacks something, or has what makes no sense: a line for each.
     """
     path = Path(path)
     if not path.is_file():
@@ -165,8 +165,8 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     card = _card(content, path)
-    if problems := [f"{path} is damaged, {line}: {CURE}" for line in _wrong_weights(content, card)]:
-        raise CollectedError(problems)
+    if wrong := _wrong_weights(content, card):
+        raise UserError(f"{path} is damaged, {wrong}: {CURE}")
     return Checkpoint(path, sha256, card, content)
 
 
@@ -269,12 +269,12 @@ def _card(content: Mapping[str, Any], path: Path) -> ModelCard:
         raise CollectedError([f"{path} is damaged, in its card {line}: {CURE}" for line in error.problems]) from error
 
 
-def _wrong_weights(content: Mapping[str, Any], card: ModelCard) -> list[str]:
-    """A line for each reason why the weights are not those that a card describes."""
+def _wrong_weights(content: Mapping[str, Any], card: ModelCard) -> str:
+    """Why the weights are not those that a card describes; nothing where they are."""
     state: Mapping[str, Tensor] = content["state_dict"]
     for name, value in state.items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            return [f"its weights {name} are not all finite"]
+            return f"its weights {name} are not all finite"
     whole, misfits = all(key in content for key in GOES_ON), []
     for name, arguments in card.networks.items():
         expected = _shapes(name, arguments)
@@ -282,10 +282,12 @@ def _wrong_weights(content: Mapping[str, Any], card: ModelCard) -> list[str]:
             found = {key: value.shape for key, value in _below(state, prefix).items()}
             missing = whole and prefix != AVERAGE and expected and not found
             if missing or (found and found != expected):
-                misfits.append(_misfit(name))
-    if not misfits and card.weights_sha256 not in (None, weights_digest(state)):
-        return ["its weights are others than its card was written for"]
-    return misfits
+                misfits.append(name)
+    if misfits:
+        return _misfit(*dict.fromkeys(misfits))
+    if card.weights_sha256 not in (None, weights_digest(state)):
+        return "its weights are others than its card was written for"
+    return ""
 
 
 def _shapes(name: str, arguments: Mapping[str, Any]) -> dict[str, torch.Size] | None:
@@ -297,8 +299,8 @@ def _shapes(name: str, arguments: Mapping[str, Any]) -> dict[str, torch.Size] | 
         return None
 
 
-def _misfit(name: str) -> str:
-    return f"its weights do not fit its description of {name}"
+def _misfit(*networks: str) -> str:
+    return f"its weights do not fit its description of {', '.join(networks)}"
 
 
 def _prefixes(state: Mapping[str, Tensor], network: str) -> tuple[str, ...]:

@@ -101,6 +101,7 @@ SENSELESS: dict[str, tuple[Callable[[Content], None], str]] = {
     "infinite weights": (weights(filled(float("inf"))), "are not all finite"),
     "weights of another shape": (weights(wider), "do not fit"),
     "a weight missing": (weights(one_less), "do not fit"),
+    "no weights": (weights(lambda state: state.clear()), "do not fit its description of G"),
     "other weights": (weights(exchanged, anew=False), "are others than its card was written for"),
     "an argument that no network has": (unnamed, "do not fit"),
     "no windows": (card(windows=None), "windows is missing, needed: a group of keys: clinical, micro"),
