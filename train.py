@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ctsr.cli import quoted, run_cli
 from ctsr.errors import Stopped
-from ctsr.methods import check_g1, described
+from ctsr.methods import described
 from ctsr.records.clashes import AUTO
 from ctsr.records.run import PATHS, TEXTS, Run, read_run
 from ctsr.records.stages import Stage
@@ -46,7 +46,6 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     """
     run = typed(cfg)
     from ctsr.training.check import check, check_pairs
-    from ctsr.training.given import look_at
     from ctsr.training.resume import finished
     from ctsr.training.summary import tell
     from datamodules.build import build_data, prepare
@@ -61,7 +60,6 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     *before, last = stage_folders(run, folder)
     for stage, place in before:  # synth, from which sr takes G1
         done = (finished(place) if run.resume == AUTO else None) or fit(run, stage, place)
-        check_g1(run.method, look_at(done["checkpoint"]).card.name, done["checkpoint"])
         run = run.changed(synth_ckpt=done["checkpoint"])
     return fit(run, *last)
 

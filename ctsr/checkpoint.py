@@ -89,7 +89,7 @@ class Checkpoint:
     @property
     def resumable(self) -> bool:
         """Whether a training can go on from it: it holds more than networks."""
-        return all(key in self._content for key in GOES_ON) and (self.card.stage == "sr" or "pools" in self._content)
+        return _holds_training(self._content) and (self.card.stage == "sr" or "pools" in self._content)
 
     def only(self, *networks: str) -> Checkpoint:
         """The same with the weights of some networks alone, so that all else can be forgotten."""
@@ -103,22 +103,26 @@ class Checkpoint:
         content, self._content = self._content, {"state_dict": {}}
         return content
 
-    def network(self, name: str) -> nn.Module:
-        """A network, in eval mode on the CPU; of GS the average, where training kept one.
+    def must_hold(self, name: str) -> None:
+        """Make sure that a network is here, without making it.
 
         Raises:
             UserError: There is none of this name, or not all of its weights.
         """
         if name not in self.card.networks:
             raise UserError(f"{self.path} holds no network {name}: give a checkpoint of a stage that has one")
-        state = self._content["state_dict"]
-        prefix = next((one for one in _prefixes(state, name) if _below(state, one)), "")
-        weights = _below(state, prefix) if prefix else {}
-        try:
-            net = NETWORKS[name](**self.card.networks[name])
-            net.load_state_dict(weights)
-        except Exception as error:  # of any kind: the arguments are what a file says
-            raise UserError(f"{self.path} is damaged, {_misfit(name)}: {CURE}") from error
+        if _shapes_of(self._weights(name)) != _described(name, self.card.networks[name]):
+            raise UserError(f"{self.path} is damaged, {_misfit(name)}: {CURE}")
+
+    def network(self, name: str) -> nn.Module:
+        """A network, in eval mode on the CPU; of GS the average, where training kept one.
+
+        Raises:
+            UserError: See `must_hold`.
+        """
+        self.must_hold(name)
+        net = NETWORKS[name](**self.card.networks[name])
+        net.load_state_dict(self._weights(name))
         return net.eval().requires_grad_(False)
 
     def model(self) -> SRModel:
@@ -137,6 +141,10 @@ class Checkpoint:
         GS = self.network("GA" if self.card.stage == "sr_cyclegan" else "GS")
         assert isinstance(GS, SRResNet | EnlargingGenerator)
         return SRModel(GS, self.card, self.path, self.sha256)
+
+    def _weights(self, name: str) -> dict[str, Tensor]:
+        state = self._content["state_dict"]
+        return next((found for prefix in _prefixes(state, name) if (found := _below(state, prefix))), {})
 
 
 def load_sr(path: Path | str) -> SRModel:
@@ -170,7 +178,7 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     return Checkpoint(path, sha256, card, content)
 
 
-def describe(content: dict[str, Any], card: ModelCard, batches: int) -> None:
+def write_card(content: dict[str, Any], card: ModelCard, batches: int) -> None:
     """Put a card into what is about to be saved: the only place that writes one.
 
     Args:
@@ -199,14 +207,11 @@ def check_comparable(checkpoints: Sequence[Checkpoint]) -> None:
         UserError: Two were trained on images prepared in different ways, or share name and seed.
     """
     first, *others = checkpoints
-    wanted = first.card.preparation.to_plain()
     for other in others:
-        for key, value in other.card.preparation.to_plain().items():
-            if value != wanted[key]:
-                raise UserError(
-                    f"{other.path} was trained with {key}={value}, {first.path} with {wanted[key]}: "
-                    "they cannot be compared"
-                )
+        for key, value, wanted in other.card.preparation.differences(first.card.preparation):
+            raise UserError(
+                f"{other.path} was trained with {key}={value}, {first.path} with {wanted}: they cannot be compared"
+            )
     known: dict[tuple[str, int], Path] = {}
     for one in checkpoints:
         who = one.card.name, one.card.seed
@@ -275,11 +280,11 @@ def _wrong_weights(content: Mapping[str, Any], card: ModelCard) -> str:
     for name, value in state.items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             return f"its weights {name} are not all finite"
-    whole, misfits = all(key in content for key in GOES_ON), []
+    whole, misfits = _holds_training(content), []
     for name, arguments in card.networks.items():
-        expected = _shapes(name, arguments)
+        expected = _described(name, arguments)
         for prefix in _prefixes(state, name):
-            found = {key: value.shape for key, value in _below(state, prefix).items()}
+            found = _shapes_of(_below(state, prefix))
             missing = whole and prefix != AVERAGE and expected and not found
             if missing or (found and found != expected):
                 misfits.append(name)
@@ -290,13 +295,21 @@ def _wrong_weights(content: Mapping[str, Any], card: ModelCard) -> str:
     return ""
 
 
-def _shapes(name: str, arguments: Mapping[str, Any]) -> dict[str, torch.Size] | None:
+def _holds_training(content: Mapping[str, Any]) -> bool:
+    return all(key in content for key in GOES_ON)
+
+
+def _described(name: str, arguments: Mapping[str, Any]) -> dict[str, torch.Size] | None:
     """The shape of each weight of a network; None: there is no such network."""
     try:
         with torch.device("meta"):  # shapes alone
-            return {key: value.shape for key, value in NETWORKS[name](**arguments).state_dict().items()}
+            return _shapes_of(NETWORKS[name](**arguments).state_dict())
     except Exception:  # of any kind: the arguments are what a file says
         return None
+
+
+def _shapes_of(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in weights.items()}
 
 
 def _misfit(*networks: str) -> str:

@@ -30,4 +30,4 @@ def prepare(data: ScansDataModule, folder: Path) -> dict[str, Any]:
     data.setup("fit")
     data.write_overview(folder)
     print(f"cases to look at: {folder / 'data.html'}")
-    return {"stage": "prepare", "cases": data.describe().to_plain()["cases"]}
+    return {"stage": "prepare", "cases": data.describe().cases}

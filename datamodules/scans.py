@@ -317,10 +317,8 @@ class ScansDataModule(LightningDataModule):
         Raises:
             UserError: A key differs, or a case that G1 was trained on is held out here.
         """
-        of_g1 = card.preparation.to_plain()
-        for key, value in self.preparation().to_plain().items():
-            if of_g1[key] != value:
-                raise UserError(f"{key}={value}, but {path} was trained with {of_g1[key]}: make them equal")
+        for key, value, of_g1 in self.preparation().differences(card.preparation):
+            raise UserError(f"{key}={value}, but {path} was trained with {of_g1}: make them equal")
         wanted = "use the same seed and data.split, or data.list=<the run's split.csv>"
         for domain, parts in self.cases.items():
             trained = set(card.cases.get(domain, {}).get("train", []))

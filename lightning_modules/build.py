@@ -81,7 +81,7 @@ def build_module(
                 noise=list(stage.noise),
                 spread=list(stage.spread),
                 G1_weights=network.state_dict(),
-                card=model_card(run, stage, data, networks, grey_maps, {} if G1 is None else G1.card.trained_on),
+                card=model_card(run, stage, data, networks, grey_maps, G1),
                 **common,
             )
         case SRCycleGANStage():
@@ -126,14 +126,14 @@ def model_card(
     data: ScansDataModule,
     networks: dict[str, dict[str, Any]],
     grey_maps: GreyMaps,
-    before: dict[str, str] | None = None,
+    G1: Checkpoint | None = None,
 ) -> ModelCard:
-    """What the stage's checkpoints will say of themselves; `before`: what a G1 that is taken over was trained on."""
+    """What the stage's checkpoints will say of themselves: what a G1 was trained on, that is taken over, too."""
     of_data = data.describe()
-    of_data = of_data.changed(trained_on=(before or {}) | of_data.trained_on)
     return read_card(
         {
             **of_data.to_plain(),
+            "trained_on": (G1.card.trained_on if G1 is not None else {}) | of_data.trained_on,
             "format": FORMAT,
             "stage": stage.name,
             "inputs": stage.inputs if isinstance(stage, SRStage) else None,

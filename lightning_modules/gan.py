@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from ctsr.checkpoint import describe, read_checkpoint
+from ctsr.checkpoint import read_checkpoint, write_card
 from ctsr.errors import UserError
 from ctsr.records.card import ModelCard
 from ctsr.records.stages import Decay
@@ -163,7 +163,7 @@ class GAN(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Writes the card, and keeps the pools and the factor of the learning rate."""
         done = self.trainer.fit_loop.epoch_loop.batch_progress.total.completed
-        describe(checkpoint, self.card, done)
+        write_card(checkpoint, self.card, done)
         checkpoint["lr_factor"] = self.lr_factor
         if self.pools:
             checkpoint["pools"] = {name: pool.state_dict() for name, pool in self.pools.items()}

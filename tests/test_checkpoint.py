@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 
-from ctsr.checkpoint import describe, load_sr, main, read_checkpoint, weights_digest
+from ctsr.checkpoint import load_sr, main, read_checkpoint, weights_digest, write_card
 from ctsr.errors import UserError
 from ctsr.imaging.intensity import Window
 from ctsr.records.card import ModelCard
@@ -135,7 +135,7 @@ def test_a_digest_is_of_names_types_shapes_and_values() -> None:
 
 def test_what_is_written_is_read(contents: dict[str, Any], tmp_path: Path) -> None:
     told = plain_card(networks=contents["ctsr"]["networks"])
-    describe(contents, card(networks=told["networks"]), batches=12)
+    write_card(contents, card(networks=told["networks"]), batches=12)
     assert contents["ctsr"] == told | {"batches": 12, "weights_sha256": weights_digest(contents["state_dict"])}
     torch.save(contents, tmp_path / "new.ckpt")
     assert read_checkpoint(tmp_path / "new.ckpt").card.to_plain() == contents["ctsr"]

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -110,6 +110,11 @@ class Preparation(Settings):
     spacing: Millimetres | Literal["native"] = Field(alias="data.micro.spacing")
     slab_mm: NotNegative = Field(alias="data.micro.slab_mm")
     percentiles: Percentiles = Field(alias="data.micro.percentiles")
+
+    def differences(self, other: Preparation) -> Iterator[tuple[str, Any, Any]]:
+        """Each key that differs, with the value here and there."""
+        there = other.to_plain()
+        yield from ((key, here, there[key]) for key, here in self.to_plain().items() if here != there[key])
 
 
 class DataCard(Settings):

@@ -117,18 +117,27 @@ def check_checkpoints(run: Run, folder: Path | None = None) -> None:
     """
     first = run.stages[0]
     if run.synth_ckpt and isinstance(first, SRStage) and first.inputs == "G1":
-        given = look_at(run.synth_ckpt)
-        check_g1(run.method, given.card.name, run.synth_ckpt)
-        given.network("G1")  # refuses if it has none
+        check_takes_g1(run, run.synth_ckpt)
     if run.resume is None or (run.resume == AUTO and folder is None):
         return
     from ctsr.training.resume import check_resume, finished, path_to_resume
 
     for stage, place in stage_folders(run, folder or Path()):
-        if stage is not run.stages[-1] and run.resume == AUTO and (done := finished(place)):
-            check_g1(run.method, look_at(done["checkpoint"]).card.name, done["checkpoint"])
+        if stage is not run.stages[-1] and (done := finished(place)):
+            check_takes_g1(run, done["checkpoint"])
         elif path := path_to_resume(run, place):
             check_resume(run, stage, path)
+
+
+def check_takes_g1(run: Run, path: str) -> None:
+    """Makes sure that stage sr of a run can take its G1 from a checkpoint.
+
+    Raises:
+        UserError: The checkpoint has none, or is of another method.
+    """
+    given = look_at(path)
+    check_g1(run.method, given.card.name, path)
+    given.must_hold("G1")
 
 
 def check_devices(run: Run) -> None:

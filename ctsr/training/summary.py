@@ -49,7 +49,7 @@ def summarise(
         "checkpoint": str(folder / "checkpoints" / "last.ckpt"),
         "versions": card.versions,
         "seed": run.seed,
-        "cases": card.to_plain()["cases"],
+        "cases": card.cases,
         "seconds": round(seconds, 1),
         "rows": [],
     }
