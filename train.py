@@ -51,7 +51,7 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     from datamodules.build import build_data, prepare
 
     check(run, folder)
-    tell(described(run.method))
+    tell(described(run.name))
     for stage in run.stages:
         build_data(run, stage).check()
     check_pairs(run)
@@ -94,7 +94,7 @@ def fit(run: Run, stage: Stage, folder: Path) -> dict[str, Any]:
         with attempt.catching(trainer, module):
             trainer.fit(module, datamodule=data, ckpt_path=attempt.path, weights_only=True)
     seconds = time.monotonic() - started
-    rows = measure_held_out(run, module, data, folder) if run.evaluate and trainer.is_global_zero else []
+    rows = measure_held_out(module, data, folder) if run.evaluate and trainer.is_global_zero else []
     summary = summarise(run, stage, trainer, module.card, rows, seconds, folder)
     finish(trainer.loggers)
     return summary

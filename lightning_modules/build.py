@@ -137,7 +137,7 @@ def model_card(
             "format": FORMAT,
             "stage": stage.name,
             "inputs": stage.inputs if isinstance(stage, SRStage) else None,
-            "name": run.method,
+            "name": run.name,
             "seed": run.seed,
             "scale": SCALE,
             "networks": networks,

@@ -9,28 +9,18 @@ from ctsr.evaluation.held_out import measure
 from ctsr.evaluation.pairs import find_pairs, load_pair
 from ctsr.evaluation.results import Row
 from ctsr.evaluation.samples import Cut
-from ctsr.evaluation.synthesis import Synthesis
-from ctsr.imaging.intensity import Window
-from ctsr.records.run import Run
 from datamodules import ScansDataModule
 from lightning_modules.gan import GAN
 from lightning_modules.sr_cyclegan import SRCycleGAN
 from lightning_modules.srgan import SRGAN
 
 
-def measure_held_out(run: Run, module: GAN, data: ScansDataModule, folder: Path) -> list[Row]:
+def measure_held_out(module: GAN, data: ScansDataModule, folder: Path) -> list[Row]:
     """Scores the trained network on held-out cases, as far as there are any and it enlarges."""
     if not isinstance(module, SRGAN | SRCycleGAN):
         return []
     generator = module.G1 if isinstance(module, SRGAN) else module.GB
-    contestant = Contestant(
-        run.method,
-        run.seed,
-        module.enlarger.cpu(),
-        Synthesis(generator.cpu(), of_x=isinstance(module, SRCycleGAN)),
-        Window(*data.keys["clinical"]["window"]),
-        module.card.grey_maps,
-    )
+    contestant = Contestant.of(module.card, module.enlarger, generator)
     percentiles = data.keys["micro"]["percentiles"]
     pairs = [] if data.paired_root is None else [load_pair(path, percentiles) for path in find_pairs(data.paired_root)]
     test = TestSet(data.cases["micro"]["test"], pairs if "clinical" in module.card.grey_maps else [])

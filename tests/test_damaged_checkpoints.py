@@ -267,7 +267,7 @@ COUNTED: dict[str, tuple[str, tuple[str, ...]]] = {
                 "data={other}",
                 "output={place}/report",
                 "workers=1",
-                "slices=1",
+                "slices_per_case=1",
                 "cover=0.3",
             ),
             "tile_micro=128",

@@ -50,7 +50,7 @@ def test_one_command_gives_tables_pictures_and_report(
     checkpoints: list[Path], workplace: Path, command: Command
 ) -> None:
     given = f"ckpt=[{','.join(map(str, checkpoints))}]"
-    keys = (f"data={TEST}", "output=report", "cover=0.3", "slices=1", "tile_micro=128", "wandb=trial")
+    keys = (f"data={TEST}", "output=report", "cover=0.3", "slices_per_case=1", "tile_micro=128", "wandb=trial")
     done = command("infer.py", "task=evaluate", given, *keys, cwd=workplace)
     assert done.returncode == 0, done.stderr
     folder = workplace / "report"

@@ -6,14 +6,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from torch import nn
 
+from ctsr.checkpoint import Checkpoint
 from ctsr.data.prepared import PreparedCase
 from ctsr.errors import UserError
 from ctsr.evaluation.pairs import Pair
+from ctsr.evaluation.synthesis import Synthesis
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
-from ctsr.records.card import MATERIALS_HU
+from ctsr.records.card import MATERIALS_HU, ModelCard
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +48,50 @@ class Contestant:
     path: Path | None = None
     materials: Sequence[float] = MATERIALS_HU
 
+    @classmethod
+    def of(
+        cls,
+        card: ModelCard,
+        enlarge: nn.Module,
+        generator: nn.Module | None,
+        device: torch.device = CPU,
+        path: Path | None = None,
+    ) -> Contestant:
+        """Make one of networks and what their checkpoint says of them.
+
+        Args:
+            card: It.
+            enlarge: GS, or GA of SR-CycleGAN.
+            generator: What made its training images: G1, or GB of SR-CycleGAN; None: nothing did.
+            device: Where they are to work.
+            path: Their checkpoint.
+        """
+        of_x = card.stage == "sr_cyclegan"  # GB takes x itself
+        synthesise = None if generator is None else Synthesis(generator, of_x).to(device)
+        return cls(
+            name=card.name,
+            seed=card.seed,
+            enlarge=enlarge.to(device),
+            synthesise=synthesise,
+            window=card.window("clinical"),
+            grey_maps=card.grey_maps,
+            trained_on=card.trained_on,
+            path=path,
+            materials=card.materials,
+        )
+
+    @classmethod
+    def of_checkpoint(cls, checkpoint: Checkpoint, device: torch.device = CPU) -> Contestant:
+        """Make one of a checkpoint of stage sr or sr_cyclegan.
+
+        Raises:
+            UserError: Its weights do not fit.
+        """
+        card, generator = checkpoint.card, None
+        if card.inputs != "pairs":
+            generator = checkpoint.network("GB" if card.stage == "sr_cyclegan" else "G1")
+        return cls.of(card, checkpoint.model().GS, generator, device, checkpoint.path)
+
     @property
     def label(self) -> str:
         """Name and seed."""
@@ -68,6 +117,18 @@ class TestSet:
     empty: Sequence[Pair] = ()
     clinical: Sequence[PreparedCase] = ()
     hashes: Mapping[str, str] = field(default_factory=dict)
+
+
+def in_order(contestants: Sequence[Contestant], method: str | None) -> list[Contestant]:
+    """The contestants, those of a method first: others are compared with it.
+
+    Raises:
+        UserError: None is of that method.
+    """
+    names = list(dict.fromkeys(one.name for one in contestants))
+    if method is not None and method not in names:
+        raise UserError(f"reference={method} is none of the methods of ckpt=: {', '.join(names)}")
+    return sorted(contestants, key=lambda one: method is not None and one.name != method)
 
 
 def reference(contestants: Sequence[Contestant]) -> Contestant:

@@ -7,9 +7,9 @@ import numpy.typing as npt
 import torch
 
 from ctsr.errors import UserError
-from ctsr.inference.settings import Precision
 from ctsr.networks.sr_cyclegan import EnlargingGenerator
 from ctsr.networks.srresnet import SRResNet
+from ctsr.records.scan_settings import Precision
 
 
 def super_resolve_slice(

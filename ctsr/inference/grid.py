@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ctsr.errors import UserError
 from ctsr.imaging.resample import Plane, resample_plane, resampled_affine
 from ctsr.imaging.volume import SCALE, Affine, Spacing, Volume, spacing_of
-from ctsr.inference.settings import Grid
+from ctsr.records.scan_settings import Grid
 
 
 @dataclass(frozen=True, eq=False)

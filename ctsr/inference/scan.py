@@ -38,9 +38,9 @@ from ctsr.inference.nifti_stream import nifti_stream
 from ctsr.inference.picture import write_picture
 from ctsr.inference.places import lung_places
 from ctsr.inference.provenance import NOTICE, write_json
-from ctsr.inference.settings import ScanSettings
 from ctsr.inference.sight import Sight
 from ctsr.methods import described
+from ctsr.records.scan_settings import ScanSettings
 from ctsr.versions import versions
 
 Mask = npt.NDArray[np.bool_]
@@ -252,7 +252,7 @@ def _record(
         "checkpoint": {"path": str(model.path), "sha256": model.sha256, "ctsr": model.card.to_plain()},
         "input": {"path": str(input_path), "sha256": scan_hash(input_path)},
         "output": {"path": str(results.volume), "picture": str(results.picture)},
-        "settings": asdict(settings),
+        "settings": settings.model_dump(mode="json", include=set(ScanSettings.model_fields)),
         "geometry": {
             "axes": "canonical: slices, rows, columns; millimetres",
             "orientation": asdict(orientation),

@@ -50,11 +50,6 @@ class Run(Settings):
     panels: PanelSettings
     logger: LoggerSettings
 
-    @property
-    def method(self) -> str:
-        """The name that its tables have; one's own may be a number."""
-        return str(self.name)
-
     def config_of(self, stage: Stage) -> dict[str, Any]:
         """What was composed, as if one of the stages were trained alone: what its folder and its checkpoint tell."""
         return self.composed | {"stage": stage.name, "synth_ckpt": self.synth_ckpt}

@@ -56,10 +56,12 @@ class Wording:
     Attributes:
         missing: With {key} and {words}, those of `Takes`.
         wrong: With {key}, {value} and {words}.
+        place: What has no such key, where one at the top is unknown.
     """
 
     missing: str = "{key} is missing: give {words}"
     wrong: str = "{key}={value}: give {words}"
+    place: str = "a run"
 
 
 def takes(annotation: Any) -> str:
@@ -157,7 +159,7 @@ def _told(group: type[Settings], values: Any, error: Any, prefix: str, wording: 
         keys.append(str(part))
         if name is None:
             key = ".".join(keys)
-            return key, no_such_key(key, ".".join(keys[:-1]) or "a run", keys_of(inner))
+            return key, no_such_key(key, ".".join(keys[:-1]) or wording.place, keys_of(inner))
         annotation = hints[name]
         values = values.get(part) if isinstance(values, Mapping) else None
     key = ".".join(keys)

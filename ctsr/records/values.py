@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, Strict
+from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
 from ctsr.imaging.voxel_size import LARGEST_MM
 from ctsr.records.settings import Takes
@@ -28,12 +28,17 @@ def _apart(pair: tuple[Any, Any]) -> tuple[Any, Any]:
     return pair
 
 
+def _as_text(value: object) -> object:
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
 Number = int | float  # never made a float: a prepared case's key is the text of its numbers
 AsList = Strict(False)  # YAML has lists, settings that do not change have tuples
 
 Flag = Annotated[bool, Takes("true or false")]
 Text = Annotated[str, Field(min_length=1), Takes("a text")]
-Name = Annotated[Text | int | float, Takes("a name")]  # of a series, a patient or a case, which may be a number
+AsText = BeforeValidator(_as_text)  # what looks like a number is one to YAML
+Name = Annotated[str, AsText, Field(min_length=1), Takes("a name")]  # of a series, a patient or a case
 PathText = Annotated[str, Field(min_length=1), Takes("a path")]
 
 Positive = Annotated[Number, Field(gt=0), Takes("a number above 0")]

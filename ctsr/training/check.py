@@ -136,7 +136,7 @@ def check_takes_g1(run: Run, path: str) -> None:
         UserError: The checkpoint has none, or is of another method.
     """
     given = look_at(path)
-    check_g1(run.method, given.card.name, path)
+    check_g1(run.name, given.card.name, path)
     given.must_hold("G1")
 
 

@@ -53,7 +53,7 @@ def check_resume(run: Run, stage: Stage, path: Path) -> None:
         raise UserError(f"resume: {path} holds networks alone, to use: give a run's checkpoints/last.ckpt")
     if card.stage != stage.name:
         raise UserError(f"resume: {path} is of stage={card.stage}, this is stage={stage.name}: give one of this stage")
-    check_resumed(run.method, card.name, str(path))
+    check_resumed(run.name, card.name, str(path))
     own = stage.networks.to_plain()
     for network, arguments in card.networks.items():
         for key, value in own.get(network, {}).items():  # G1 of stage sr is synth_ckpt's

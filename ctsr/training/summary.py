@@ -45,7 +45,7 @@ def summarise(
     """
     summary: dict[str, Any] = {
         "stage": stage.name,
-        "method": run.method,
+        "method": run.name,
         "checkpoint": str(folder / "checkpoints" / "last.ckpt"),
         "versions": card.versions,
         "seed": run.seed,
@@ -54,7 +54,7 @@ def summarise(
         "rows": [],
     }
     if trainer.is_global_zero:
-        summary["rows"] = validation_rows(trainer, run.method) + [row.to_dict() for row in means(rows)]
+        summary["rows"] = validation_rows(trainer, run.name) + [row.to_dict() for row in means(rows)]
         summary["per_case"] = [row.to_dict() for row in rows]
         write_summary(summary, folder)
         print_summary(summary, folder)

@@ -74,7 +74,7 @@ def build_trainer(run: Run, stage: Stage, folder: Path, resume: Checkpoint | Non
         Guard(run.trainer.log_every_n_steps, run.guard.patience, run.guard.action),
         Checkpoints(folder / "checkpoints", run.checkpoint.every_n_batches, best.monitor, best.mode, best.best),
         Panels(folder / "panels", run.panels.count, run.panels.every),
-        Curves(folder, run.panels.every, run.method),
+        Curves(folder, run.panels.every, run.name),
         Throughput(),
     ]
     if settings["enable_progress_bar"]:

@@ -172,10 +172,10 @@ def test_help_names_keys_that_exist(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert infer(monkeypatch, "--help") == 0
     text = capsys.readouterr().out
     assert len(text.splitlines()) < 60
-    cfg = OmegaConf.load(PROGRAM.parent / "conf" / "infer" / "infer.yaml")
+    cfg, evaluate = (OmegaConf.load(PROGRAM.parent / f"conf/infer/task/{task}.yaml") for task in ("scan", "evaluate"))
     keys = set(re.findall(r"([a-z_]+)=", text)) - {"key", "stage"}
     assert {"ckpt", "input", "output", "region", "series", "device"} <= keys
-    assert keys <= set(cfg)
+    assert keys <= {*cfg, *evaluate}
     assert float(re.findall(r"\btile=(\d+)", text)[0]) == cfg.tile
 
 

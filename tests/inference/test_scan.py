@@ -22,7 +22,7 @@ from ctsr.files import content_hash
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.inference import scan
 from ctsr.inference.scan import super_resolve_scan
-from ctsr.inference.settings import ScanSettings
+from ctsr.records.scan_settings import ScanSettings
 
 
 @pytest.fixture
@@ -335,7 +335,7 @@ def test_a_full_disk_is_noticed_before_work(tmp_path: Path, model: SRModel, monk
 )
 def test_wrong_settings_are_named(changes: dict[str, object]) -> None:
     with pytest.raises(UserError, match=f"^{next(iter(changes))}="):
-        replace(ScanSettings(), **changes)  # type: ignore[arg-type]
+        ScanSettings().changed(**changes)
 
 
 def test_an_unknown_device_is_named() -> None:

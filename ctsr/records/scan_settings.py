@@ -1,0 +1,51 @@
+"""How a scan is super-resolved: the keys of `conf/infer/task/scan.yaml`, which documents them, but for its paths."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ctsr.records.settings import Settings, Takes
+from ctsr.records.values import AsList, AsText, Count, Flag, Name, Share, Text, VoxelSize
+
+Grid = Literal["input", "model"]
+Units = Literal["hu", "micro"]
+Region = Literal["all", "lung"]
+Precision = Literal["32", "bf16"]
+
+Box = Annotated[tuple[int, int, int, int, int, int], AsList, Takes("[z0,z1,y0,y1,x0,x1], whole numbers")]
+Level = Annotated[int, Field(ge=1, le=9), Takes("1 (fast) to 9 (small)")]
+
+
+class ScanSettings(Settings):
+    """How to super-resolve.
+
+    Attributes:
+        roi: Part of the scan as [z0, z1, y0, y1, x0, x1], canonical voxel indices; None: all. Pixels at an in-plane
+            edge of the part lack the context beyond it.
+        region: "all", or "lung": the network works on tiles that hold lung, the rest is interpolated.
+        series: Which series of a DICOM folder: UID, number or part of the description; None: the only one.
+        file_spacing: Voxel size in mm, one value or (z, y, x), of files that do not tell, such as TIFF.
+        tile: Width of the upsampler's tiles in low-resolution pixels: memory, not results; None: whole slices.
+        device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", ...
+        precision: "32", or "bf16" for GPUs.
+        spacing_tolerance: Largest relative difference from the training pixel size that needs no resampling.
+        grid: "input": the scan's pixels / 8, also where it was resampled; "model": the network's pixels / 8.
+        units: "hu", or "micro": greys of the micro-CT window.
+        overwrite: Replace existing results.
+        level: Compression of .nii.gz, 1 (fast) to 9.
+    """
+
+    roi: Box | None = None
+    region: Region = "all"
+    series: Name | None = None
+    file_spacing: VoxelSize | None = None
+    tile: Count | None = 64
+    device: Text = "auto"
+    precision: Annotated[Precision, AsText] = "32"
+    spacing_tolerance: Share = 0.1
+    grid: Grid = "input"
+    units: Units = "hu"
+    overwrite: Flag = False
+    level: Level = 1
