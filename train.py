@@ -13,6 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from ctsr.cli import quoted, run_cli
+from ctsr.data.plan import Plan
 from ctsr.errors import Stopped
 from ctsr.methods import described
 from ctsr.records.clashes import AUTO
@@ -45,26 +46,28 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         Stopped: A signal came; everything is saved.
     """
     run = typed(cfg)
-    from ctsr.training.check import check, check_pairs
+    from ctsr.training.check import check, check_data
     from ctsr.training.resume import finished
     from ctsr.training.summary import tell
     from datamodules.build import build_data, prepare
 
     check(run, folder)
     tell(described(run.name))
+    plan = Plan.of(run)
     for stage in run.stages:
-        build_data(run, stage).check()
-    check_pairs(run)
+        build_data(run, stage, plan).check()
+    check_data(run, plan)
     if run.prepare_only:
-        return prepare(build_data(run, run.stages[0]), folder)
+        return prepare(build_data(run, run.stages[0], plan), folder)
     *before, last = stage_folders(run, folder)
     for stage, place in before:  # synth, from which sr takes G1
-        done = (finished(place) if run.resume == AUTO else None) or fit(run, stage, place)
+        done = (finished(place) if run.resume == AUTO else None) or fit(run, plan, stage, place)
         run = run.changed(synth_ckpt=done["checkpoint"])
-    return fit(run, *last)
+    stage, place = last
+    return fit(run, plan, stage, place)
 
 
-def fit(run: Run, stage: Stage, folder: Path) -> dict[str, Any]:
+def fit(run: Run, plan: Plan, stage: Stage, folder: Path) -> dict[str, Any]:
     """Train one stage of a run into a folder, measure it, and return what its `summary.json` holds."""
     from lightning import seed_everything
 
@@ -81,7 +84,7 @@ def fit(run: Run, stage: Stage, folder: Path) -> dict[str, Any]:
     tell(f"stage {stage.name}")
     resume, G1, config = checkpoint_to_resume(run, stage, folder), take_g1(run, stage), run.config_of(stage)
     seed_everything(run.seed, workers=True, verbose=False)
-    data = build_data(run, stage)
+    data = build_data(run, stage, plan)
     data.prepare_data()
     data.setup("fit")
     for attempt in Attempts(run.guard, stage.best, folder, resume):  # one, and more after a collapse

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ctsr.data.plan import Plan
 from ctsr.records.run import Run
 from ctsr.records.stages import SRStage, Stage
 from datamodules.micro import MicroDataModule
@@ -13,15 +14,15 @@ from datamodules.scans import ScansDataModule
 from datamodules.unpaired import UnpairedDataModule
 
 
-def build_data(run: Run, stage: Stage) -> ScansDataModule:
-    """Make the stage's DataModule."""
-    keys = run.data.to_plain() | {"seed": run.seed, "show_progress": run.trainer.enable_progress_bar}
+def build_data(run: Run, stage: Stage, plan: Plan) -> ScansDataModule:
+    """Make the stage's DataModule, which goes by the plan of the run."""
+    common = run.data, plan, run.trainer.enable_progress_bar
     if not isinstance(stage, SRStage):
-        return UnpairedDataModule(**keys)
+        return UnpairedDataModule(*common)
     if stage.inputs == "pairs":
         assert stage.pairs is not None
-        return PairsDataModule(stage.pairs, **keys)
-    return MicroDataModule(**keys)
+        return PairsDataModule(stage.pairs, *common)
+    return MicroDataModule(*common)
 
 
 def prepare(data: ScansDataModule, folder: Path) -> dict[str, Any]:

@@ -29,11 +29,11 @@ class PairsDataModule(MicroDataModule):
     Args:
         pairs_root: Folder of lungs seen by both scanners, none of which is a test case; the last ones, as many as
             `split.val` says, are for validation.
-        keys: Arguments of `ScansDataModule`.
+        others: Arguments of `ScansDataModule`.
     """
 
-    def __init__(self, pairs_root: str | Path, **keys: Any) -> None:
-        super().__init__(**keys)
+    def __init__(self, pairs_root: str | Path, *others: Any) -> None:
+        super().__init__(*others)
         self.pairs_root = Path(pairs_root)
         self._parts_of_pairs: dict[str, list[Pair]] = {}
 
@@ -51,17 +51,19 @@ class PairsDataModule(MicroDataModule):
         super().setup(stage)
         if not self._parts_of_pairs:
             pairs = [load_pair(folder) for folder in find_pairs(self.pairs_root)]
-            val = max(1, round(float(self.split["val"]) * len(pairs)))
+            share = self.keys.split.val
+            assert isinstance(share, int | float)
+            val = max(1, round(share * len(pairs)))
             self._parts_of_pairs = {"train": pairs[:-val], "val": pairs[-val:]}
 
     def train_dataset(self) -> PairedPatches:  # type: ignore[override]
         """As many patches in an epoch as the stage without pairs has."""
-        length = self.patches_per_case * len(self.cases["micro"]["train"])
-        return self._dataset("train", length, self.seed, self.augment)
+        length = self.keys.patches_per_case * len(self.cases["micro"]["train"])
+        return self._dataset("train", length, self.seed, self.keys.augment)
 
     def val_dataset(self, processes: int = 1) -> PairedPatches:  # type: ignore[override]
         """Fixed patches of pairs that are not trained on."""
-        length = max(self.val_patches // processes, 1) * processes
+        length = max(self.keys.val_patches // processes, 1) * processes
         return self._dataset("val", length, VALIDATION_SEED, augment=False)
 
     def describe(self) -> DataCard:
@@ -72,10 +74,10 @@ class PairsDataModule(MicroDataModule):
         return card.changed(trained_on=card.trained_on | pairs)
 
     def _dataset(self, part: str, length: int, seed: int, augment: bool) -> PairedPatches:
-        keys = self.keys["clinical"]
-        window = Window(*(float(grey) for grey in keys["window"]))
-        cover = self.keys["micro"]["cover"]
-        return PairedPatches(self._parts_of_pairs[part], window, keys["patch"], cover, length, seed, augment)
+        keys = self.keys.clinical
+        window = Window(*(float(grey) for grey in keys.window))
+        cover = self.keys.micro.cover
+        return PairedPatches(self._parts_of_pairs[part], window, keys.patch, cover, length, seed, augment)
 
 
 class PairedPatches(Dataset):

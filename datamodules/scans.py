@@ -25,9 +25,9 @@ from ctsr.evaluation.pairs import find_pairs
 from ctsr.evaluation.test_set import pair_hashes
 from ctsr.imaging.volume import SCALE
 from ctsr.phantom.cases import generate
-from ctsr.records.card import DataCard, Preparation
+from ctsr.records.card import DataCard
+from ctsr.records.data import Data, Micro
 from ctsr.records.phantom import PhantomSettings
-from ctsr.records.settings import checked
 
 VALIDATION_SEED = 1_000_000  # validation patches come from a stream that training never sees
 
@@ -35,8 +35,10 @@ VALIDATION_SEED = 1_000_000  # validation patches come from a stream that traini
 class ScansDataModule(LightningDataModule):
     """Cases of both domains, split and prepared; a subclass says which domains its training patches come from.
 
-    The arguments are the keys of `conf/data/volumes.yaml`, which documents them. With `phantom` (the fields of
-    `PhantomSettings`, and `root`) the scans are generated first.
+    Args:
+        keys: Those of `conf/data/volumes.yaml`, which documents them. With `phantom` the scans are generated first.
+        plan: Of the run: all its stages go by one.
+        show_progress: Whether to show progress bars.
 
     Attributes:
         domains: What a training patch is drawn from; a stage cannot do without.
@@ -46,34 +48,13 @@ class ScansDataModule(LightningDataModule):
     domains: ClassVar[tuple[str, ...]]
     cases: dict[str, dict[str, list[PreparedCase]]]
 
-    def __init__(
-        self,
-        clinical: Mapping[str, Any],
-        micro: Mapping[str, Any],
-        paired: Mapping[str, Any],
-        split: Mapping[str, Any],
-        patches_per_case: int,
-        val_patches: int,
-        global_batch_size: int,
-        accumulate: int,
-        augment: bool,
-        workers: int,
-        cache: str,
-        seed: int,
-        phantom: Mapping[str, Any] | None = None,
-        list: str | None = None,
-        show_progress: bool = True,
-    ) -> None:
+    def __init__(self, keys: Data, plan: Plan, show_progress: bool = True) -> None:
         super().__init__()
-        self.keys = {"clinical": clinical, "micro": micro}
-        self.paired_root = None if paired["root"] is None else Path(paired["root"])
-        self.split, self.phantom = split, phantom
-        self.plan = Plan({"clinical": clinical, "micro": micro, "split": split, "list": list}, seed, self.domains)
-        self.patches_per_case, self.val_patches = patches_per_case, val_patches
-        self.global_batch_size, self.augment, self.workers = global_batch_size, augment, workers
-        self.accumulate = accumulate
-        self.cache, self.seed, self.show_progress = Path(cache), seed, show_progress
+        self.keys, self.plan, self.seed, self.show_progress = keys, plan, plan.seed, show_progress
+        self.paired_root = None if keys.paired.root is None else Path(keys.paired.root)
+        self.cache = Path(keys.cache)
         self.cases = {}
+        self._prepared: dict[str, list[PreparedCase]] = {}
         self._start = (0, 0)  # epoch, and batches of it, that a resumed run has done
 
     def check(self) -> None:
@@ -83,13 +64,13 @@ class ScansDataModule(LightningDataModule):
             CollectedError: Keys that do not go together, a root without scans, scans that cannot be read, are too small
                 or given twice, masks that are missing, parts that share a patient.
         """
-        if self.phantom is not None:
-            settings = {key: value for key, value in self.phantom.items() if key != "root"}
-            generate(Path(self.phantom["root"]), checked(PhantomSettings, settings, "data.phantom"), self.show_progress)
+        if (phantom := self.keys.phantom) is not None:
+            settings = PhantomSettings(**phantom.model_dump(exclude={"root"}))
+            generate(Path(phantom.root), settings, self.show_progress)
         self._given_pairs()
         self.plan.check()
         learned = self.plan.split["micro"]["train"] if self.plan.split else self.plan.found["micro"]
-        check_epoch(self.patches_per_case * len(learned), self.global_batch_size)
+        check_epoch(self.keys.patches_per_case * len(learned), self.keys.global_batch_size)
 
     def prepare_data(self) -> None:
         """Prepares every case; of several processes one does it, the others find it done.
@@ -110,8 +91,13 @@ class ScansDataModule(LightningDataModule):
                 for case in cases
             }
         )
-        for domain, settings in self.plan.settings.items():
-            prepare_all(self.plan.found[domain], settings, self.cache, self.show_progress)
+        self._prepared = self._prepare(self.show_progress)
+
+    def _prepare(self, show_progress: bool) -> dict[str, list[PreparedCase]]:
+        return {
+            domain: prepare_all(self.plan.found[domain], settings, self.cache, show_progress)
+            for domain, settings in self.plan.settings.items()
+        }
 
     def setup(self, stage: str | None = None) -> None:
         """Opens the prepared cases of each part.
@@ -121,10 +107,7 @@ class ScansDataModule(LightningDataModule):
         """
         if self.cases:
             return
-        prepared = {
-            domain: prepare_all(self.plan.found[domain], settings, self.cache, show_progress=False)
-            for domain, settings in self.plan.settings.items()
-        }
+        prepared = self._prepared or self._prepare(show_progress=False)
         self._refuse_twins(
             {
                 _named(domain, case.name, case.facts["source"]): [case.facts["voxels"]]
@@ -152,7 +135,7 @@ class ScansDataModule(LightningDataModule):
 
     def _given_pairs(self) -> list[Path]:
         """Folders of the paired cases that a user gave; the phantom's are lungs of their own."""
-        return [] if self.paired_root is None or self.phantom is not None else find_pairs(self.paired_root)
+        return [] if self.paired_root is None or self.keys.phantom is not None else find_pairs(self.paired_root)
 
     def _trained_on(self) -> dict[str, str]:
         """Hashes of the files and of the voxels of each case that is trained or validated on, to its name."""
@@ -165,7 +148,7 @@ class ScansDataModule(LightningDataModule):
 
     def _parts(self, domain: str, prepared: Sequence[PreparedCase]) -> dict[str, list[PreparedCase]]:
         """Splits a domain's cases, or each case along z."""
-        if self.split["mode"] == "slab":
+        if self.keys.split.mode == "slab":
             parts: dict[str, list[PreparedCase]] = {"train": [], "val": [], "test": []}
             for case in prepared:
                 for part, slices in self.plan.slabs.ranges(case.shape[0], case.spacing[0]).items():
@@ -189,7 +172,7 @@ class ScansDataModule(LightningDataModule):
         from ctsr.data.qc import write_page  # here, since training itself draws nothing
 
         places = {
-            case: len(case_corners(case, self.keys[domain]["patch"], self.keys[domain]["cover"]))
+            case: len(case_corners(case, self.keys.of(domain).patch, self.keys.of(domain).cover))
             for domain, parts in self.cases.items()
             for cases in parts.values()
             for case in cases
@@ -200,12 +183,13 @@ class ScansDataModule(LightningDataModule):
 
     def train_dataset(self) -> PatchDataset:
         """An epoch's patches: `patches_per_case` of each µCT case, clinical ones drawn to match."""
-        length = self.patches_per_case * len(self.cases["micro"]["train"])
-        return PatchDataset([self._source(domain, "train") for domain in self.domains], length, self.seed, self.augment)
+        length = self.keys.patches_per_case * len(self.cases["micro"]["train"])
+        sources = [self._source(domain, "train") for domain in self.domains]
+        return PatchDataset(sources, length, self.seed, self.keys.augment)
 
     def val_dataset(self, processes: int = 1) -> PatchDataset:
         """Fixed patches of both domains, as far as both are given."""
-        length = max(self.val_patches // processes, 1) * processes
+        length = max(self.keys.val_patches // processes, 1) * processes
         return PatchDataset(
             [self._source(domain, "val") for domain in self.cases], length, VALIDATION_SEED, augment=False
         )
@@ -224,7 +208,7 @@ class ScansDataModule(LightningDataModule):
         dataset = self.train_dataset()
         rank, processes = self._place()
         return self._loader(
-            dataset, StreamSampler(len(dataset), self.global_batch_size, rank, processes, start=self._start)
+            dataset, StreamSampler(len(dataset), self.keys.global_batch_size, rank, processes, start=self._start)
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -244,25 +228,25 @@ class ScansDataModule(LightningDataModule):
         """The same batches after every epoch."""
         rank, processes = self._place()
         dataset = self.val_dataset(processes)
-        batch = min(self.global_batch_size, len(dataset))
+        batch = min(self.keys.global_batch_size, len(dataset))
         while len(dataset) % batch or batch % processes:
             batch -= 1  # no fixed patch is left out
         return self._loader(dataset, StreamSampler(len(dataset), batch, rank, processes, moving=False))
 
     def _source(self, domain: str, part: str) -> PatchSource:
-        keys, cases = self.keys[domain], self.cases[domain]
+        keys, cases = self.keys.of(domain), self.cases[domain]
         names = {"clinical": "image"}
-        if domain == "micro":
-            names = {"micro": "slab" if keys["target"] == "slab" else "image", "slab": "slab"}
-        return PatchSource(cases[part] or cases["train"], names, keys["patch"], keys["cover"])
+        if isinstance(keys, Micro):
+            names = {"micro": "slab" if keys.target == "slab" else "image", "slab": "slab"}
+        return PatchSource(cases[part] or cases["train"], names, keys.patch, keys.cover)
 
     def _loader(self, dataset: PatchDataset, sampler: StreamSampler) -> DataLoader:
         return DataLoader(
             dataset,
             batch_size=sampler.batch_size,
             sampler=sampler,
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
+            num_workers=self.keys.workers,
+            persistent_workers=self.keys.workers > 0,
             pin_memory=torch.cuda.is_available(),
             collate_fn=as_it_is,
             generator=torch.Generator(),  # its own, so that making an iterator draws nothing from the global one
@@ -281,11 +265,11 @@ class ScansDataModule(LightningDataModule):
         y, x = (median(case.spacing[axis] for case in micro) for axis in (1, 2))
         card: dict[str, Any] = {
             "windows": {
-                "clinical": [float(grey) for grey in self.keys["clinical"]["window"]],
+                "clinical": [float(grey) for grey in self.keys.clinical.window],
                 "micro": [median(case.window.low for case in micro), median(case.window.high for case in micro)],
             },
             "spacing": {"clinical": [SCALE * y, SCALE * x], "micro": [y, x]},
-            "preparation": self.preparation().to_plain(),
+            "preparation": self.plan.preparation.to_plain(),
             "cases": {
                 domain: {part: [case.name for case in cases] for part, cases in parts.items()}
                 for domain, parts in self.cases.items()
@@ -300,25 +284,13 @@ class ScansDataModule(LightningDataModule):
             card["clinical_slice_mm"] = median(case.spacing[0] for case in seen)
         return DataCard(**card)
 
-    def preparation(self) -> Preparation:
-        """What stage sr must share with the stage synth that its G1 comes from."""
-        return Preparation(
-            **{
-                "data.clinical.window": [float(grey) for grey in self.keys["clinical"]["window"]],
-                "data.micro.spacing": self.keys["micro"]["spacing"],
-                "data.micro.slab_mm": self.plan.slab_mm,
-                "data.micro.percentiles": [float(share) for share in self.keys["micro"]["percentiles"]],
-            }
-        )
-
     def must_match(self, card: DataCard, path: str) -> None:
         """Makes sure that G1 sees images prepared as those it learned on, and that no test case was among them.
 
         Raises:
             UserError: A key differs, or a case that G1 was trained on is held out here.
         """
-        for key, value, of_g1 in self.preparation().differences(card.preparation):
-            raise UserError(f"{key}={value}, but {path} was trained with {of_g1}: make them equal")
+        self.plan.check_preparation(card, path)
         wanted = "use the same seed and data.split, or data.list=<the run's split.csv>"
         for domain, parts in self.cases.items():
             trained = set(card.cases.get(domain, {}).get("train", []))

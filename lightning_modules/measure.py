@@ -21,7 +21,7 @@ def measure_held_out(module: GAN, data: ScansDataModule, folder: Path) -> list[R
         return []
     generator = module.G1 if isinstance(module, SRGAN) else module.GB
     contestant = Contestant.of(module.card, module.enlarger, generator)
-    percentiles = data.keys["micro"]["percentiles"]
+    percentiles = data.keys.micro.percentiles
     pairs = [] if data.paired_root is None else [load_pair(path, percentiles) for path in find_pairs(data.paired_root)]
     test = TestSet(data.cases["micro"]["test"], pairs if "clinical" in module.card.grey_maps else [])
-    return measure(contestant, test, folder, Cut(cover=data.keys["micro"]["cover"]))
+    return measure(contestant, test, folder, Cut(cover=data.keys.micro.cover))

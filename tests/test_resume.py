@@ -19,6 +19,7 @@ import torch
 from hydra import compose, initialize_config_dir
 
 import train
+from ctsr.data.plan import Plan
 from lightning_modules.gan import DECAYS, GAN
 from tests.conftest import REPOSITORY
 
@@ -177,7 +178,7 @@ def test_a_collapse_goes_back_with_half_the_learning_rate_also_when_resumed(
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
         for epochs in (3, 4):
             run = train.typed(compose("train", [*overrides, f"trainer.max_epochs={epochs}"]))
-            train.fit(run, run.stages[0], folder)
+            train.fit(run, Plan.of(run), run.stages[0], folder)
     assert "batch 4: the loss D1 is nan: goes on from" in capsys.readouterr().err
     steps = {int(row["step"]): float(row["lr_G"]) for row in rows(folder) if row["lr_G"]}
     assert steps == pytest.approx({step: 0.001 if step < 2 else 0.0005 for step in range(8)})

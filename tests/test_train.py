@@ -8,6 +8,7 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -18,6 +19,11 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from PIL import Image
 
+import train
+from ctsr.data.plan import Plan
+from ctsr.imaging import readers
+from ctsr.imaging.volume import Header
+from ctsr.records.run import Run
 from tests import wandb_file
 from tests.conftest import REPOSITORY
 
@@ -109,6 +115,36 @@ def test_prepare_only_stops_with_a_page_to_look_at(smoke_run: Path, workplace: P
     visible = sorted(path.name for path in (workplace / "outputs/prepared").glob("[!.]*"))
     assert visible == ["data.html", "split.csv"]
     assert "outputs/prepared/data.html" in done.stdout
+
+
+def test_a_run_has_one_plan_and_reads_each_header_once(
+    smoke_run: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both stages, on three scans of each domain."""
+    monkeypatch.chdir(workplace)
+    asked: list[str] = []
+    plans: list[Plan] = []
+
+    def probe(path: Path, *others: Any) -> Header:
+        asked.append(path.name)
+        return readers.probe(path, *others)
+
+    def plan_of(run: Run) -> Plan:
+        plans.append(planned(run))
+        return plans[-1]
+
+    planned = Plan.of
+    monkeypatch.setattr("ctsr.data.plan.probe", probe)
+    monkeypatch.setattr(Plan, "of", plan_of)
+    roots = (f"data.{domain}.root=phantom-data/tiny/{domain}" for domain in ("clinical", "micro"))
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        cfg = compose("train", ["stage=all", "experiment=smoke", "method=scanner", "data=volumes", *roots])
+    train.train(cfg, Path("outputs/planned"))
+    assert sorted(asked) == [
+        *(f"lung_00{k}.nii.gz" for k in range(3)),
+        *(f"specimen_00{k}.nii.gz" for k in range(3)),
+    ]
+    assert len(plans) == 1
 
 
 def test_splits_are_recorded_and_disjoint(smoke_run: Path) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from ctsr.files import content_hash, replacing
@@ -58,9 +59,17 @@ def _others(path: Path) -> list[Path]:
     return files_of(path)[1:]
 
 
-def _index(cache: Path) -> dict[str, dict[str, str]]:
+def _index(cache: Path) -> Mapping[str, Mapping[str, str]]:
+    file = cache / INDEX
     try:
-        index: dict[str, dict[str, str]] = json.loads((cache / INDEX).read_text())
+        stat = file.stat()
+        return _read(file, stat.st_ino, stat.st_mtime_ns)
     except (FileNotFoundError, ValueError):  # none yet; or damaged: then it is made anew
-        index = {}
+        return {}
+
+
+@lru_cache(1)
+def _read(file: Path, inode: int, changed: int) -> Mapping[str, Mapping[str, str]]:
+    """The index, parsed once as long as its file stays: a cohort's is asked for thousands of times."""
+    index: dict[str, dict[str, str]] = json.loads(file.read_text())
     return index

@@ -14,7 +14,6 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from ctsr.data.cases import Case, find_cases
-from ctsr.data.configuration import planned
 from ctsr.data.facts import interpolated
 from ctsr.data.masks import find_masks
 from ctsr.data.patch_grid import no_place, patch_grid
@@ -32,6 +31,7 @@ from ctsr.imaging.readers import probe, read_volume
 from ctsr.imaging.volume import Header, Volume, spacing_of
 from ctsr.imaging.voxel_hash import voxel_hash
 from ctsr.imaging.voxel_size import FileSpacing, plausible
+from ctsr.records.run import run_of_file
 
 AXES = "slices, rows, columns"
 REFUSED = 2  # exit code where a scan cannot be used
@@ -69,7 +69,13 @@ class Patch:
     cover: float
 
 
-def inspect(case: Case, settings: Settings, headers_only: bool = False, patch: Patch | None = None) -> Finding:
+def inspect(
+    case: Case,
+    settings: Settings,
+    headers_only: bool = False,
+    patch: Patch | None = None,
+    plan: Plan | None = None,
+) -> Finding:
     """Look at a case as preparation would, without preparing it.
 
     Args:
@@ -77,12 +83,16 @@ def inspect(case: Case, settings: Settings, headers_only: bool = False, patch: P
         settings: How its domain would be prepared.
         headers_only: Do not read voxels; their range is then unknown.
         patch: Must have a place in the lungs or the specimen; None: these are not looked for.
+        plan: Of the run that the case is for, which has read its header.
     """
     settings = of_case(settings, case)
     seen: dict[str, str] = {"format": format_of(case.path) or "?"}
     voxels = None
     try:
-        header = probe(case.path, settings.file_spacing, settings.series, settings.spacing)
+        if plan is not None:
+            header = plan.header(case, settings.domain)
+        else:
+            header = probe(case.path, settings.file_spacing, settings.series, settings.spacing)
         orientation = find_orientation(header.affine, header.slice_axis)
         shape = orientation.apply_shape(header.shape)
         affine = orientation.apply_affine(header.affine, header.shape)
@@ -96,8 +106,8 @@ def inspect(case: Case, settings: Settings, headers_only: bool = False, patch: P
             seen["greys"], doubts, voxels = _greys(case, settings, patch)
     except UserError as error:
         return Finding(case, seen, [], str(error))
-    plan = _plan(header, settings) + [f"[yellow]{escape(doubt)}[/]" for doubt in doubts]
-    return Finding(case, seen, plan or ["taken as it is"], voxels=voxels)
+    steps = _steps(header, settings) + [f"[yellow]{escape(doubt)}[/]" for doubt in doubts]
+    return Finding(case, seen, steps or ["taken as it is"], voxels=voxels)
 
 
 def print_findings(findings: Sequence[Finding], settings: Settings, console: Console) -> None:
@@ -124,14 +134,30 @@ def print_findings(findings: Sequence[Finding], settings: Settings, console: Con
     )
 
 
-def would_train(plan: Plan, headers_only: bool, console: Console) -> bool:
+def would_train(file: Path, headers_only: bool, console: Console) -> bool:
     """Print what a training would find, all that stands against it, and whether it would begin.
 
     Args:
-        plan: Of the training.
+        file: Its configuration, see `ctsr.records.run.run_of_file`.
         headers_only: As for `inspect`.
         console: Where to print.
+
+    Raises:
+        UserError: It is none.
     """
+    try:
+        problems = look_at_data(Plan.of(run_of_file(file)), headers_only, console)
+    except CollectedError as error:  # without its keys there is nothing to look at
+        problems = error.problems
+    for problem in problems:
+        console.print(f"[red]problem:[/] {escape(problem)}", soft_wrap=True, highlight=False)
+    answer = f"no, {len(problems)} {'problem' if len(problems) == 1 else 'problems'}" if problems else "yes"
+    console.print(f"would this train? {answer}", highlight=False)
+    return not problems
+
+
+def look_at_data(plan: Plan, headers_only: bool, console: Console) -> list[str]:
+    """Print what a training would find, and return all that stands against it."""
     problems: list[str] = []
     findings: dict[str, Finding] = {}
     try:
@@ -143,19 +169,14 @@ def would_train(plan: Plan, headers_only: bool, console: Console) -> bool:
             console.print(f"[yellow]warning:[/] {escape(note)}", soft_wrap=True, highlight=False)
     if plan.readable:
         for domain, settings in plan.settings.items():
-            keys = plan.keys[domain]
-            patch = Patch(keys["patch"], keys["cover"]) if domain in plan.needed else None
-            found = [inspect(case, settings, headers_only, patch) for case in plan.found[domain]]
+            keys = plan.keys.of(domain)
+            patch = Patch(keys.patch, keys.cover) if domain in plan.needed else None
+            found = [inspect(case, settings, headers_only, patch, plan) for case in plan.found[domain]]
             print_findings(found, settings, console)
             findings |= {f"{domain} case {finding.case.name} ({finding.case.path})": finding for finding in found}
     refused = [finding.refused for finding in findings.values() if finding.refused is not None]
     same = twins({name: [finding.voxels] for name, finding in findings.items() if finding.voxels is not None})
-    problems = list(dict.fromkeys([*problems, *refused, *([] if same is None else [same])]))
-    for problem in problems:
-        console.print(f"[red]problem:[/] {escape(problem)}", soft_wrap=True, highlight=False)
-    answer = f"no, {len(problems)} {'problem' if len(problems) == 1 else 'problems'}" if problems else "yes"
-    console.print(f"would this train? {answer}", highlight=False)
-    return not problems
+    return list(dict.fromkeys([*problems, *refused, *([] if same is None else [same])]))
 
 
 def _greys(case: Case, settings: Settings, patch: Patch | None) -> tuple[str, list[str], str]:
@@ -197,7 +218,7 @@ def _check_place(case: Case, volume: Volume, settings: Settings, patch: Patch) -
         raise no_place(case.name, settings.domain, patch.size, patch.cover)
 
 
-def _plan(header: Header, settings: Settings) -> list[str]:
+def _steps(header: Header, settings: Settings) -> list[str]:
     orientation = find_orientation(header.affine, header.slice_axis)
     steps = []
     if orientation.axes != (0, 1, 2) or -1 in orientation.flips:
@@ -276,7 +297,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console(emoji=False)
     try:
         if arguments.config is not None:
-            return 0 if would_train(planned(Path(arguments.config)), arguments.headers, console) else REFUSED
+            return 0 if would_train(Path(arguments.config), arguments.headers, console) else REFUSED
         settings = _settings(arguments)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

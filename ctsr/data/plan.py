@@ -1,11 +1,12 @@
-"""What the data keys of a configuration come to: the cases, how each is prepared, their parts, and what stands against.
+"""What the data keys of a run come to: the cases, how each is prepared, their parts, and what stands against.
 
-Nothing here reads voxels; a training does what is planned, and `ctsr.data.inspect --config` tells it.
+Nothing here reads voxels, and each scan's header is read once: a run has one plan, which its check and all its stages
+go by, and which `ctsr.data.inspect --config` tells.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from statistics import median
@@ -24,26 +25,31 @@ from ctsr.data.twins import twins
 from ctsr.errors import CollectedError, UserError
 from ctsr.imaging.readers import probe
 from ctsr.imaging.volume import Header
-from ctsr.imaging.voxel_size import plausible
-from ctsr.records.clashes import data_clashes
-from ctsr.records.data import SMALLEST_PATCH
+from ctsr.records.card import DataCard, Preparation
+from ctsr.records.data import Clinical, Data, Domain
+from ctsr.records.run import Run
 
 DOMAINS = ("clinical", "micro")
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The data of one training.
+    """The data of a run.
 
     Attributes:
-        keys: As `conf/data/volumes.yaml` has them; of these `clinical`, `micro`, `split` and `list`.
+        keys: Those of `conf/data/volumes.yaml`.
         seed: Of the split.
-        needed: Domains that the stage cannot do without.
+        needed: Domains that its stages cannot do without.
     """
 
-    keys: Mapping[str, Any]
+    keys: Data
     seed: int
-    needed: Sequence[str]
+    needed: Collection[str]
+
+    @classmethod
+    def of(cls, run: Run) -> Plan:
+        """The plan of all stages of a run."""
+        return cls(run.data, run.seed, {domain for stage in run.stages for domain in stage.domains})
 
     @cached_property
     def found(self) -> dict[str, list[Case]]:
@@ -52,15 +58,15 @@ class Plan:
         Raises:
             UserError: Domains that are needed are not given, or have no cases.
         """
-        rules = {domain: _text(self.keys[domain].get("patient")) for domain in DOMAINS}
-        listed = self.keys.get("list")
+        rules = {domain: self.keys.of(domain).patient for domain in DOMAINS}
+        listed = self.keys.listed
         cases = {} if listed is None else read_list(listed, rules)
         problems: list[str] = []
         for domain in DOMAINS:
-            keys = self.keys[domain]
-            if domain not in cases and keys["root"] is not None:
+            keys = self.keys.of(domain)
+            if domain not in cases and keys.root is not None:
                 try:
-                    cases[domain] = find_cases(keys["root"], domain, keys.get("files"), rules[domain])
+                    cases[domain] = find_cases(keys.root, domain, keys.files, keys.patient)
                 except UserError as error:
                     problems.append(str(error))
             elif domain not in cases and domain in self.needed:
@@ -81,25 +87,24 @@ class Plan:
     @cached_property
     def settings(self) -> dict[str, Settings]:
         """Domain -> how its cases are prepared."""
-        settings: dict[str, Settings] = {}
-        for domain in self.found:
-            keys = self.keys[domain]
-            common = {
-                "spacing": _spacing(domain, keys),
-                "file_spacing": keys["file_spacing"],
-                "series": _text(keys["series"]),
-                "masks": keys["masks"],
-            }
-            if domain == "clinical":
-                settings[domain] = ClinicalSettings(window=tuple(keys["window"]), **common)
-            else:
-                settings[domain] = MicroSettings(slab_mm=self.slab_mm, percentiles=tuple(keys["percentiles"]), **common)
-        return settings
+        return {domain: self._settings(domain) for domain in self.found}
+
+    def _settings(self, domain: str) -> Settings:
+        keys = self.keys.of(domain)
+        common: dict[str, Any] = {
+            "spacing": _spacing(keys),
+            "file_spacing": keys.file_spacing,
+            "series": keys.series,
+            "masks": keys.masks,
+        }
+        if isinstance(keys, Clinical):
+            return ClinicalSettings(window=keys.window, **common)
+        return MicroSettings(slab_mm=self.slab_mm, percentiles=keys.percentiles, **common)
 
     @cached_property
     def slab_mm(self) -> float:
         """Thickness that µCT slices are averaged over: as given, or the clinical slice spacing."""
-        given = self.keys["micro"]["slab_mm"]
+        given = self.keys.micro.slab_mm
         if given != "auto":
             return float(given)
         if "clinical" not in self.found:
@@ -114,15 +119,41 @@ class Plan:
     @cached_property
     def split(self) -> dict[str, Split]:
         """Domain -> part -> names of cases; in mode slab each case is cut instead, and is in none."""
-        if self.keys["split"]["mode"] == "slab":
+        if self.keys.split.mode == "slab":
             return {}
-        return split_cases(self.found, self.keys["split"]["val"], self.keys["split"]["test"], self.seed)
+        return split_cases(self.found, self.keys.split.val, self.keys.split.test, self.seed)
+
+    @property
+    def preparation(self) -> Preparation:
+        """What stage sr must share with the stage synth that its G1 comes from."""
+        keys: dict[str, Any] = {
+            "data.clinical.window": [float(grey) for grey in self.keys.clinical.window],
+            "data.micro.spacing": self.keys.micro.spacing,
+            "data.micro.slab_mm": self.slab_mm,
+            "data.micro.percentiles": [float(share) for share in self.keys.micro.percentiles],
+        }
+        return Preparation(**keys)
+
+    def check_preparation(self, card: DataCard, path: str) -> None:
+        """Make sure that a G1 sees images prepared as those it learned on.
+
+        Args:
+            card: Of its checkpoint.
+            path: That checkpoint.
+
+        Raises:
+            UserError: A key differs.
+        """
+        for key, value, of_g1 in self.preparation.differences(card.preparation):
+            raise UserError(f"{key}={value}, but {path} was trained with {of_g1}: make them equal")
 
     @property
     def slabs(self) -> SlabSplit:
         """How each case is cut in mode slab."""
-        split = self.keys["split"]
-        return SlabSplit(split["val"], split["test"], split["gap_mm"])
+        split = self.keys.split
+        assert isinstance(split.val, int | float)  # `ctsr.records.clashes`
+        assert isinstance(split.test, int | float)
+        return SlabSplit(split.val, split.test, split.gap_mm)
 
     @cached_property
     def scale_ratio(self) -> float | None:
@@ -168,9 +199,12 @@ class Plan:
         Raises:
             CollectedError: All that stands against a training, a line for each.
         """
-        problems = [*self._wrong_keys(), *(line for checked in self._checks() for line in _refusal(checked))]
-        if problems:
-            raise CollectedError(list(dict.fromkeys(problems)))
+        if self._problems:
+            raise CollectedError(self._problems)
+
+    @cached_property
+    def _problems(self) -> list[str]:
+        return list(dict.fromkeys(line for checked in self._checks() for line in _refusal(checked)))
 
     @property
     def readable(self) -> bool:
@@ -204,19 +238,6 @@ class Plan:
                 notes.append(f"no {domain} case is left for validation: it looks at those that are trained on")
         return notes
 
-    def _wrong_keys(self) -> Iterator[str]:
-        clinical, micro, split = (self.keys[name] for name in ("clinical", "micro", "split"))
-        if clinical["patch"] < SMALLEST_PATCH or clinical["patch"] % 4:
-            yield (
-                f"data.clinical.patch={clinical['patch']}: give a multiple of 4, "
-                f"at least {SMALLEST_PATCH}, for the networks' strides and the window of SSIM"
-            )
-        if micro["target"] not in ("centre", "slab"):
-            yield f"data.micro.target={micro['target']}: give centre or slab"
-        if split["mode"] not in ("case", "slab"):
-            yield f"data.split.mode={split['mode']}: give case or slab"
-        yield from data_clashes(self.keys)
-
     def _checks(self) -> Iterator[Callable[[], object]]:
         """Each raises its own UserError, if any; later ones build on what earlier ones made."""
         yield lambda: self.found
@@ -232,10 +253,7 @@ class Plan:
         yield self._check_parts
 
     def _check_size(self, case: Case, domain: str) -> None:
-        header = self._probed[domain][case.name]
-        if isinstance(header, UserError):
-            raise header
-        check_size(case, header, self.settings[domain], self.keys[domain]["patch"])
+        check_size(case, self.header(case, domain), self.settings[domain], self.keys.of(domain).patch)
 
     def _check_masks(self, case: Case, domain: str) -> None:
         masks = find_masks(self.settings[domain].masks, case, domain)
@@ -253,7 +271,7 @@ class Plan:
             raise UserError(line)
 
     def _check_parts(self) -> None:
-        if self.keys["split"]["mode"] != "slab":
+        if self.keys.split.mode != "slab":
             _ = self.split
             return
         for domain, cases in self.found.items():
@@ -263,6 +281,17 @@ class Plan:
                         f"data.list puts {domain} case {case.name} into {case.part}, but data.split.mode=slab cuts "
                         "each case: leave the column part empty"
                     )
+
+    def header(self, case: Case, domain: str) -> Header:
+        """A case's header.
+
+        Raises:
+            UserError: It cannot be read.
+        """
+        header = self._probed[domain][case.name]
+        if isinstance(header, UserError):
+            raise header
+        return header
 
     @cached_property
     def _probed(self) -> dict[str, dict[str, Header | UserError]]:
@@ -276,11 +305,10 @@ class Plan:
         return [header for header in self._probed.get(domain, {}).values() if isinstance(header, Header)]
 
     def _probe(self, case: Case, domain: str) -> Header | UserError:
-        keys = self.keys[domain]
-        file_spacing = keys["file_spacing"] if case.file_spacing is None else case.file_spacing
-        spacing = _spacing(domain, keys)
+        keys = self.keys.of(domain)
+        file_spacing = keys.file_spacing if case.file_spacing is None else case.file_spacing
         try:
-            return probe(case.path, file_spacing, _text(keys["series"]), spacing)
+            return probe(case.path, file_spacing, keys.series, _spacing(keys))
         except UserError as error:
             return error  # told with all others by `check`
 
@@ -295,16 +323,6 @@ def _refusal(check: Callable[[], object]) -> list[str]:
     return []
 
 
-def _spacing(domain: str, keys: Mapping[str, Any]) -> float | None:
+def _spacing(keys: Domain) -> float | None:
     """In-plane spacing to resample to, in mm; None for native."""
-    given = keys["spacing"]
-    if given == "native":
-        return None
-    if not isinstance(given, int | float) or isinstance(given, bool) or plausible(given) is None:
-        raise UserError(f"data.{domain}.spacing={given}: give millimetres, or native")
-    return float(given)
-
-
-def _text(value: object) -> str | None:
-    """A series' number, or a patient's, may come as one."""
-    return None if value is None else str(value)
+    return None if isinstance(keys.spacing, str) else float(keys.spacing)

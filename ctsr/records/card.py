@@ -12,7 +12,6 @@ import numpy as np
 import yaml
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
@@ -30,11 +29,11 @@ from ctsr.records.stages import Inputs
 from ctsr.records.values import (
     AsList,
     GreyRange,
+    Name,
     NotNegative,
     Percentiles,
     Positive,
     Seed,
-    Text,
     Whole,
     Window,
 )
@@ -59,10 +58,6 @@ def _grey_map(plain: Any) -> GreyMap:
     if not (made.knots.ndim == 1 and made.knots.size and made.knots.shape == made.values.shape and finite and rising):
         raise ValueError("not a rising map")
     return made
-
-
-def _text(name: Any) -> Any:
-    return str(name) if isinstance(name, int | float) else name
 
 
 def _configuration(text: str) -> str:
@@ -141,7 +136,7 @@ class ModelCard(DataCard):
     format: Annotated[Literal[3], Takes(str(FORMAT))]
     stage: Literal["synth", "sr", "sr_cyclegan"]
     inputs: Inputs | None = None
-    name: Annotated[Text, BeforeValidator(_text)]  # one's own may be a number
+    name: Name
     seed: Seed
     scale: Annotated[Literal[8], Takes(str(SCALE))]
     networks: Annotated[dict[str, dict[str, Any]], Takes("the arguments of each network")]

@@ -57,12 +57,6 @@ def clashes(composed: Mapping[str, Any], stages: Sequence[str], wrong: Collectio
     return lines
 
 
-def data_clashes(data: Mapping[str, Any]) -> list[str]:
-    """`clashes` of what stands below `data` alone."""
-    values = Values({"data": data}, ())
-    return [line for rule in (_patches, _split) for line in rule(values, ())]
-
-
 def _name(v: Values, stages: Sequence[str]) -> Iterator[str]:
     """A run is the method that its name says."""
     yield from misnamed(v["name"], v["stage"], v["published"], v.__getitem__)

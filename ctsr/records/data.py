@@ -102,3 +102,7 @@ class Data(Settings):
     augment: Flag
     workers: Whole
     cache: PathText
+
+    def of(self, domain: str) -> Clinical | Micro:
+        """The keys of clinical CT, or of µCT."""
+        return self.clinical if domain == "clinical" else self.micro

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
-from ctsr.errors import CollectedError
+from ctsr.errors import CollectedError, UserError
 from ctsr.records.clashes import clashes
 from ctsr.records.data import Data
 from ctsr.records.settings import Settings, group_in, keys_of, no_such_key, read
@@ -17,6 +18,7 @@ from ctsr.records.values import Flag, Name, PathText, Seed
 
 STAGES: Mapping[str, type[Stage]] = {stage.name: stage for stage in (SynthStage, SRStage, SRCycleGANStage)}
 SHARED = ("networks", "loss")  # groups that hold keys of all stages
+HOW = "give a run's config.yaml, or what train.py prints with --cfg job --resolve"
 MADE = ("stages", "composed")  # not typed
 
 ROOTS = ("data.clinical.root", "data.micro.root", "data.paired.root", "data.list", "data.cache")
@@ -76,6 +78,36 @@ def read_run(composed: Mapping[str, Any]) -> Run:
     if problems or run is None:
         raise CollectedError(problems)
     return run
+
+
+def run_of_file(file: Path) -> Run:
+    """The training of a configuration file, without the programs that compose it.
+
+    Args:
+        file: `config.yaml` of a run folder, or what `train.py --cfg job --resolve` printed; paths in it are relative to
+            the working folder, as in training.
+
+    Raises:
+        UserError: It cannot be read, is no configuration of a training, or still holds `${...}`.
+        CollectedError: Keys or values in it are wrong: a line each.
+    """
+    try:
+        composed = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(composed, dict) or not {"stage", "data"} <= composed.keys():
+        raise UserError(f"{file} is no configuration of a training: {HOW}")
+    if (text := next((text for text in _texts(composed) if "${" in text), None)) is not None:
+        raise UserError(f"{file} holds {text}, which is open: print it with --resolve, too")
+    return read_run(composed)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for below in value.values() if isinstance(value, dict) else value:
+            yield from _texts(below)
 
 
 def as_yaml(config: Mapping[str, Any]) -> str:

@@ -20,6 +20,8 @@ from ctsr.records.values import (
     Whole,
 )
 
+CLINICAL, MICRO = "clinical", "micro"
+
 Inputs = Literal["G1", "fx", "quantiles", "pairs"]
 Decay = Literal["linear", "step"]
 
@@ -126,6 +128,7 @@ class SynthStage(Settings):
     """Stage synth: learns G1."""
 
     name: ClassVar[str] = "synth"
+    domains: ClassVar[tuple[str, ...]] = (MICRO, CLINICAL)
     networks: SynthNetworks
     loss: SynthLoss
     best: SynthBest
@@ -138,6 +141,7 @@ class SRStage(Settings):
     """Stage sr: learns GS."""
 
     name: ClassVar[str] = "sr"
+    domains: ClassVar[tuple[str, ...]] = (MICRO,)
     networks: SRNetworks
     loss: SRLoss
     inputs: Inputs
@@ -155,6 +159,7 @@ class SRCycleGANStage(Settings):
     """The baseline, SR-CycleGAN."""
 
     name: ClassVar[str] = "sr_cyclegan"
+    domains: ClassVar[tuple[str, ...]] = (MICRO, CLINICAL)
     networks: SRCycleGANNetworks
     loss: SRCycleGANLoss
     best: SRCycleGANBest

@@ -8,6 +8,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
+from ctsr.data.plan import Plan
 from ctsr.errors import CollectedError, UserError, as_typed
 from ctsr.methods import check_g1
 from ctsr.records.clashes import AUTO, uneven
@@ -167,15 +168,18 @@ def check_devices(run: Run) -> None:
         raise UserError(f"trainer: {error}") from error
 
 
-def check_pairs(run: Run) -> None:
-    """Make sure that lungs seen by both scanners, which a run measures on at its end, are there.
+def check_data(run: Run, plan: Plan) -> None:
+    """Make sure that a run's scans go with its other files: with the G1 that it takes, and with what it measures on.
 
     Raises:
-        UserError: They are not.
+        UserError: G1 was trained on images that were prepared otherwise, or lungs seen by both scanners are not there.
     """
     from ctsr.evaluation.pairs import find_pairs
 
-    if run.evaluate and not isinstance(run.stages[-1], SynthStage) and run.data.paired.root is not None:
+    first, last = run.stages[0], run.stages[-1]
+    if run.synth_ckpt and isinstance(first, SRStage) and first.inputs == "G1":
+        plan.check_preparation(look_at(run.synth_ckpt).card, run.synth_ckpt)
+    if run.evaluate and not isinstance(last, SynthStage) and run.data.paired.root is not None:
         find_pairs(Path(run.data.paired.root))
 
 

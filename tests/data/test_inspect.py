@@ -5,17 +5,22 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
 import tifffile
 import yaml
+from hydra import compose, initialize_config_dir
 
 from ctsr.data import inspect as inspection
 from ctsr.data.cases import Case
 from ctsr.data.inspect import inspect
 from ctsr.data.settings import ClinicalSettings, MicroSettings
+from ctsr.imaging import readers
+from ctsr.imaging.volume import Header
+from ctsr.sweeps.callback import plain
 from tests.conftest import REPOSITORY
 from tests.data.trees import chest, foam, lung, nifti
 
@@ -121,15 +126,30 @@ def test_one_wrong_path_does_not_hide_the_others(scans: Path, tmp_path: Path, ca
 
 
 def config(root: Path, **changes: dict[str, object]) -> Path:
-    """What `--cfg job --resolve` prints, as far as it is looked at."""
-    keys = yaml.safe_load((REPOSITORY / "conf/data/volumes.yaml").read_text())
+    """What `--cfg job --resolve` prints."""
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        composed = plain(compose("train", ["stage=all", "data=volumes"]))
+    keys = composed["data"]
     keys["clinical"] |= {"root": str(root / "clinical"), "patch": 12}
     keys["micro"] |= {"root": str(root / "micro"), "patch": 96, "cover": 0.5}
     for name, change in changes.items():
         keys[name] |= change
     file = root / "config.yaml"
-    file.write_text(yaml.safe_dump({"stage": "all", "seed": 0, "data": keys}))
+    file.write_text(yaml.safe_dump(composed))
     return file
+
+
+def counted_probes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files whose headers are read, each time that they are."""
+    asked: list[str] = []
+
+    def probe(path: Path, *others: Any) -> Header:
+        asked.append(Path(path).name)
+        return readers.probe(path, *others)
+
+    monkeypatch.setattr("ctsr.data.plan.probe", probe)
+    monkeypatch.setattr("ctsr.data.inspect.probe", probe)
+    return asked
 
 
 @pytest.fixture
@@ -183,6 +203,22 @@ def test_what_only_voxels_tell_stands_against_a_training_too(both: Path, capsys,
     assert inspection.main(["--config", str(config(both)), "--headers"]) == 0
 
 
+def test_each_header_is_read_once(both: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = counted_probes(monkeypatch)
+    assert inspection.main(["--config", str(config(both))]) == 0
+    assert sorted(asked) == [f"{domain}{k}.nii" for domain in "cm" for k in range(3)]
+
+
+def test_wrong_keys_stand_against_a_training(both: Path, capsys) -> None:
+    file = config(both, micro={"patch": 100, "target": "edge"})
+    assert inspection.main(["--config", str(file)]) == 2
+    assert capsys.readouterr().out.splitlines() == [
+        "problem: data.micro.target=edge: give centre or slab",
+        "problem: data.micro.patch=100 must be 8 times data.clinical.patch=12: one image covers the other",
+        "would this train? no, 2 problems",
+    ]
+
+
 def test_scales_that_differ_do_not_stand_against_a_training(both: Path, capsys) -> None:
     assert inspection.main(["--config", str(config(both, clinical={"spacing": 1.0})), "--headers"]) == 0
     assert "warning: the domains differ in scale by 1.6: " in capsys.readouterr().out
@@ -191,7 +227,6 @@ def test_scales_that_differ_do_not_stand_against_a_training(both: Path, capsys) 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("stage: synth\ndata: {clinical: {root: '${data.phantom.root}/a'}}", "has no data.clinical.spacing"),
         ("a: [", "cannot be read"),
         ("just words", "is no configuration of a training: give a run's config.yaml"),
         (None, "holds ${data.phantom.root}/clinical, which is open: print it with --resolve, too"),
