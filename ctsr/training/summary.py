@@ -108,4 +108,4 @@ def validation_rows(trainer: Trainer, method: str) -> list[dict[str, Any]]:
 
 def tell(line: str) -> None:
     """Prints a line, once for all processes of a run."""
-    rank_zero_only(print)(line)
+    rank_zero_only(print)(line, flush=True)  # a log shows it at once

@@ -10,18 +10,20 @@ from typing import Any
 
 import torch
 from lightning import Trainer
-from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from rich.console import Console
 
 from ctsr.checkpoint import Checkpoint
 from ctsr.errors import UserError
 from ctsr.records.run import Run
 from ctsr.records.stages import Stage
 from ctsr.records.trainer import LoggerSettings, TrainerSettings, counted
+from ctsr.training.callbacks.bar import Bar
 from ctsr.training.callbacks.checkpoints import Checkpoints
 from ctsr.training.callbacks.curves import Curves
 from ctsr.training.callbacks.guard import Guard
+from ctsr.training.callbacks.lines import Lines
 from ctsr.training.callbacks.panels import Panels
 from ctsr.training.callbacks.throughput import Throughput
 from ctsr.training.metrics_csv import MetricsCSV
@@ -69,6 +71,7 @@ class ReadAlready(TorchCheckpointIO):
 def build_trainer(run: Run, stage: Stage, folder: Path, resume: Checkpoint | None = None) -> Trainer:
     """Lightning's Trainer with our callbacks and loggers, which goes on from a checkpoint where one is given."""
     settings = trainer_arguments(run.trainer, stage.epochs)
+    settings["enable_progress_bar"] &= Console().is_interactive  # anywhere else a bar shows nothing
     best = stage.best
     callbacks: list[Any] = [
         Guard(run.trainer.log_every_n_steps, run.guard.patience, run.guard.action),
@@ -76,9 +79,8 @@ def build_trainer(run: Run, stage: Stage, folder: Path, resume: Checkpoint | Non
         Panels(folder / "panels", run.panels.count, run.panels.every),
         Curves(folder, run.panels.every, run.name),
         Throughput(),
+        Bar() if settings["enable_progress_bar"] else Lines(run.method),
     ]
-    if settings["enable_progress_bar"]:
-        callbacks.append(RichProgressBar())
     return Trainer(
         **settings,
         logger=[MetricsCSV(folder, None if resume is None else resume.card.batches), *dashboard(run.logger, folder)],
