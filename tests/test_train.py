@@ -83,6 +83,7 @@ def test_summary_names_protocol_method_metric_and_next_command(smoke_run: Path) 
     screen = (smoke_run / "screen.txt").read_text()
     assert screen.startswith("method scanner: a physical model of the scanner in place of the paper's G1; ")
     assert screen.index("\nstage synth\n") < screen.index("\nstage sr\n")
+    assert re.findall(r"^epoch (\d) of 2(?=[,:])", screen, flags=re.MULTILINE) == ["1", "2", "1", "2"], "of each stage"
     assert "python train.py stage=sr method=scanner synth_ckpt=outputs/smoke/synth/checkpoints/last.ckpt" in screen
     assert "python infer.py ckpt=outputs/smoke/checkpoints/last.ckpt input=" in screen
 
@@ -263,7 +264,7 @@ def test_resume_goes_on_after_the_last_epoch(smoke_run: Path, workplace: Path, c
     assert done.returncode == 0, done.stderr
     with (workplace / "outputs/resumed/metrics.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    assert {row["epoch"] for row in rows} == {"2"}, "two epochs were done before"
+    assert {row["epoch"] for row in rows} == {"3"}, "two epochs were done before"
     assert [int(row["step"]) for row in rows if row["lr_G"]] == [4, 5]
     (offline,) = (workplace / "outputs/resumed/wandb").glob("offline-run-*/*.wandb")
     logged = wandb_file.history(offline)

@@ -20,6 +20,11 @@ STEP = "batch"
 """The axis that W&B draws every scalar over: batches seen, whatever the number of optimizers."""
 
 
+def from_one(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What Lightning logs, the epoch, where there is one, counted from 1 in place of 0."""
+    return {name: value + 1 if name == "epoch" else value for name, value in metrics.items()}
+
+
 class WandbRun(WandbLogger):
     """W&B's logger with an axis of its own, that works without an account.
 
@@ -43,7 +48,16 @@ class WandbRun(WandbLogger):
             self.experiment.define_metric(STEP)
             self.experiment.define_metric("*", step_metric=STEP, step_sync=True)
             self._axis_defined = True
-        super().log_metrics(metrics if step is None else {**metrics, STEP: step}, step)
+        super().log_metrics(from_one(metrics) | ({} if step is None else {STEP: step}), step)
+
+
+class TensorBoardRun(TensorBoardLogger):
+    """TensorBoard's logger, which counts epochs from 1."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Logs scalars."""
+        super().log_metrics(from_one(metrics), step)
 
 
 def log_picture(loggers: Iterable[Logger], name: str, path: Path, step: int) -> None:

@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from ctsr.files import replacing
+from ctsr.training.loggers import from_one
 
 NAME = "metrics.csv"
 EVERY = 100  # rows between two writings; each checkpoint writes too
@@ -20,7 +21,8 @@ EVERY = 100  # rows between two writings; each checkpoint writes too
 class MetricsCSV(Logger):
     """Writes scalars as a table: a row for each time that some are logged, a column for each name.
 
-    Lightning's own logger deletes the table of the run that is resumed.
+    Lightning's own logger deletes the table of the run that is resumed. Epochs are counted from 1; a table that an
+    older version began counts from 0, and is brought to this count when its run is resumed.
 
     Args:
         folder: Where `metrics.csv` is.
@@ -35,7 +37,9 @@ class MetricsCSV(Logger):
         self._written = 0
         if resumed_at is not None and self.path.is_file():
             with self.path.open(newline="") as file:
-                self._rows = [row for row in csv.DictReader(file) if int(row["step"]) < resumed_at]
+                rows = list(csv.DictReader(file))
+            behind = 1 if rows and rows[0]["epoch"] == "0" else 0
+            self._rows = [row | {"epoch": int(row["epoch"]) + behind} for row in rows if int(row["step"]) < resumed_at]
 
     @property
     def name(self) -> str:
@@ -58,8 +62,8 @@ class MetricsCSV(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Adds a row."""
-        row: dict[str, Any] = {name: float(value) for name, value in metrics.items()}
-        self._rows.append(row | {"epoch": int(metrics["epoch"]), "step": step})
+        row: dict[str, Any] = {name: float(value) for name, value in from_one(metrics).items()}
+        self._rows.append(row | {"epoch": int(row["epoch"]), "step": step})
         if len(self._rows) - self._written >= EVERY:
             self.save()
 

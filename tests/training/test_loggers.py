@@ -11,7 +11,6 @@ import pytest
 import torch
 import wandb
 from lightning import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
@@ -19,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from ctsr.training.callbacks.curves import Curves
 from ctsr.training.callbacks.panels import Column, Panels
-from ctsr.training.loggers import WandbRun, finish, log_config
+from ctsr.training.loggers import TensorBoardRun, WandbRun, finish, log_config
 from ctsr.training.metrics_csv import MetricsCSV
 from tests import wandb_file
 
@@ -73,7 +72,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         loggers = [
             MetricsCSV(folder),
             WandbRun(str(folder), project="test"),
-            TensorBoardLogger(folder, name="tensorboard", version="", default_hp_metric=False),
+            TensorBoardRun(str(folder), name="tensorboard", version="", default_hp_metric=False),
         ]
         trainer = Trainer(
             max_epochs=2,
@@ -127,6 +126,30 @@ def test_tensorboard_has_the_same_scalars(run: Path) -> None:
         assert [(event.step, event.value) for event in events.Scalars(name)] == [
             (s, pytest.approx(v)) for s, v in points
         ]
+
+
+def test_epochs_count_from_1_everywhere(run: Path) -> None:
+    expected = {0: 1, 1: 1, 2: 1, 3: 2, 4: 2, 5: 2}
+    with (run / "metrics.csv").open() as stream:
+        assert {int(row["step"]): int(row["epoch"]) for row in csv.DictReader(stream)} == expected
+    in_wandb = wandb_file.history(wandb_run(run))
+    assert {row["batch"]: row["epoch"] for row in in_wandb if "epoch" in row} == expected
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    assert {event.step: event.value for event in events.Scalars("epoch")} == expected
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_table_that_counts_epochs_from_0_goes_on_from_1(first: int, tmp_path: Path) -> None:
+    rows = [(first, 0, 4.0), (first, 1, 3.0), (first + 1, 2, 2.0), (first + 1, 3, 9.0)]
+    (tmp_path / "metrics.csv").write_text("\n".join(["epoch,step,train/L2", *(f"{e},{s},{v}" for e, s, v in rows)]))
+    for value in (2.5, 3.5):  # resumed twice: the second time it counts from 1 already
+        resumed = MetricsCSV(tmp_path, resumed_at=3)
+        resumed.log_metrics({"train/L2": value, "epoch": 1}, step=3)  # as Lightning counts
+        resumed.save()
+        with (tmp_path / "metrics.csv").open() as stream:
+            table = [(int(row["epoch"]), int(row["step"]), float(row["train/L2"])) for row in csv.DictReader(stream)]
+        assert table == [(1, 0, 4.0), (1, 1, 3.0), (2, 2, 2.0), (2, 3, value)]
 
 
 def test_configuration_is_kept(run: Path) -> None:

@@ -10,11 +10,11 @@ from PIL import Image
 from ctsr.training.callbacks.curves import draw_curves, read_charts
 
 METRICS = """epoch,lr_D,lr_G,patches_per_s,step,train/L2,val/bicubic_mapped_ssim,val/ssim,val/fx_swd
-0,0.1,0.2,,0,3.0,,,
-0,0.1,0.2,50,1,2.0,,,
-0,,,,1,,0.3,0.4,0.01
-1,0.1,0.1,60,2,1.0,,,
-1,,,,2,,0.3,0.5,0.01
+1,0.1,0.2,,0,3.0,,,
+1,0.1,0.2,50,1,2.0,,,
+1,,,,1,,0.3,0.4,0.01
+2,0.1,0.1,60,2,1.0,,,
+2,,,,2,,0.3,0.5,0.01
 """
 
 
