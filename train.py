@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from ctsr.cli import quoted, run_cli
+from ctsr.cli import quoted, run_cli, unquoted
 from ctsr.data.plan import Plan
 from ctsr.errors import Stopped
 from ctsr.methods import described
@@ -21,6 +21,7 @@ from ctsr.records.run import PATHS, TEXTS, Run, read_run
 from ctsr.records.stages import Stage
 from ctsr.sweeps.callback import plain
 from ctsr.sweeps.jobs import run_job
+from ctsr.training.commands import to_follow, to_resume
 from ctsr.training.run_folder import check_shared, run_id, stage_folders, write_config
 
 # Lightning and torch take six seconds to import: each function that works with them does it, so that help and mistakes
@@ -47,23 +48,26 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     """
     run = typed(cfg)
     from ctsr.training.check import check, check_data
-    from ctsr.training.resume import finished
-    from ctsr.training.summary import tell
+    from ctsr.training.resume import completed, finished
+    from ctsr.training.summary import print_summary, tell
     from datamodules.build import build_data, prepare
 
     check(run, folder)
     tell(described(run.name))
+    *before, (stage, place) = stage_folders(run, folder)
+    if not run.prepare_only and (done := completed(run, stage, place)) is not None:
+        tell(f"stage {stage.name} is complete: no epoch is left to train")
+        print_summary(done, place, to_follow(run, stage, done["checkpoint"]))
+        return done
     plan = Plan.of(run)
-    for stage in run.stages:
-        build_data(run, stage, plan).check()
+    for each in run.stages:
+        build_data(run, each, plan).check()
     check_data(run, plan)
     if run.prepare_only:
         return prepare(build_data(run, run.stages[0], plan), folder)
-    *before, last = stage_folders(run, folder)
-    for stage, place in before:  # synth, from which sr takes G1
-        done = (finished(place) if run.resume == AUTO else None) or fit(run, plan, stage, place)
+    for synth, beside in before:  # from which sr takes G1
+        done = (finished(beside) if run.resume == AUTO else None) or fit(run, plan, synth, beside)
         run = run.changed(synth_ckpt=done["checkpoint"])
-    stage, place = last
     return fit(run, plan, stage, place)
 
 
@@ -72,7 +76,7 @@ def fit(run: Run, plan: Plan, stage: Stage, folder: Path) -> dict[str, Any]:
     from lightning import seed_everything
 
     from ctsr.training.loggers import finish, log_config
-    from ctsr.training.resume import Attempts, checkpoint_to_resume
+    from ctsr.training.resume import Attempts, checkpoint_to_resume, epochs_left
     from ctsr.training.summary import summarise, tell
     from ctsr.training.trainer import build_trainer
     from ctsr.versions import versions
@@ -83,6 +87,8 @@ def fit(run: Run, plan: Plan, stage: Stage, folder: Path) -> dict[str, Any]:
     started = time.monotonic()
     tell(f"stage {stage.name}")
     resume, G1, config = checkpoint_to_resume(run, stage, folder), take_g1(run, stage), run.config_of(stage)
+    if resume is not None and not epochs_left(run, stage, resume):
+        tell(f"stage {stage.name} is complete: no epoch is left to train")
     seed_everything(run.seed, workers=True, verbose=False)
     data = build_data(run, stage, plan)
     data.prepare_data()
@@ -109,7 +115,8 @@ def typed(cfg: DictConfig) -> Run:
     Raises:
         CollectedError: Keys, or values, are wrong: a line each.
     """
-    return read_run(plain(cfg))
+    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else ()
+    return read_run(plain(cfg), unquoted(overrides, (*PATHS, *TEXTS)))
 
 
 def run_once(cfg: DictConfig) -> None:
@@ -121,10 +128,11 @@ def run_once(cfg: DictConfig) -> None:
         run_job(Path(__file__).resolve(), job.overrides.task, plain(cfg), folder, number, at_once)
         return
     check_shared(named=any(override.startswith("hydra.run.dir=") for override in job.overrides.hydra))
+    folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     try:
-        train(cfg, folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
+        train(cfg, folder)
     except Stopped as stop:
-        print(f"{stop}: go on with resume=auto hydra.run.dir={folder}", file=sys.stderr)
+        print(f"{stop}; go on with:\n{to_resume(typed(cfg), folder)}", file=sys.stderr)
         sys.exit(0 if stop.exits_first else STOPPED)
 
 

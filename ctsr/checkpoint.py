@@ -91,6 +91,11 @@ class Checkpoint:
         """Whether a training can go on from it: it holds more than networks."""
         return _holds_training(self._content) and (self.card.stage == "sr" or "pools" in self._content)
 
+    @property
+    def epochs(self) -> int:
+        """How many are done; of one that is `resumable`."""
+        return int(self._content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+
     def only(self, *networks: str) -> Checkpoint:
         """The same with the weights of some networks alone, so that all else can be forgotten."""
         state = self._content["state_dict"]

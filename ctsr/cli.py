@@ -85,6 +85,19 @@ def _quoted(argument: str, keys: Collection[str], existing: bool, texts: Collect
     return f"{key}={in_quotes(value)}"
 
 
+def unquoted(arguments: Sequence[str], keys: Collection[str]) -> list[str]:
+    """The command line as it was before `quoted`."""
+    return [_unquoted(argument, keys) for argument in arguments]
+
+
+def _unquoted(argument: str, keys: Collection[str]) -> str:
+    key, _, value = argument.partition("=")
+    if key not in keys or not (value.startswith("'") and _QUOTED.fullmatch(value)):
+        return argument
+    halved = re.sub(r"(\\+)('|\$\{|\Z)", lambda run: "\\" * (len(run[1]) // 2) + run[2], value[1:-1])
+    return argument if halved in ("", "null") else f"{key}={halved}"
+
+
 def in_quotes(value: str) -> str:
     """A text as Hydra's grammar takes it, whatever is in it."""
     # Inside quotes Hydra gives a meaning to a quote, to ${, and to backslashes before these or at the end.

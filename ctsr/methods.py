@@ -142,12 +142,8 @@ def current_name(name: str, networks: Mapping[str, Any]) -> str:
     return SCANNER if name == "ours" and networks.get("G1", {}).get("kind") == "scanner" else name
 
 
-def typed(name: str) -> list[str]:
-    """What is typed to choose a method, or a name of one's own; nothing for the paper's."""
-    if name == PAPER:
-        return []
-    return [f"method={name}" if name in METHODS else f"name={name}"]
-
-
 def _as_typed(name: str) -> str:
-    return "".join(typed(name)) or "no method="
+    """What is typed to choose a method, or a name of one's own."""
+    if name == PAPER:
+        return "no method="
+    return f"method={name}" if name in METHODS else f"name={name}"

@@ -29,6 +29,7 @@ from ctsr.records.card import DataCard
 from ctsr.records.data import Data, Micro
 from ctsr.records.phantom import PhantomSettings
 
+NAMED = 3  # cases in a message
 VALIDATION_SEED = 1_000_000  # validation patches come from a stream that training never sees
 
 
@@ -143,7 +144,7 @@ class ScansDataModule(LightningDataModule):
             mark: f"{domain} case {case.name}"
             for domain, parts in self.cases.items()
             for case in (*parts["train"], *parts["val"])
-            for mark in (case.facts["content"], case.facts["voxels"])
+            for mark in _marks(case)
         }
 
     def _parts(self, domain: str, prepared: Sequence[PreparedCase]) -> dict[str, list[PreparedCase]]:
@@ -296,8 +297,8 @@ class ScansDataModule(LightningDataModule):
             trained = set(card.cases.get(domain, {}).get("train", []))
             here = {case.name for case in parts["train"]}  # in mode slab
             for case in parts["test"]:
-                marks = {case.facts["content"], case.facts["voxels"]}
-                if case.name not in here and (case.name in trained or marks & set(card.trained_on)):
+                seen_before = case.name in trained or set(_marks(case)) & card.trained_on.keys()
+                if case.name not in here and seen_before:
                     raise UserError(
                         f"{domain} case {case.name} is a test case here, but {path} was trained on it: {wanted}"
                     )
@@ -306,11 +307,41 @@ class ScansDataModule(LightningDataModule):
             if pseudonym(patient) in seen:
                 raise UserError(f"patient {patient} is for testing here, but {path} was trained on them: {wanted}")
 
+    def unlike(self, card: DataCard, path: str) -> list[str]:
+        """A line for each domain whose cases here, for training and validation, are not those that a G1 was trained on.
+
+        Args:
+            card: Of G1's checkpoint.
+            path: That checkpoint.
+        """
+        lines = []
+        for domain, parts in self.cases.items():
+            here = {case.name: case for case in (*parts["train"], *parts["val"])}
+            seen = {name for name in card.trained_on.values() if name.startswith(f"{domain} case ")}
+            others = [name for name, case in here.items() if not set(_marks(case)) & card.trained_on.keys()]
+            if others:
+                named = ", ".join(others[:NAMED]) + (", ..." if len(others) > NAMED else "")
+                lines.append(
+                    f"{len(others)} of the {len(here)} {domain} cases here are not among the {len(seen)} that the G1 "
+                    f"of {path} was trained on: {named}"
+                )
+            elif len(here) < len(seen):
+                lines.append(
+                    f"the {len(here)} {domain} cases here are not all of the {len(seen)} that the G1 of {path} was "
+                    "trained on"
+                )
+        return lines
+
     def _patients(self, part: str) -> list[str]:
         """The patients of a part, of both domains."""
         names = {(domain, case.name) for domain, parts in self.cases.items() for case in parts[part]}
         cases = ((domain, case) for domain, found in self.plan.found.items() for case in found)
         return sorted({case.patient for domain, case in cases if (domain, case.name) in names})
+
+
+def _marks(case: PreparedCase) -> list[str]:
+    """What tells a scan under any name: hashes of its files and of its voxels."""
+    return [case.facts["content"], case.facts["voxels"]]
 
 
 def _named(domain: str, name: str, source: object) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
 from ctsr.checkpoint import Checkpoint
 from ctsr.data.materials import gain_and_offset
+from ctsr.errors import warn_once
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.pyramid import GaussianPyramid
@@ -68,8 +71,12 @@ def build_module(
             card = model_card(run, stage, data, networks, grey_maps)
             return CycleGANSSIM(networks=networks, pool_size=stage.pool_size, seed=run.seed, card=card, **common)
         case SRStage():
+            notes: list[str] = []
             if G1 is not None:
                 data.must_match(G1.card, str(G1.path))
+                notes = data.unlike(G1.card, str(G1.path))
+                for note in notes:
+                    rank_zero_only(warn_once)(note)
                 grey_maps = G1.card.grey_maps | grey_maps
             network, arguments = synthesis(stage, G1, grey_maps)
             networks = {"G1": arguments, **networks}
@@ -81,7 +88,7 @@ def build_module(
                 noise=list(stage.noise),
                 spread=list(stage.spread),
                 G1_weights=network.state_dict(),
-                card=model_card(run, stage, data, networks, grey_maps, G1),
+                card=model_card(run, stage, data, networks, grey_maps, G1, notes),
                 **common,
             )
         case SRCycleGANStage():
@@ -127,6 +134,7 @@ def model_card(
     networks: dict[str, dict[str, Any]],
     grey_maps: GreyMaps,
     G1: Checkpoint | None = None,
+    notes: Sequence[str] = (),
 ) -> ModelCard:
     """What the stage's checkpoints will say of themselves: what a G1 was trained on, that is taken over, too."""
     of_data = data.describe()
@@ -144,5 +152,6 @@ def model_card(
             "grey_maps": grey_maps,
             "versions": versions(),
             "config": as_yaml(run.config_of(stage)),
+            **({"notes": list(notes)} if notes else {}),
         }
     )

@@ -241,10 +241,10 @@ def _array(path: Path) -> Any:
 
 def _rows(path: Path) -> Any:
     with path.open(newline="") as file:
-        return [
-            {name: value for name, value in row.items() if name not in TIMES_AND_COMMITS}
-            for row in csv.DictReader(file)
-        ]
+        rows = list(csv.DictReader(file))
+    if path.name == "metrics.csv" and rows and rows[0]["epoch"] == "0":  # as former commits counted
+        rows = [row | {"epoch": str(int(row["epoch"]) + 1)} for row in rows]
+    return [{name: value for name, value in row.items() if name not in TIMES_AND_COMMITS} for row in rows]
 
 
 def _json(path: Path) -> Any:

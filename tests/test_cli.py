@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError
 
-from ctsr.cli import quoted, run_cli
+from ctsr.cli import in_quotes, quoted, run_cli, unquoted
 from ctsr.errors import CollectedError, UserError
 from tests.conftest import REPOSITORY
 
@@ -65,6 +65,19 @@ def test_texts_come_as_they_were_typed(text: str) -> None:
     value = OverridesParser.create().parse_override(argument).value()
     assert OmegaConf.to_container(OmegaConf.create({"series": str(value)}), resolve=True) == {"series": text}
     assert quoted([argument], (), texts=["data.micro.series"]) == [argument]  # a job of a sweep quotes again
+    assert unquoted([argument], ["data.micro.series"]) == [f"data.micro.series={text}"]
+
+
+@pytest.mark.parametrize(
+    "text", ["a b", "it's", r"a\'b", r"\\'", "${a}", r"\${a}", r"\\${a}", "a\\", r"a\\", r"a\b", "[x]=y"]
+)
+def test_quotes_are_taken_away_again(text: str) -> None:
+    assert unquoted([f"key={in_quotes(text)}"], ["key"]) == [f"key={text}"]
+
+
+def test_what_was_not_quoted_stays() -> None:
+    arguments = ["key=a", "key='null'", "key=''", "other='a b'", 'key="a b"', "key=['a','b']", "key"]
+    assert unquoted(arguments, ["key"]) == arguments
 
 
 def test_no_text_stays_none() -> None:

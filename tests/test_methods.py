@@ -12,7 +12,6 @@ import train
 from ctsr.errors import CollectedError, UserError
 from ctsr.methods import METHODS, PAPER, SCANNER, check_g1, current_name, described, misnamed
 from ctsr.records.clashes import Values
-from ctsr.training.summary import next_command
 from tests.conftest import REPOSITORY
 from tests.test_conf import composed, options
 
@@ -251,10 +250,3 @@ def test_names_of_older_checkpoints() -> None:
     assert current_name("ours", {"G1": {"kind": "scanner"}}) == SCANNER
     assert current_name("ours", {"G1": {"kind": "resnet", "residual": True}}) == "ours", "not the paper's either"
     assert current_name("fx", {"G1": {"kind": "unchanged"}}) == "fx"
-
-
-def test_the_next_command_is_of_the_same_method() -> None:
-    typed = {PAPER: "", SCANNER: "method=scanner ", "no_ssim": "method=no_ssim ", "mine": "name=mine "}
-    for name, arguments in typed.items():
-        command = next_command({"stage": "synth", "method": name, "checkpoint": "g1.ckpt"})
-        assert command == f"python train.py stage=sr {arguments}synth_ckpt=g1.ckpt"

@@ -84,8 +84,9 @@ def test_summary_names_protocol_method_metric_and_next_command(smoke_run: Path) 
     assert screen.startswith("method scanner: a physical model of the scanner in place of the paper's G1; ")
     assert screen.index("\nstage synth\n") < screen.index("\nstage sr\n")
     assert re.findall(r"^epoch (\d) of 2(?=[,:])", screen, flags=re.MULTILINE) == ["1", "2", "1", "2"], "of each stage"
-    assert "python train.py stage=sr method=scanner synth_ckpt=outputs/smoke/synth/checkpoints/last.ckpt" in screen
-    assert "python infer.py ckpt=outputs/smoke/checkpoints/last.ckpt input=" in screen
+    following = "train.py stage=sr experiment=smoke method=scanner synth_ckpt=outputs/smoke/synth/checkpoints/last.ckpt"
+    assert f"python {REPOSITORY}/{following}\n" in screen
+    assert f"python {REPOSITORY}/infer.py ckpt=outputs/smoke/checkpoints/last.ckpt input=" in screen
 
 
 def test_help_tells_a_newcomer_what_to_type(command: Command, tmp_path: Path) -> None:

@@ -144,6 +144,7 @@ class ModelCard(DataCard):
     versions: Annotated[dict[str, str], Takes("a version for each name")]
     config: Annotated[str, AfterValidator(_configuration), Takes("the configuration in YAML")]
     batches: Whole | None = None
+    notes: Annotated[list[str], Takes("texts")] = Field(default_factory=list)
     weights_sha256: Digest | None = None
 
     @model_validator(mode="after")

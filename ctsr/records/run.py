@@ -19,10 +19,11 @@ from ctsr.records.values import Flag, Name, PathText, Seed
 STAGES: Mapping[str, type[Stage]] = {stage.name: stage for stage in (SynthStage, SRStage, SRCycleGANStage)}
 SHARED = ("networks", "loss")  # groups that hold keys of all stages
 HOW = "give a run's config.yaml, or what train.py prints with --cfg job --resolve"
-MADE = ("stages", "composed")  # not typed
+MADE = ("stages", "composed", "typed")  # no keys
 
 ROOTS = ("data.clinical.root", "data.micro.root", "data.paired.root", "data.list", "data.cache")
-PATHS = ("synth_ckpt", "resume", *ROOTS, "sr.pairs")
+MASKS = ("data.clinical.masks", "data.micro.masks")
+PATHS = ("synth_ckpt", "resume", *ROOTS, *MASKS, "sr.pairs", "hydra.run.dir")
 TEXTS = tuple(f"data.{domain}.{key}" for domain in ("clinical", "micro") for key in ("series", "files", "patient"))
 
 
@@ -33,6 +34,7 @@ class Run(Settings):
         stage: What it trains, as it was typed.
         stages: The same, one after the other, each with its own networks, loss and schedule.
         composed: All that was composed, in plain values.
+        typed: The arguments of the command line that it was composed by, as they were typed.
     """
 
     stage: Literal["synth", "sr", "all", "sr_cyclegan"]
@@ -45,6 +47,7 @@ class Run(Settings):
     published: Flag
     stages: tuple[Stage, ...]
     composed: dict[str, Any]
+    typed: tuple[str, ...]
     data: Data
     trainer: TrainerSettings
     checkpoint: CheckpointSettings
@@ -57,13 +60,14 @@ class Run(Settings):
         return self.composed | {"stage": stage.name, "synth_ckpt": self.synth_ckpt}
 
 
-def read_run(composed: Mapping[str, Any]) -> Run:
+def read_run(composed: Mapping[str, Any], typed: Sequence[str] = ()) -> Run:
     """Read a composed configuration.
 
     Experiments and methods set keys of stages that a run may not have; these are left out.
 
     Args:
         composed: Plain dicts, lists and values, everything resolved.
+        typed: See `Run`.
 
     Raises:
         CollectedError: Keys that there are not, values that they do not take, or that do not go together: a line each.
@@ -72,8 +76,8 @@ def read_run(composed: Mapping[str, Any]) -> Run:
     names = stages_of(composed.get("stage"))
     stages = [read(STAGES[name], _of_stage(name, composed), wrong, prefix=name, bare=SHARED) for name in names]
     own = {key: value for key, value in composed.items() if key in keys_of(Run)}
-    made = {"stages": tuple(stage for stage in stages if stage is not None), "composed": dict(composed)}
-    run = read(Run, own | made, wrong)
+    found = tuple(stage for stage in stages if stage is not None)
+    run = read(Run, own | {"stages": found, "composed": dict(composed), "typed": tuple(typed)}, wrong)
     problems = [*wrong.values(), *clashes(composed, names, wrong)]
     if problems or run is None:
         raise CollectedError(problems)
@@ -133,6 +137,14 @@ _Quoting.add_representer(str, _quoted)
 def stages_of(stage: object) -> Sequence[str]:
     """The stages that are trained, one after the other; none where there is no such stage."""
     return ("synth", "sr") if stage == "all" else (str(stage),) if stage in STAGES else ()
+
+
+def is_for(stage: type[Stage], key: str) -> bool:
+    """Whether a dotted key, or a group of ready ones, has a meaning for a stage."""
+    first, _, rest = key.partition(".")
+    if first in SHARED and rest:
+        return rest.partition(".")[0] in keys_of(_groups(stage)[first])
+    return first == stage.name or first not in STAGES
 
 
 def _of_stage(name: str, composed: Mapping[str, Any]) -> Any:

@@ -15,7 +15,7 @@ from ctsr.errors import Collapsed, UserError, warn
 from ctsr.methods import check_resumed
 from ctsr.records.clashes import AUTO
 from ctsr.records.run import Run
-from ctsr.records.stages import Best, Stage
+from ctsr.records.stages import Best, Stage, SynthStage
 from ctsr.records.trainer import GuardSettings
 from ctsr.training.callbacks.checkpoints import ranked
 from ctsr.training.given import look_at, take
@@ -128,6 +128,20 @@ def good_checkpoint(folder: Path, best: Best) -> Path | None:
     checkpoints = folder / "checkpoints"
     kept = [*ranked(checkpoints, best.monitor, best.mode), checkpoints / "last.ckpt"]
     return next((path for path in kept if path.is_file()), None)
+
+
+def completed(run: Run, stage: Stage, folder: Path) -> dict[str, Any] | None:
+    """What a stage left that resume=auto finds trained to its end, and measured if it is to be; None: there is work."""
+    path, summary = path_to_resume(run, folder), finished(folder)
+    if run.resume != AUTO or path is None or summary is None or epochs_left(run, stage, look_at(path)):
+        return None
+    measured = summary["per_case"] or isinstance(stage, SynthStage) or not run.evaluate
+    return summary if measured else None
+
+
+def epochs_left(run: Run, stage: Stage, resume: Checkpoint) -> int:
+    """How many are to be trained from a checkpoint."""
+    return max(0, (run.trainer.max_epochs or stage.epochs) - resume.epochs)
 
 
 def finished(folder: Path) -> dict[str, Any] | None:

@@ -14,10 +14,10 @@ from rich.table import Table
 
 from ctsr.evaluation.results import Row, means, validation_name
 from ctsr.files import replacing
-from ctsr.methods import typed
 from ctsr.records.card import ModelCard
 from ctsr.records.run import Run
 from ctsr.records.stages import Stage
+from ctsr.training.commands import to_follow
 
 
 def summarise(
@@ -53,11 +53,13 @@ def summarise(
         "seconds": round(seconds, 1),
         "rows": [],
     }
+    if card.notes:
+        summary["notes"] = card.notes
     if trainer.is_global_zero:
         summary["rows"] = validation_rows(trainer, run.name) + [row.to_dict() for row in means(rows)]
         summary["per_case"] = [row.to_dict() for row in rows]
         write_summary(summary, folder)
-        print_summary(summary, folder)
+        print_summary(summary, folder, to_follow(run, stage, summary["checkpoint"]))
     return summary
 
 
@@ -67,8 +69,9 @@ def write_summary(summary: Mapping[str, Any], folder: Path) -> None:
         partial.write_text(json.dumps(summary, indent=2) + "\n")
 
 
-def print_summary(summary: Mapping[str, Any], folder: Path) -> None:
-    """Prints a table for each protocol, the checkpoint and the next command to type."""
+@rank_zero_only
+def print_summary(summary: Mapping[str, Any], folder: Path, following: str) -> None:
+    """Prints a table for each protocol, what should be known, the checkpoint and the command that follows."""
     console = Console(markup=False, emoji=False)  # paths and names are printed as they are
     console.rule(f"stage {summary['stage']}: {summary['seconds']:.0f} s")
     protocols = dict.fromkeys(row["protocol"] for row in summary["rows"])
@@ -86,14 +89,9 @@ def print_summary(summary: Mapping[str, Any], folder: Path) -> None:
         soft_wrap=True,
         highlight=False,
     )
-    console.print(f"next        {next_command(summary)}", soft_wrap=True, highlight=False)
-
-
-def next_command(summary: Mapping[str, Any]) -> str:
-    """What to type after this stage."""
-    if summary["stage"] == "synth":
-        return " ".join(["python train.py stage=sr", *typed(summary["method"]), f"synth_ckpt={summary['checkpoint']}"])
-    return f"python infer.py ckpt={summary['checkpoint']} input=<scan> output=<result>.nii.gz"
+    for note in summary.get("notes", []):
+        console.print(f"note        {note}", soft_wrap=True, highlight=False)
+    console.print(f"next        {following}", soft_wrap=True, highlight=False)
 
 
 def validation_rows(trainer: Trainer, method: str) -> list[dict[str, Any]]:

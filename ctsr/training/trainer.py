@@ -79,7 +79,7 @@ def build_trainer(run: Run, stage: Stage, folder: Path, resume: Checkpoint | Non
         Panels(folder / "panels", run.panels.count, run.panels.every),
         Curves(folder, run.panels.every, run.name),
         Throughput(),
-        Bar() if settings["enable_progress_bar"] else Lines(run.method),
+        Bar() if settings["enable_progress_bar"] else Lines(run.name),
     ]
     return Trainer(
         **settings,

@@ -15,9 +15,9 @@ def test_brackets_are_printed_as_they_are(capsys: pytest.CaptureFixture[str], mo
     row = {"protocol": "paired", "method": "mine[b]", "metric": "ssim", "value": 0.5}
     summary = {"stage": "synth", "method": "mine[b]", "seconds": 1.0, "rows": [row]}
     summary["checkpoint"] = "/runs/[red]/:lungs:/last.ckpt"
-    print_summary(summary, Path("/runs/[red]"))
+    print_summary(summary, Path("/runs/[red]"), "python train.py 'name=mine[b]'")
     told = capsys.readouterr().out
     assert "mine[b]" in told
-    assert told.count("/runs/[red]/:lungs:/last.ckpt") == 2
-    assert "python train.py stage=sr name=mine[b] synth_ckpt=" in told
+    assert told.count("/runs/[red]/:lungs:/last.ckpt") == 1
+    assert "python train.py 'name=mine[b]'" in told
     assert "/runs/[red]/summary.json, /runs/[red]/metrics.csv" in told
