@@ -21,7 +21,7 @@ from ctsr.records.run import PATHS, TEXTS, Run, read_run
 from ctsr.records.stages import Stage
 from ctsr.sweeps.callback import plain
 from ctsr.sweeps.jobs import run_job
-from ctsr.training.commands import to_follow, to_resume
+from ctsr.training.commands import to_resume
 from ctsr.training.run_folder import check_shared, run_id, stage_folders, write_config
 
 # Lightning and torch take six seconds to import: each function that works with them does it, so that help and mistakes
@@ -49,16 +49,14 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     run = typed(cfg)
     from ctsr.training.check import check, check_data
     from ctsr.training.resume import completed, finished
-    from ctsr.training.summary import print_summary, tell
+    from ctsr.training.summary import tell, tell_again
     from datamodules.build import build_data, prepare
 
     check(run, folder)
     tell(described(run.name))
     *before, (stage, place) = stage_folders(run, folder)
     if not run.prepare_only and (done := completed(run, stage, place)) is not None:
-        tell(f"stage {stage.name} is complete: no epoch is left to train")
-        print_summary(done, place, to_follow(run, stage, done["checkpoint"]))
-        return done
+        return tell_again(run, stage, done)
     plan = Plan.of(run)
     for each in run.stages:
         build_data(run, each, plan).check()
@@ -66,8 +64,8 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     if run.prepare_only:
         return prepare(build_data(run, run.stages[0], plan), folder)
     for synth, beside in before:  # from which sr takes G1
-        done = (finished(beside) if run.resume == AUTO else None) or fit(run, plan, synth, beside)
-        run = run.changed(synth_ckpt=done["checkpoint"])
+        trained = (finished(beside) if run.resume == AUTO else None) or fit(run, plan, synth, beside)
+        run = run.changed(synth_ckpt=trained["checkpoint"])
     return fit(run, plan, stage, place)
 
 
@@ -76,7 +74,7 @@ def fit(run: Run, plan: Plan, stage: Stage, folder: Path) -> dict[str, Any]:
     from lightning import seed_everything
 
     from ctsr.training.loggers import finish, log_config
-    from ctsr.training.resume import Attempts, checkpoint_to_resume, epochs_left
+    from ctsr.training.resume import Attempts, checkpoint_to_resume
     from ctsr.training.summary import summarise, tell
     from ctsr.training.trainer import build_trainer
     from ctsr.versions import versions
@@ -87,8 +85,6 @@ def fit(run: Run, plan: Plan, stage: Stage, folder: Path) -> dict[str, Any]:
     started = time.monotonic()
     tell(f"stage {stage.name}")
     resume, G1, config = checkpoint_to_resume(run, stage, folder), take_g1(run, stage), run.config_of(stage)
-    if resume is not None and not epochs_left(run, stage, resume):
-        tell(f"stage {stage.name} is complete: no epoch is left to train")
     seed_everything(run.seed, workers=True, verbose=False)
     data = build_data(run, stage, plan)
     data.prepare_data()

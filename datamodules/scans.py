@@ -111,7 +111,7 @@ class ScansDataModule(LightningDataModule):
         prepared = self._prepared or self._prepare(show_progress=False)
         self._refuse_twins(
             {
-                _named(domain, case.name, case.facts["source"]): [case.facts["voxels"]]
+                _named(domain, case.name, case.facts.source): [case.facts.voxels]
                 for domain, cases in prepared.items()
                 for case in cases
             }
@@ -341,7 +341,7 @@ class ScansDataModule(LightningDataModule):
 
 def _marks(case: PreparedCase) -> list[str]:
     """What tells a scan under any name: hashes of its files and of its voxels."""
-    return [case.facts["content"], case.facts["voxels"]]
+    return [case.facts.content, case.facts.voxels]
 
 
 def _named(domain: str, name: str, source: object) -> str:

@@ -124,5 +124,26 @@ def test_a_finished_run_says_that_it_is_complete_and_shows_its_table(
         == (first[first.rindex("protocol: validation") :].splitlines()[:-3])
     ), "the same tables"
     assert {path: path.stat().st_mtime_ns for path in before} == before
+    by_file = ("resume=outputs/complete/synth/checkpoints/last.ckpt", "hydra.run.dir=outputs/nothing_left")
+    done = command("train.py", "stage=synth", *SMOKE, *by_file, cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    assert "stage synth is complete: no epoch is left to train" in done.stdout
+    assert "checkpoint  outputs/smoke/synth/checkpoints/last.ckpt" in done.stdout
+    assert not list((workplace / "outputs/nothing_left").rglob("*.ckpt"))
     done = command(*asked, "sr.epochs=3", cwd=workplace)
     assert re.findall(r"^epoch (\d) of 3(?=[,:])", done.stdout, flags=re.MULTILINE) == ["3"], "more are asked for"
+
+
+def test_a_checkpoint_without_its_run_in_which_nothing_is_left_is_refused(
+    smoke_run: Path, workplace: Path, tmp_path: Path, command: Command
+) -> None:
+    alone = tmp_path / "copies/of/last.ckpt"
+    alone.parent.mkdir(parents=True)
+    shutil.copyfile(smoke_run / "synth/checkpoints/last.ckpt", alone)
+    done = command("train.py", "stage=synth", *SMOKE, f"resume={alone}", f"hydra.run.dir={tmp_path}/new", cwd=workplace)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"error: resume: {alone} has 2 epochs, 2 are asked for: nothing is left to train, "
+        "give more by trainer.max_epochs=\n"
+    )
+    assert not (tmp_path / "new").exists()

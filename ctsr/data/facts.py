@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ctsr.imaging.volume import Header, Volume
+from ctsr.records.case import CaseFacts
 
 LUNG_HU = (-930.0, -650.0)  # medians of lungs, from emphysema at full breath to expiration
 WHOLE_LUNGS_ML = 1500.0
@@ -21,8 +22,6 @@ SATURATED = 0.02  # share of a µCT's specimen at the end of the range
 FEW_PATCHES = 50
 _SAMPLE = 5_000_000
 
-Facts = Mapping[str, Any]
-
 
 def case_facts(scanned: Header, volume: Volume, mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
     """Facts of one case, as plain values.
@@ -33,9 +32,8 @@ def case_facts(scanned: Header, volume: Volume, mask: npt.NDArray[np.bool_]) -> 
         mask: True inside, the same grid.
 
     Returns:
-        `format`; `scanned_shape` and `scanned_spacing` (slices, rows, columns); `greys`: the 0.5, 50 and 99.5
-        percentiles inside the mask; `volume_ml` of the mask; `at_ends`: shares inside the mask of the darkest and
-        the brightest grey that there is.
+        `format`, `scanned_shape`, `scanned_spacing`, `greys`, `volume_ml` and `at_ends` of
+        `ctsr.records.case.CaseFacts`.
     """
     step = max(1, round((mask.size / _SAMPLE) ** 0.5))
     inside = volume.array[:, ::step, ::step][mask[:, ::step, ::step]]
@@ -52,7 +50,7 @@ def case_facts(scanned: Header, volume: Volume, mask: npt.NDArray[np.bool_]) -> 
     }
 
 
-def warnings_of(facts: Facts, cohort: Sequence[Facts], patches: int) -> list[str]:
+def warnings_of(facts: CaseFacts, cohort: Sequence[CaseFacts], patches: int) -> list[str]:
     """What somebody should look at before a training.
 
     Args:
@@ -60,7 +58,7 @@ def warnings_of(facts: Facts, cohort: Sequence[Facts], patches: int) -> list[str
         cohort: Of all cases of its domain, itself included.
         patches: Places that its patches can be drawn from.
     """
-    of_domain = _of_lung(facts) if facts["domain"] == "clinical" else _of_micro(facts, cohort)
+    of_domain = _of_lung(facts) if facts.domain == "clinical" else _of_micro(facts, cohort)
     found = [*_of_grid(facts, cohort), *of_domain]
     if patches < FEW_PATCHES:
         found.append(f"only {patches} places for patches: each will be seen again and again")
@@ -75,36 +73,36 @@ def interpolated(plane: Sequence[float], wanted: float | None) -> list[str]:
     return [f"pixels of {coarsest:.3g} mm brought to {wanted:g} mm: detail is interpolated"]
 
 
-def _of_grid(facts: Facts, cohort: Sequence[Facts]) -> list[str]:
-    found = interpolated(facts["scanned_spacing"][1:], facts["settings"]["spacing"])
-    distance = facts["spacing"][0]
-    if facts["domain"] == "clinical" and distance > THICK_MM:
+def _of_grid(facts: CaseFacts, cohort: Sequence[CaseFacts]) -> list[str]:
+    found = interpolated(facts.scanned_spacing[1:], facts.settings["spacing"])
+    distance = facts.spacing[0]
+    if facts.domain == "clinical" and distance > THICK_MM:
         found.append(f"slices {distance:.3g} mm apart: too thick for small structures")
     for what, axis in (("slice distance", 0), ("pixel size", 1)):
-        usual = median(other["spacing"][axis] for other in cohort)
-        if abs(facts["spacing"][axis] / usual - 1) > OUTLIER:
-            found.append(f"{what} {facts['spacing'][axis]:.3g} mm, where {usual:.3g} mm is usual here")
+        usual = median(other.spacing[axis] for other in cohort)
+        if abs(facts.spacing[axis] / usual - 1) > OUTLIER:
+            found.append(f"{what} {facts.spacing[axis]:.3g} mm, where {usual:.3g} mm is usual here")
     return found
 
 
-def _of_lung(facts: Facts) -> list[str]:
+def _of_lung(facts: CaseFacts) -> list[str]:
     found = []
     low, high = LUNG_HU
-    middle = facts["greys"][1]
+    middle = facts.greys[1]
     if not low <= middle <= high:
         found.append(f"median of {middle:.0f} HU in the lung: is the scan in HU, and is it lung?")
-    if facts["volume_ml"] < WHOLE_LUNGS_ML:
-        found.append(f"{facts['volume_ml']:.0f} ml: part of the lungs only")
+    if facts.volume_ml < WHOLE_LUNGS_ML:
+        found.append(f"{facts.volume_ml:.0f} ml: part of the lungs only")
     return found
 
 
-def _of_micro(facts: Facts, cohort: Sequence[Facts]) -> list[str]:
+def _of_micro(facts: CaseFacts, cohort: Sequence[CaseFacts]) -> list[str]:
     found = []
-    usual = median(other["window"]["high"] - other["window"]["low"] for other in cohort)
-    width = facts["window"]["high"] - facts["window"]["low"]
+    usual = median(other.window.high - other.window.low for other in cohort)
+    width = facts.window.high - facts.window.low
     if not 1 / WIDE <= width / usual <= WIDE:
         found.append(f"greys span {width:.4g}, where {usual:.4g} is usual here: another scanner or scale?")
-    for end, share in zip(("darkest", "brightest"), facts["at_ends"], strict=True):
+    for end, share in zip(("darkest", "brightest"), facts.at_ends, strict=True):
         if share > SATURATED:
             found.append(f"{share:.0%} of the specimen have the {end} grey: saturated")
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +28,7 @@ from ctsr.errors import UserError, warn
 from ctsr.files import content_hash, locked
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.volume import Affine, Header, Spacing, Volume, spacing_of
+from ctsr.records.case import CaseFacts
 
 FORMAT = 7  # raise it whenever preparation changes what it makes of the same scan
 ARRAYS = ("image", "slab", "mask")
@@ -88,10 +89,9 @@ class PreparedCase:
         return self._map("mask")
 
     @cached_property
-    def facts(self) -> Mapping[str, Any]:
-        """What `case.json` tells of the whole case, see `ctsr.data.facts`."""
-        facts: Mapping[str, Any] = json.loads((self.folder / "case.json").read_text())
-        return facts
+    def facts(self) -> CaseFacts:
+        """What `case.json` tells of the whole case."""
+        return _read_facts(self.folder)
 
     def unmap(self) -> None:
         """Let go of the arrays' maps: pages that were looked at count as this process's memory until then."""
@@ -147,7 +147,8 @@ def prepare(case: Case, settings: Settings, cache: str | Path) -> PreparedCase:
                 shutil.rmtree(folder)
             if not folder.exists():
                 _make(case, masks, settings, folder)
-                remember({folder / name: known["sha256"] for name, known in _files(folder).items()}, cache)
+                made = _read_facts(folder).files
+                remember({folder / name: known.sha256 for name, known in made.items()}, cache)
     return _load(folder)
 
 
@@ -182,23 +183,22 @@ def _key(case: Case, masks: Sequence[Path], settings: Settings, cache: Path) -> 
     return hashlib.blake2b(json.dumps(made_of, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
-def _files(folder: Path) -> dict[str, dict[str, Any]]:
-    """Size and checksum of each of a case's arrays, as `case.json` has them."""
-    files: dict[str, dict[str, Any]] = json.loads((folder / "case.json").read_text())["files"]
-    return files
+def _read_facts(folder: Path) -> CaseFacts:
+    """What `case.json` of a prepared case holds; `ValueError` where it is not what was written."""
+    return CaseFacts.model_validate(json.loads((folder / "case.json").read_text()))
 
 
 def _damage(folder: Path, cache: Path) -> Path | None:
     """The first of a case's files that is not there or not as it was; read only if it was touched since."""
     try:
-        files = _files(folder)
-    except (OSError, ValueError, KeyError):
+        files = _read_facts(folder).files
+    except (OSError, ValueError):
         return folder / "case.json"
     for name, known in files.items():
         file = folder / name
-        if not file.is_file() or file.stat().st_size != known["bytes"]:
+        if not file.is_file() or file.stat().st_size != known.bytes:
             return file
-        if remembered_hash(file, cache) != known["sha256"]:
+        if remembered_hash(file, cache) != known.sha256:
             return file
     return None
 
@@ -214,7 +214,6 @@ def _make(case: Case, masks: Sequence[Path], settings: Settings, folder: Path) -
                 np.save(partial / f"{name}.npy", data[name])
         volume: Volume = data["volume"]
         facts = {
-            "format": FORMAT,
             "name": case.name,
             "domain": settings.domain,
             "source": str(case.path.resolve()),
@@ -231,7 +230,7 @@ def _make(case: Case, masks: Sequence[Path], settings: Settings, folder: Path) -
                 for file in sorted(partial.iterdir())
             },
         }
-        (partial / "case.json").write_text(json.dumps(facts, indent=1))
+        (partial / "case.json").write_text(json.dumps(CaseFacts.model_validate(facts).to_plain(), indent=1))
         partial.rename(folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
@@ -252,14 +251,14 @@ def _prepared(case: Case, masks: Sequence[Path], settings: Settings) -> dict[str
 
 
 def _load(folder: Path) -> PreparedCase:
-    facts = json.loads((folder / "case.json").read_text())
-    slices, height, width = facts["shape"]
+    facts = _read_facts(folder)
+    slices, height, width = facts.shape
     return PreparedCase(
         folder=folder,
-        name=facts["name"],
-        domain=facts["domain"],
-        window=Window(**facts["window"]),
-        whole_affine=np.array(facts["affine"]),
+        name=facts.name,
+        domain=facts.domain,
+        window=Window(facts.window.low, facts.window.high),
+        whole_affine=np.array(facts.affine),
         plane=(height, width),
         slices=range(slices),
     )

@@ -46,7 +46,7 @@ def load_test_set(root: Path, clinical: Path | None, card: ModelCard, cache: Pat
         found = find_cases(folder, domain) if folder.exists() else []
         prepared[domain] = prepare_all(found, settings[domain], cache, show_progress=True)
         hashes |= {remembered_hash(case.path, cache): f"{domain} {case.name}" for case in found}
-        hashes |= {case.facts["voxels"]: f"{domain} {case.name}" for case in prepared[domain]}
+        hashes |= {case.facts.voxels: f"{domain} {case.name}" for case in prepared[domain]}
     pairs: dict[str, list[Pair]] = {}
     for kind in ("paired", "empty"):
         folders = find_pairs(root / kind) if (root / kind).exists() else []

@@ -45,7 +45,7 @@ def check_resume(run: Run, stage: Stage, path: Path) -> None:
     """Make sure that a checkpoint is of the training that is to go on.
 
     Raises:
-        UserError: It is of another stage or method, or of other networks; or no training can go on from it.
+        UserError: It is of another stage or method, or of other networks; or no training can go on from it, or need to.
     """
     checkpoint = look_at(path)
     card = checkpoint.card
@@ -54,6 +54,12 @@ def check_resume(run: Run, stage: Stage, path: Path) -> None:
     if card.stage != stage.name:
         raise UserError(f"resume: {path} is of stage={card.stage}, this is stage={stage.name}: give one of this stage")
     check_resumed(run.name, card.name, str(path))
+    asked, trained = epochs_of(run, stage), checkpoint.epochs
+    if finished(_run_of(path)) is None and (trained > asked or (trained == asked and run.resume != AUTO)):
+        raise UserError(
+            f"resume: {path} has {trained} epochs, {asked} are asked for: nothing is left to train, "
+            "give more by trainer.max_epochs="
+        )
     own = stage.networks.to_plain()
     for network, arguments in card.networks.items():
         for key, value in own.get(network, {}).items():  # G1 of stage sr is synth_ckpt's
@@ -130,18 +136,28 @@ def good_checkpoint(folder: Path, best: Best) -> Path | None:
     return next((path for path in kept if path.is_file()), None)
 
 
-def completed(run: Run, stage: Stage, folder: Path) -> dict[str, Any] | None:
-    """What a stage left that resume=auto finds trained to its end, and measured if it is to be; None: there is work."""
-    path, summary = path_to_resume(run, folder), finished(folder)
-    if run.resume != AUTO or path is None or summary is None or epochs_left(run, stage, look_at(path)):
+def completed(run: Run, stage: Stage, folder: Path) -> Path | None:
+    """The folder of the finished run that a stage would go on with; None: something is left to train, or to measure."""
+    path = path_to_resume(run, folder)
+    if path is None or epochs_left(run, stage, look_at(path)) or (summary := finished(_run_of(path))) is None:
         return None
     measured = summary["per_case"] or isinstance(stage, SynthStage) or not run.evaluate
-    return summary if measured else None
+    return _run_of(path) if measured or run.resume != AUTO else None
 
 
 def epochs_left(run: Run, stage: Stage, resume: Checkpoint) -> int:
-    """How many are to be trained from a checkpoint."""
-    return max(0, (run.trainer.max_epochs or stage.epochs) - resume.epochs)
+    """How many are to be trained after a checkpoint."""
+    return max(0, epochs_of(run, stage) - resume.epochs)
+
+
+def epochs_of(run: Run, stage: Stage) -> int:
+    """How many a stage is to have."""
+    return run.trainer.max_epochs or stage.epochs
+
+
+def _run_of(path: Path) -> Path:
+    """The folder of the run that a checkpoint is of."""
+    return path.parent.parent
 
 
 def finished(folder: Path) -> dict[str, Any] | None:

@@ -19,6 +19,8 @@ from ctsr.records.run import Run
 from ctsr.records.stages import Stage
 from ctsr.training.commands import to_follow
 
+SUMMARY = "summary.json"
+
 
 def summarise(
     run: Run,
@@ -63,9 +65,17 @@ def summarise(
     return summary
 
 
+def tell_again(run: Run, stage: Stage, folder: Path) -> dict[str, Any]:
+    """Tell what a finished stage came to, and return what its `summary.json` holds."""
+    summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text())
+    tell(f"stage {stage.name} is complete: no epoch is left to train")
+    print_summary(summary, folder, to_follow(run, stage, summary["checkpoint"]))
+    return summary
+
+
 def write_summary(summary: Mapping[str, Any], folder: Path) -> None:
     """Writes `folder/summary.json`, whole or not at all."""
-    with replacing(folder / "summary.json") as partial:
+    with replacing(folder / SUMMARY) as partial:
         partial.write_text(json.dumps(summary, indent=2) + "\n")
 
 

@@ -9,30 +9,48 @@ import pytest
 
 from ctsr.data.facts import case_facts, warnings_of
 from ctsr.imaging.volume import Header, Volume
+from ctsr.records.case import CaseFacts
 
 
-def clinical(**changes: Any) -> dict[str, Any]:
-    facts = {
-        "domain": "clinical",
+def facts_of(domain: str, **given: Any) -> CaseFacts:
+    others = {
+        "format": "nifti",
+        "name": "a",
+        "source": "/scans/a.nii",
+        "content": "0" * 64,
+        "voxels": "0" * 32,
+        "shape": [10, 100, 100],
+        "affine": np.eye(4).tolist(),
+        "scanned_shape": [10, 100, 100],
+        "files": {},
+    }
+    return CaseFacts.model_validate({"domain": domain, **others, **given})
+
+
+def clinical(**changes: Any) -> CaseFacts:
+    usual = {
         "spacing": [0.8, 0.625, 0.625],
         "scanned_spacing": [0.8, 0.65, 0.65],
         "settings": {"spacing": 0.625},
+        "window": {"low": -1000, "high": 100},
         "greys": [-990.0, -850.0, 50.0],
         "volume_ml": 4000.0,
+        "at_ends": [0.0, 0.0],
     }
-    return facts | changes
+    return facts_of("clinical", **usual | changes)
 
 
-def micro(**changes: Any) -> dict[str, Any]:
-    facts = {
-        "domain": "micro",
+def micro(**changes: Any) -> CaseFacts:
+    usual = {
         "spacing": [0.05, 0.078125, 0.078125],
         "scanned_spacing": [0.05, 0.05, 0.05],
         "settings": {"spacing": 0.078125},
         "window": {"low": 5000.0, "high": 25000.0},
+        "greys": [5000.0, 9000.0, 25000.0],
+        "volume_ml": 1.0,
         "at_ends": [0.0, 0.001],
     }
-    return facts | changes
+    return facts_of("micro", **usual | changes)
 
 
 @pytest.mark.parametrize("usual", [clinical(), micro()])
@@ -54,7 +72,7 @@ def test_nothing_to_say_of_a_usual_case(usual) -> None:
     ],
 )
 def test_what_is_odd_is_told(case, warning) -> None:
-    usual = clinical() if case["domain"] == "clinical" else micro()
+    usual = clinical() if case.domain == "clinical" else micro()
     assert [text for text in warnings_of(case, [usual, usual, case], patches=1000) if warning in text]
 
 

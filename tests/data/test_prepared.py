@@ -265,8 +265,8 @@ def test_waiting_processes_take_over_from_a_killed_one(lung, tmp_path) -> None:
         process.join()
     assert sorted(process.exitcode for process in processes) == [-signal.SIGKILL, *[0] * 9]
     case = prepare(lung, CLINICAL, tmp_path / "cache")
-    for name, known in case.facts["files"].items():
-        assert content_hash(case.folder / name) == known["sha256"]
+    for name, known in case.facts.files.items():
+        assert content_hash(case.folder / name) == known.sha256
     assert [path for path in (tmp_path / "cache").iterdir() if path.is_dir()] == [case.folder]
 
 
@@ -400,7 +400,7 @@ def test_voxels_beside_a_header_are_part_of_the_content(lung, tmp_path, name) ->
             SimpleITK.WriteImage(image, str(tmp_path / name))
         header = (tmp_path / name).read_bytes()
         prepared_cases.append(prepare(Case("scan", tmp_path / name), CLINICAL, tmp_path / "cache"))
-        assert scan_hash(tmp_path / name) == prepared_cases[-1].facts["content"]
+        assert scan_hash(tmp_path / name) == prepared_cases[-1].facts.content
     assert header == (tmp_path / name).read_bytes()
     one, other = prepared_cases
     assert one.folder != other.folder

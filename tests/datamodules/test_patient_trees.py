@@ -201,7 +201,7 @@ def test_masks_of_these_trees_are_their_lungs(tree, tmp_path: Path) -> None:
     data = ready(build(tmp_path, clinical=masks))
     for cases in data.cases["clinical"].values():
         for case in cases:
-            hu = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(case.facts["source"]))  # stored as the program turns
+            hu = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(case.facts.source))  # stored as the program turns
             inside = hu < -500
             if tree is totalsegmentator:  # both lungs, not the heart
                 inside[:, :8] = inside[:, 40:] = False
