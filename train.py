@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -13,7 +13,6 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from ctsr.cli import quoted, run_cli, unquoted
-from ctsr.data.plan import Plan
 from ctsr.errors import Stopped
 from ctsr.methods import described
 from ctsr.records.clashes import AUTO
@@ -26,6 +25,8 @@ from ctsr.training.run_folder import check_shared, run_id, stage_folders, write_
 
 # Lightning and torch take six seconds to import: each function that works with them does it, so that help and mistakes
 # do not wait for them.
+if TYPE_CHECKING:
+    from ctsr.data.plan import Plan
 
 STOPPED = 75  # exit code after a signal: everything is saved, start again with resume=auto (EX_TEMPFAIL of sysexits.h)
 
@@ -47,9 +48,10 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
         Stopped: A signal came; everything is saved.
     """
     run = typed(cfg)
+    from ctsr.data.plan import Plan
     from ctsr.training.check import check, check_data
     from ctsr.training.resume import completed, finished
-    from ctsr.training.summary import tell, tell_again
+    from ctsr.training.summary import tell, tell_again, tell_complete
     from datamodules.build import build_data, prepare
 
     check(run, folder)
@@ -64,8 +66,10 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     if run.prepare_only:
         return prepare(build_data(run, run.stages[0], plan), folder)
     for synth, beside in before:  # from which sr takes G1
-        trained = (finished(beside) if run.resume == AUTO else None) or fit(run, plan, synth, beside)
-        run = run.changed(synth_ckpt=trained["checkpoint"])
+        trained = finished(beside) if run.resume == AUTO else None
+        if trained is not None:
+            tell_complete(synth)
+        run = run.changed(synth_ckpt=(trained or fit(run, plan, synth, beside))["checkpoint"])
     return fit(run, plan, stage, place)
 
 

@@ -16,13 +16,13 @@ from datamodules.unpaired import UnpairedDataModule
 
 def build_data(run: Run, stage: Stage, plan: Plan) -> ScansDataModule:
     """Make the stage's DataModule, which goes by the plan of the run."""
-    common = run.data, plan, run.trainer.enable_progress_bar
+    bar = run.trainer.enable_progress_bar
     if not isinstance(stage, SRStage):
-        return UnpairedDataModule(*common)
+        return UnpairedDataModule(plan, bar)
     if stage.inputs == "pairs":
         assert stage.pairs is not None
-        return PairsDataModule(stage.pairs, *common)
-    return MicroDataModule(*common)
+        return PairsDataModule(stage.pairs, plan, bar)
+    return MicroDataModule(plan, bar)
 
 
 def prepare(data: ScansDataModule, folder: Path) -> dict[str, Any]:

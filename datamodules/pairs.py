@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,7 @@ from monai.data import Dataset
 from torch import Tensor
 
 from ctsr.data.patch_grid import patch_grid
+from ctsr.data.plan import Plan
 from ctsr.errors import UserError
 from ctsr.evaluation.pairs import Pair, find_pairs, load_pair
 from ctsr.evaluation.test_set import pair_hashes
@@ -29,11 +29,12 @@ class PairsDataModule(MicroDataModule):
     Args:
         pairs_root: Folder of lungs seen by both scanners, none of which is a test case; the last ones, as many as
             `split.val` says, are for validation.
-        others: Arguments of `ScansDataModule`.
+        plan: As of `ScansDataModule`.
+        show_progress: As of `ScansDataModule`.
     """
 
-    def __init__(self, pairs_root: str | Path, *others: Any) -> None:
-        super().__init__(*others)
+    def __init__(self, pairs_root: str | Path, plan: Plan, show_progress: bool = True) -> None:
+        super().__init__(plan, show_progress)
         self.pairs_root = Path(pairs_root)
         self._parts_of_pairs: dict[str, list[Pair]] = {}
 

@@ -26,7 +26,7 @@ from ctsr.evaluation.test_set import pair_hashes
 from ctsr.imaging.volume import SCALE
 from ctsr.phantom.cases import generate
 from ctsr.records.card import DataCard
-from ctsr.records.data import Data, Micro
+from ctsr.records.data import Micro
 from ctsr.records.phantom import PhantomSettings
 
 NAMED = 3  # cases in a message
@@ -37,8 +37,8 @@ class ScansDataModule(LightningDataModule):
     """Cases of both domains, split and prepared; a subclass says which domains its training patches come from.
 
     Args:
-        keys: Those of `conf/data/volumes.yaml`, which documents them. With `phantom` the scans are generated first.
-        plan: Of the run: all its stages go by one.
+        plan: Of the run: all its stages go by one. Its keys are those of `conf/data/volumes.yaml`, which documents
+            them; with `phantom` the scans are generated first.
         show_progress: Whether to show progress bars.
 
     Attributes:
@@ -49,11 +49,11 @@ class ScansDataModule(LightningDataModule):
     domains: ClassVar[tuple[str, ...]]
     cases: dict[str, dict[str, list[PreparedCase]]]
 
-    def __init__(self, keys: Data, plan: Plan, show_progress: bool = True) -> None:
+    def __init__(self, plan: Plan, show_progress: bool = True) -> None:
         super().__init__()
-        self.keys, self.plan, self.seed, self.show_progress = keys, plan, plan.seed, show_progress
-        self.paired_root = None if keys.paired.root is None else Path(keys.paired.root)
-        self.cache = Path(keys.cache)
+        self.plan, self.keys, self.seed, self.show_progress = plan, plan.keys, plan.seed, show_progress
+        self.paired_root = None if self.keys.paired.root is None else Path(self.keys.paired.root)
+        self.cache = Path(self.keys.cache)
         self.cases = {}
         self._prepared: dict[str, list[PreparedCase]] = {}
         self._start = (0, 0)  # epoch, and batches of it, that a resumed run has done

@@ -17,6 +17,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 import train  # noqa: E402
+from ctsr.data.plan import Plan  # noqa: E402
 from ctsr.training.trainer import build_trainer  # noqa: E402
 from datamodules.build import build_data  # noqa: E402
 from lightning_modules.build import build_module, take_g1  # noqa: E402
@@ -70,7 +71,7 @@ def main(name: str, overrides: list[str]) -> None:
         )
     run = train.typed(cfg)
     (stage,) = run.stages
-    data = build_data(run, stage)
+    data = build_data(run, stage, Plan.of(run))
     data.prepare_data()
     data.setup("fit")
     seed_everything(run.seed, workers=True, verbose=False)

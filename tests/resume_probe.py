@@ -18,6 +18,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 import train  # noqa: E402
+from ctsr.data.plan import Plan  # noqa: E402
 from ctsr.training import trainer  # noqa: E402
 
 
@@ -53,7 +54,7 @@ def live(folder: Path, stage: str, killed_at: int | None) -> None:
 
     trainer.build_trainer = with_killer
     run = train.typed(cfg)
-    train.fit(run, run.stages[0], folder)
+    train.fit(run, Plan.of(run), run.stages[0], folder)
 
 
 def main(folder: Path, stage: str, batches: list[int]) -> None:

@@ -8,8 +8,10 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +19,8 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+
+from tests.conftest import REPOSITORY
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -60,7 +64,7 @@ def test_next_goes_on_with_the_same_cases(by: str, own: Path, workplace: Path, c
     keys = [f"data.{domain}.root={ODD}/{domain}" for domain in ("clinical", "micro")]
     if by == "list":
         keys = [f"data.list={ODD}/list of = [mine].csv"]
-    folder = workplace / f"outputs/own by {by}"
+    folder = workplace / f"outputs/own [by]={by}"
     done = command("train.py", "stage=synth", *SMOKE, "data=volumes", *keys, f"hydra.run.dir='{folder}'", cwd=workplace)
     assert done.returncode == 0, done.stderr
     following = after("next", done.stdout)
@@ -82,6 +86,34 @@ def test_next_goes_on_with_the_same_cases(by: str, own: Path, workplace: Path, c
     enlarge = after("next", went_on.stdout).replace("input=<scan>", scan).replace("<result>", f"outputs/by_{by}")
     assert pasted(enlarge, workplace).returncode == 0
     assert (workplace / f"outputs/by_{by}.nii.gz").is_file()
+
+
+def test_a_stopped_run_says_how_to_go_on(own: Path, workplace: Path) -> None:
+    roots = [f"data.{domain}.root={ODD}/{domain}" for domain in ("clinical", "micro")]
+    often = ("checkpoint.every_n_batches=1", "data.patches_per_case=400", "synth.epochs=1")
+    folder = workplace / "outputs/stopped [a]=b"
+    typed = ("stage=synth", *SMOKE, "data=volumes", *roots, *often, f"hydra.run.dir='{folder}'")
+    running = subprocess.Popen(
+        [sys.executable, str(REPOSITORY / "train.py"), *typed],
+        cwd=workplace,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (folder / "checkpoints/last.ckpt").is_file():
+        assert running.poll() is None, running.communicate()[1]
+        time.sleep(0.05)
+    running.send_signal(signal.SIGTERM)
+    _, told = running.communicate(timeout=100)
+    assert running.returncode == 75, told
+    stopped, going_on = told.splitlines()[-2:]
+    assert re.fullmatch(r"stopped by SIGTERM after batch \d+, saved in .*last\.ckpt; go on with:", stopped)
+    went_on = pasted(going_on, workplace)
+    assert went_on.returncode == 0, went_on.stderr
+    with (folder / "metrics.csv").open(newline="") as file:
+        steps = [int(row["step"]) for row in csv.DictReader(file) if row["lr_G"]]
+    assert steps == list(range(100)), "each batch once: the run went on"
 
 
 def test_stage_sr_on_other_cases_than_its_g1_says_so(own: Path, workplace: Path, command: Command) -> None:

@@ -20,8 +20,6 @@ from ctsr.records.values import (
     Whole,
 )
 
-CLINICAL, MICRO = "clinical", "micro"
-
 Inputs = Literal["G1", "fx", "quantiles", "pairs"]
 Decay = Literal["linear", "step"]
 
@@ -128,7 +126,7 @@ class SynthStage(Settings):
     """Stage synth: learns G1."""
 
     name: ClassVar[str] = "synth"
-    domains: ClassVar[tuple[str, ...]] = (MICRO, CLINICAL)
+    domains: ClassVar[tuple[str, ...]] = ("micro", "clinical")
     networks: SynthNetworks
     loss: SynthLoss
     best: SynthBest
@@ -141,7 +139,7 @@ class SRStage(Settings):
     """Stage sr: learns GS."""
 
     name: ClassVar[str] = "sr"
-    domains: ClassVar[tuple[str, ...]] = (MICRO,)
+    domains: ClassVar[tuple[str, ...]] = ("micro",)
     networks: SRNetworks
     loss: SRLoss
     inputs: Inputs
@@ -159,7 +157,7 @@ class SRCycleGANStage(Settings):
     """The baseline, SR-CycleGAN."""
 
     name: ClassVar[str] = "sr_cyclegan"
-    domains: ClassVar[tuple[str, ...]] = (MICRO, CLINICAL)
+    domains: ClassVar[tuple[str, ...]] = ("micro", "clinical")
     networks: SRCycleGANNetworks
     loss: SRCycleGANLoss
     best: SRCycleGANBest

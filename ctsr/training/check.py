@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from inspect import Parameter, signature
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ctsr.data.plan import Plan
 from ctsr.errors import CollectedError, UserError, as_typed
 from ctsr.methods import check_g1
 from ctsr.records.clashes import AUTO, uneven
@@ -20,6 +19,8 @@ from ctsr.training.given import forget, look_at
 from ctsr.training.run_folder import stage_folders
 
 # Lightning and torch take seconds to import: each function that asks them does it, so that mistakes do not wait.
+if TYPE_CHECKING:
+    from ctsr.data.plan import Plan
 
 OURS = "the program sets it: leave it out"
 NOT_OF_LIGHTNING = {  # arguments of its Trainer that are no keys of a run, and what to give in their place

@@ -68,7 +68,7 @@ def summarise(
 def tell_again(run: Run, stage: Stage, folder: Path) -> dict[str, Any]:
     """Tell what a finished stage came to, and return what its `summary.json` holds."""
     summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text())
-    tell(f"stage {stage.name} is complete: no epoch is left to train")
+    tell_complete(stage)
     print_summary(summary, folder, to_follow(run, stage, summary["checkpoint"]))
     return summary
 
@@ -112,6 +112,11 @@ def validation_rows(trainer: Trainer, method: str) -> list[dict[str, Any]]:
         if name.startswith("val/")
         for metric, who in [validation_name(name, method)]
     ]
+
+
+def tell_complete(stage: Stage) -> None:
+    """Print that a stage was trained to its end before."""
+    tell(f"stage {stage.name} is complete: no epoch is left to train")
 
 
 def tell(line: str) -> None:

@@ -35,7 +35,7 @@ def build(root: Path, seed: int = 0, **changes: Any) -> UnpairedDataModule:
     for name, value in changes.items():
         keys[name] = keys[name] | value if isinstance(value, dict) else value
     data = checked(Data, keys)
-    return UnpairedDataModule(data, Plan(data, seed, UnpairedDataModule.domains), show_progress=False)
+    return UnpairedDataModule(Plan(data, seed, UnpairedDataModule.domains), show_progress=False)
 
 
 def ready(data: UnpairedDataModule) -> UnpairedDataModule:

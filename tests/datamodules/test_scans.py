@@ -51,7 +51,7 @@ def build(root: Path, kind: type[ScansDataModule] = UnpairedDataModule, **change
     for name, value in changes.items():
         keys[name] = keys[name] | value if isinstance(value, dict) else value
     data = checked(Data, keys)
-    return kind(data, Plan(data, 0, kind.domains), show_progress=False)
+    return kind(Plan(data, 0, kind.domains), show_progress=False)
 
 
 def ready(data: ScansDataModule) -> ScansDataModule:
