@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
@@ -17,10 +17,11 @@ from omegaconf import DictConfig, OmegaConf
 from ctsr.cli import quoted, run_cli
 from ctsr.errors import UserError
 from ctsr.methods import described
-from ctsr.records.tasks import Comparison, Enlargement, read_task
 
 # torch and what works with it take seconds to import: each function that needs them does it, so that help and mistakes
 # do not wait for them.
+if TYPE_CHECKING:
+    from ctsr.records.tasks import Comparison, Enlargement
 
 PATHS = ("ckpt", "input", "output", "data", "clinical", "cache")
 TEXTS = ("series",)
@@ -34,12 +35,14 @@ def infer(cfg: DictConfig) -> None:
     Raises:
         UserError: A path or a setting is missing or wrong, or something is wrong with the files.
     """
+    from ctsr.records.tasks import Enlargement, read_task
+
     composed: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    match read_task(composed):
-        case Enlargement() as task:
-            enlarge(task)
-        case Comparison() as task:
-            compare(task)
+    task = read_task(composed)
+    if isinstance(task, Enlargement):
+        enlarge(task)
+    else:
+        compare(task)
 
 
 def enlarge(task: Enlargement) -> None:
