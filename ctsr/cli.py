@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from traceback import walk_tb
 
 from ctsr.errors import CollectedError, UserError
 
@@ -119,7 +120,10 @@ def _mistake(error: BaseException) -> list[str] | None:
 
 
 def _of_configuration(error: BaseException) -> bool:
-    return type(error).__module__.partition(".")[0] in ("hydra", "omegaconf")
+    """Whether it is of the configuration libraries, or of a common kind but raised by one: `stage=null`."""
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    raised_in = [frames[-1].f_globals["__name__"]] if frames else []
+    return any(name.partition(".")[0] in ("hydra", "omegaconf") for name in [type(error).__module__, *raised_in])
 
 
 def _one_line(error: BaseException) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from ctsr.errors import CollectedError, UserError
+from ctsr.errors import CollectedError, UserError, as_typed
 from ctsr.records.scan_settings import ScanSettings
 from ctsr.records.settings import Settings, Takes, Wording, read
 from ctsr.records.values import AsList, Count, Flag, Name, PathText, Share, Text
@@ -58,15 +58,17 @@ def read_task(composed: Mapping[str, Any]) -> Enlargement | Comparison:
         composed: Plain dicts, lists and values, everything resolved.
 
     Raises:
-        UserError: Paths are not given.
+        UserError: There is no such task, or paths are not given.
         CollectedError: Keys that the task has not, or values that they do not take: a line each.
     """
-    kind = TASKS[composed["task"]]
+    name = as_typed(composed.get("task"))
+    if (kind := TASKS.get(name)) is None:
+        raise UserError(f"task={name}: give {' or '.join(TASKS)}")
     needed = [key for key in ("ckpt", "input", "data", "output") if key in kind.model_fields]
-    if missing := [f"{key}=" for key in needed if not composed[key]]:
+    if missing := [f"{key}=" for key in needed if not composed.get(key)]:
         raise UserError(f"{' '.join(missing)} missing: {kind.usage}")
     wrong: dict[str, str] = {}
-    task = read(kind, composed, wrong, wording=Wording(place=f"task={composed['task']}"))
+    task = read(kind, composed, wrong, wording=Wording(place=f"task={name}"))
     if task is None:
         raise CollectedError(list(wrong.values()))
     return task

@@ -15,7 +15,7 @@ from ctsr.errors import Collapsed, UserError, warn
 from ctsr.methods import check_resumed
 from ctsr.records.clashes import AUTO
 from ctsr.records.run import Run
-from ctsr.records.stages import Best, Stage, SynthStage
+from ctsr.records.stages import Best, Stage
 from ctsr.records.trainer import GuardSettings
 from ctsr.training.callbacks.checkpoints import ranked
 from ctsr.training.given import look_at, take
@@ -137,17 +137,11 @@ def good_checkpoint(folder: Path, best: Best) -> Path | None:
 
 
 def completed(run: Run, stage: Stage, folder: Path) -> Path | None:
-    """The folder of the finished run that a stage would go on with; None: something is left to train, or to measure."""
+    """The folder of the finished run that a stage would go on with; None: there is something left to train."""
     path = path_to_resume(run, folder)
-    if path is None or epochs_left(run, stage, look_at(path)) or (summary := finished(_run_of(path))) is None:
+    if path is None or look_at(path).epochs < epochs_of(run, stage) or finished(_run_of(path)) is None:
         return None
-    measured = summary["per_case"] or isinstance(stage, SynthStage) or not run.evaluate
-    return _run_of(path) if measured or run.resume != AUTO else None
-
-
-def epochs_left(run: Run, stage: Stage, resume: Checkpoint) -> int:
-    """How many are to be trained after a checkpoint."""
-    return max(0, epochs_of(run, stage) - resume.epochs)
+    return _run_of(path)
 
 
 def epochs_of(run: Run, stage: Stage) -> int:

@@ -69,6 +69,8 @@ def test_each_wrong_key_has_a_line(composed: dict[str, Any], lines: list[str]) -
         (SCAN | A_SCAN | {"input": ""}, "input= missing: python infer.py ckpt="),
         (EVALUATE, "ckpt= data= output= missing: python infer.py task=evaluate ckpt="),
         (EVALUATE | A_REPORT | {"ckpt": []}, "ckpt= missing: python infer.py task=evaluate ckpt="),
+        ({}, "task=null: give scan or evaluate"),
+        ({"task": "scan"}, "ckpt= input= output= missing"),
     ],
 )
 def test_paths_that_are_not_given_are_told_with_the_command(composed: dict[str, Any], missing: str) -> None:
