@@ -115,8 +115,11 @@ def typed(cfg: DictConfig) -> Run:
     Raises:
         CollectedError: Keys, or values, are wrong: a line each.
     """
-    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else ()
-    return read_run(plain(cfg), unquoted(overrides, (*PATHS, *TEXTS)))
+    if not HydraConfig.initialized():
+        return read_run(plain(cfg))
+    job = HydraConfig.get()
+    own = [f"--config-dir={source.path}" for source in job.runtime.config_sources if source.provider == "command-line"]
+    return read_run(plain(cfg), own + unquoted(job.overrides.task, (*PATHS, *TEXTS)))
 
 
 def run_once(cfg: DictConfig) -> None:

@@ -307,30 +307,26 @@ class ScansDataModule(LightningDataModule):
             if pseudonym(patient) in seen:
                 raise UserError(f"patient {patient} is for testing here, but {path} was trained on them: {wanted}")
 
-    def unlike(self, card: DataCard, path: str) -> list[str]:
-        """A line for each domain whose cases here, for training and validation, are not those that a G1 was trained on.
+    def unlike(self, card: DataCard, path: str) -> str | None:
+        """A line that tells where the cases here, for training and validation, are not those that a G1 was trained on.
 
         Args:
             card: Of G1's checkpoint.
             path: That checkpoint.
         """
-        lines = []
+        told = []
         for domain, parts in self.cases.items():
             here = {case.name: case for case in (*parts["train"], *parts["val"])}
             seen = {name for name in card.trained_on.values() if name.startswith(f"{domain} case ")}
             others = [name for name, case in here.items() if not set(_marks(case)) & card.trained_on.keys()]
             if others:
                 named = ", ".join(others[:NAMED]) + (", ..." if len(others) > NAMED else "")
-                lines.append(
-                    f"{len(others)} of the {len(here)} {domain} cases here are not among the {len(seen)} that the G1 "
-                    f"of {path} was trained on: {named}"
+                told.append(
+                    f"{len(others)} of the {len(here)} {domain} cases here are none of its {len(seen)} ({named})"
                 )
             elif len(here) < len(seen):
-                lines.append(
-                    f"the {len(here)} {domain} cases here are not all of the {len(seen)} that the G1 of {path} was "
-                    "trained on"
-                )
-        return lines
+                told.append(f"only {len(here)} of its {len(seen)} {domain} cases are here")
+        return f"the G1 of {path} was trained on other cases: {'; '.join(told)}" if told else None
 
     def _patients(self, part: str) -> list[str]:
         """The patients of a part, of both domains."""

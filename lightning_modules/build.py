@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -71,11 +70,10 @@ def build_module(
             card = model_card(run, stage, data, networks, grey_maps)
             return CycleGANSSIM(networks=networks, pool_size=stage.pool_size, seed=run.seed, card=card, **common)
         case SRStage():
-            notes: list[str] = []
+            note = None
             if G1 is not None:
                 data.must_match(G1.card, str(G1.path))
-                notes = data.unlike(G1.card, str(G1.path))
-                for note in notes:
+                if (note := data.unlike(G1.card, str(G1.path))) is not None:
                     rank_zero_only(warn_once)(note)
                 grey_maps = G1.card.grey_maps | grey_maps
             network, arguments = synthesis(stage, G1, grey_maps)
@@ -88,7 +86,7 @@ def build_module(
                 noise=list(stage.noise),
                 spread=list(stage.spread),
                 G1_weights=network.state_dict(),
-                card=model_card(run, stage, data, networks, grey_maps, G1, notes),
+                card=model_card(run, stage, data, networks, grey_maps, G1, note),
                 **common,
             )
         case SRCycleGANStage():
@@ -134,7 +132,7 @@ def model_card(
     networks: dict[str, dict[str, Any]],
     grey_maps: GreyMaps,
     G1: Checkpoint | None = None,
-    notes: Sequence[str] = (),
+    note: str | None = None,
 ) -> ModelCard:
     """What the stage's checkpoints will say of themselves: what a G1 was trained on, that is taken over, too."""
     of_data = data.describe()
@@ -152,6 +150,6 @@ def model_card(
             "grey_maps": grey_maps,
             "versions": versions(),
             "config": as_yaml(run.config_of(stage)),
-            **({"notes": list(notes)} if notes else {}),
+            **({} if note is None else {"notes": [note]}),
         }
     )

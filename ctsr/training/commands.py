@@ -35,4 +35,5 @@ def _pasted(program: str, arguments: Iterable[str]) -> str:
     """A command, each of its parts quoted for the shell where need be."""
     started = Path(sys.argv[0])
     path = started.with_name(program) if started.name in ("train.py", "infer.py") else Path(program)
-    return shlex.join(["python", str(path), *arguments])
+    options_first = sorted(arguments, key=lambda argument: not argument.startswith("--"))  # as Hydra takes them
+    return shlex.join(["python", str(path), *options_first])
