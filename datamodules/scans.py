@@ -321,11 +321,9 @@ class ScansDataModule(LightningDataModule):
             others = [name for name, case in here.items() if not set(_marks(case)) & card.trained_on.keys()]
             if others:
                 named = ", ".join(others[:NAMED]) + (", ..." if len(others) > NAMED else "")
-                told.append(
-                    f"{len(others)} of the {len(here)} {domain} cases here are none of its {len(seen)} ({named})"
-                )
+                told.append(f"of the {domain} ones here {len(others)} of {len(here)} are new to it ({named})")
             elif len(here) < len(seen):
-                told.append(f"only {len(here)} of its {len(seen)} {domain} cases are here")
+                told.append(f"of its {len(seen)} {domain} ones only {len(here)} are here")
         return f"the G1 of {path} was trained on other cases: {'; '.join(told)}" if told else None
 
     def _patients(self, part: str) -> list[str]:

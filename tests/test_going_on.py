@@ -134,8 +134,8 @@ def test_stage_sr_on_other_cases_than_its_g1_says_so(own: Path, workplace: Path,
     assert done.returncode == 0, done.stderr
     (told,) = [line.removeprefix("warning: ") for line in done.stderr.splitlines() if "was trained on other" in line]
     assert re.sub("_00[0-2]", "", told) == (
-        f"the G1 of {G1} was trained on other cases: 2 of the 2 clinical cases here are none of its 2 (lung, lung); "
-        "2 of the 2 micro cases here are none of its 2 (specimen, specimen)"
+        f"the G1 of {G1} was trained on other cases: of the clinical ones here 2 of 2 are new to it (lung, lung); "
+        "of the micro ones here 2 of 2 are new to it (specimen, specimen)"
     )
     summary = json.loads((workplace / "outputs/on_others/summary.json").read_text())
     card = torch.load(workplace / "outputs/on_others/checkpoints/last.ckpt", weights_only=True)["ctsr"]

@@ -147,6 +147,21 @@ def test_g1_must_have_seen_what_sr_makes(root: Path) -> None:
         other.must_match(card, "synth.ckpt")
 
 
+def test_other_cases_than_those_of_g1_are_told_in_a_line(root: Path) -> None:
+    """The cases of stage synth are two of three in each domain: one to train on, one to validate on."""
+    card = ready(build(root)).describe()
+    same = ready(build(root, MicroDataModule))
+    assert same.unlike(card, "synth.ckpt") is None
+    train, val, test = (card.cases["micro"][part][0] for part in ("train", "val", "test"))
+    alone: dict[str, Any] = {"clinical": {"root": None}, "micro": {"slab_mm": 0.625}}
+    other = ready(build(root, MicroDataModule, split={"val": [val], "test": [train]}, **alone))
+    told = "the G1 of synth.ckpt was trained on other cases: "
+    assert other.unlike(card, "synth.ckpt") == f"{told}of the micro ones here 1 of 2 are new to it ({test})"
+    alone["micro"]["root"] = str(root / f"micro/{train}.nii.gz")
+    fewer = ready(build(root, MicroDataModule, **alone))
+    assert fewer.unlike(card, "synth.ckpt") == f"{told}of its 2 micro ones only 1 are here"
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
