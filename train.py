@@ -50,8 +50,8 @@ def train(cfg: DictConfig, folder: Path) -> dict[str, Any]:
     run = typed(cfg)
     from ctsr.data.plan import Plan
     from ctsr.training.check import check, check_data
-    from ctsr.training.resume import completed, finished
-    from ctsr.training.summary import tell, tell_again, tell_complete
+    from ctsr.training.resume import completed
+    from ctsr.training.summary import finished, tell, tell_again, tell_complete
     from datamodules.build import build_data, prepare
 
     check(run, folder)

@@ -53,6 +53,11 @@ def as_typed(value: object) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def some_of(names: Sequence[object], most: int) -> str:
+    """The first names of a list, with dots where there are more."""
+    return ", ".join(map(str, names[:most])) + (", ..." if len(names) > most else "")
+
+
 @cache
 def warn_once(message: str) -> None:
     """`warn`, once in a process, of what is come upon again in each stage."""

@@ -53,7 +53,7 @@ class PairsDataModule(MicroDataModule):
         if not self._parts_of_pairs:
             pairs = [load_pair(folder) for folder in find_pairs(self.pairs_root)]
             share = self.keys.split.val
-            assert isinstance(share, int | float)
+            assert isinstance(share, int | float)  # `ctsr.records.clashes`
             val = max(1, round(share * len(pairs)))
             self._parts_of_pairs = {"train": pairs[:-val], "val": pairs[-val:]}
 

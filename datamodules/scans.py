@@ -20,7 +20,7 @@ from ctsr.data.plan import Plan
 from ctsr.data.prepared import PreparedCase, prepare_all
 from ctsr.data.splits import PARTS
 from ctsr.data.twins import twins
-from ctsr.errors import UserError, warn
+from ctsr.errors import UserError, some_of, warn
 from ctsr.evaluation.pairs import find_pairs
 from ctsr.evaluation.test_set import pair_hashes
 from ctsr.imaging.volume import SCALE
@@ -320,8 +320,9 @@ class ScansDataModule(LightningDataModule):
             seen = {name for name in card.trained_on.values() if name.startswith(f"{domain} case ")}
             others = [name for name, case in here.items() if not set(_marks(case)) & card.trained_on.keys()]
             if others:
-                named = ", ".join(others[:NAMED]) + (", ..." if len(others) > NAMED else "")
-                told.append(f"of the {domain} ones here {len(others)} of {len(here)} are new to it ({named})")
+                told.append(
+                    f"of the {domain} ones here {len(others)} of {len(here)} are new to it ({some_of(others, NAMED)})"
+                )
             elif len(here) < len(seen):
                 told.append(f"of its {len(seen)} {domain} ones only {len(here)} are here")
         return f"the G1 of {path} was trained on other cases: {'; '.join(told)}" if told else None

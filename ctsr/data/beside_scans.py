@@ -11,6 +11,7 @@ from pydicom.errors import InvalidDicomError
 
 from ctsr.data.label_maps import is_label_name, is_label_place, why_label_map
 from ctsr.data.layouts import FIRST_CHANNEL, channels_of
+from ctsr.errors import some_of
 from ctsr.imaging.dicom import is_scout
 from ctsr.imaging.formats import files_in, format_of, is_dicom, is_tiff
 from ctsr.imaging.tiff_pages import listening
@@ -85,8 +86,7 @@ def told(reasons: Reasons, root: Path) -> str:
     for path, reason in reasons.items():
         by_reason.setdefault(reason, []).append(str(path.relative_to(root)))
     return "; ".join(
-        f"{f'{len(paths)} x ' if len(paths) > 1 else ''}{reason} "
-        f"({', '.join(paths[:NAMED])}{', ...' if len(paths) > NAMED else ''})"
+        f"{f'{len(paths)} x ' if len(paths) > 1 else ''}{reason} ({some_of(paths, NAMED)})"
         for reason, paths in by_reason.items()
     )
 

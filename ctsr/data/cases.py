@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ctsr.data.layouts import places
 from ctsr.data.patients import patient_of
-from ctsr.errors import UserError, warn_once
+from ctsr.errors import UserError, some_of, warn_once
 from ctsr.imaging.formats import FEWEST_PICTURES, FORMATS, entries, files_in, format_of, is_tiff, natural_key, stem
 from ctsr.imaging.voxel_size import FileSpacing
 
@@ -102,9 +102,9 @@ def the_scan(path: Path, key: str) -> Path:
         return path
     scans = _scans_below(path, "clinical", f"{key}={path}")
     if len(scans) > 1:
-        listed = ", ".join(map(str, scans[:NAMED])) + (", ..." if len(scans) > NAMED else "")
         raise UserError(
-            f"{key}={path} holds {len(scans)} scans, one is enlarged at a time: give {key}= one of {listed}"
+            f"{key}={path} holds {len(scans)} scans, one is enlarged at a time: give {key}= one of "
+            f"{some_of(scans, NAMED)}"
         )
     return scans[0]
 

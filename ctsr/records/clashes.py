@@ -87,6 +87,8 @@ def _inputs(v: Values, stages: Sequence[str]) -> Iterator[str]:
         return
     if inputs == "pairs" and v["sr.pairs"] is None:
         yield "sr.inputs=pairs needs sr.pairs=<folder of lungs seen by both scanners>"
+    if inputs == "pairs" and not isinstance(v["data.split.val"], int | float):
+        yield "sr.inputs=pairs validates on a share of the pairs: give a share for data.split.val, no names"
     if v["data.clinical.root"] is None and v["data.list"] is None:
         yield f"sr.inputs={inputs} needs data.clinical.root=<folder of scans>, whose greys it is given"
 

@@ -55,6 +55,10 @@ class Run(Settings):
     panels: PanelSettings
     logger: LoggerSettings
 
+    def epochs_of(self, stage: Stage) -> int:
+        """How many epochs one of the stages is to have."""
+        return self.trainer.max_epochs or stage.epochs
+
     def config_of(self, stage: Stage) -> dict[str, Any]:
         """What was composed, as if one of the stages were trained alone: what its folder and its checkpoint tell."""
         return self.composed | {"stage": stage.name, "synth_ckpt": self.synth_ckpt}

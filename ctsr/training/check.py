@@ -122,7 +122,8 @@ def check_checkpoints(run: Run, folder: Path | None = None) -> None:
         check_takes_g1(run, run.synth_ckpt)
     if run.resume is None or (run.resume == AUTO and folder is None):
         return
-    from ctsr.training.resume import check_resume, finished, path_to_resume
+    from ctsr.training.resume import check_resume, path_to_resume
+    from ctsr.training.summary import finished
 
     for stage, place in stage_folders(run, folder or Path()):
         if stage is not run.stages[-1] and (done := finished(place)):
@@ -162,7 +163,7 @@ def check_devices(run: Run) -> None:
             raise UserError(f"{key}: {found or 'no'} GPUs are found here: give hardware=cpu, or fewer devices")
     if problems := list(uneven(run.data.global_batch_size, devices(run.trainer), run.data.accumulate)):
         raise CollectedError(problems)
-    arguments = trainer_arguments(run.trainer, run.stages[0].epochs)
+    arguments = trainer_arguments(run.trainer, run.epochs_of(run.stages[0]))
     try:
         Trainer(**arguments, logger=False, enable_model_summary=False)
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from lightning import Trainer
 
@@ -19,6 +18,7 @@ from ctsr.records.stages import Best, Stage
 from ctsr.records.trainer import GuardSettings
 from ctsr.training.callbacks.checkpoints import ranked
 from ctsr.training.given import look_at, take
+from ctsr.training.summary import finished
 
 
 def checkpoint_to_resume(run: Run, stage: Stage, folder: Path) -> Checkpoint | None:
@@ -54,7 +54,7 @@ def check_resume(run: Run, stage: Stage, path: Path) -> None:
     if card.stage != stage.name:
         raise UserError(f"resume: {path} is of stage={card.stage}, this is stage={stage.name}: give one of this stage")
     check_resumed(run.name, card.name, str(path))
-    asked, trained = epochs_of(run, stage), checkpoint.epochs
+    asked, trained = run.epochs_of(stage), checkpoint.epochs
     if finished(_run_of(path)) is None and (trained > asked or (trained == asked and run.resume != AUTO)):
         raise UserError(
             f"resume: {path} has {trained} epochs, {asked} are asked for: nothing is left to train, "
@@ -139,22 +139,11 @@ def good_checkpoint(folder: Path, best: Best) -> Path | None:
 def completed(run: Run, stage: Stage, folder: Path) -> Path | None:
     """The folder of the finished run that a stage would go on with; None: there is something left to train."""
     path = path_to_resume(run, folder)
-    if path is None or look_at(path).epochs < epochs_of(run, stage) or finished(_run_of(path)) is None:
+    if path is None or look_at(path).epochs < run.epochs_of(stage) or finished(_run_of(path)) is None:
         return None
     return _run_of(path)
-
-
-def epochs_of(run: Run, stage: Stage) -> int:
-    """How many a stage is to have."""
-    return run.trainer.max_epochs or stage.epochs
 
 
 def _run_of(path: Path) -> Path:
     """The folder of the run that a checkpoint is of."""
     return path.parent.parent
-
-
-def finished(folder: Path) -> dict[str, Any] | None:
-    """What a stage that was trained to its end left."""
-    summary = folder / "summary.json"
-    return json.loads(summary.read_text()) if summary.is_file() else None

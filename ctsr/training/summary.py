@@ -65,9 +65,16 @@ def summarise(
     return summary
 
 
+def finished(folder: Path) -> dict[str, Any] | None:
+    """What a stage that was trained to its end left."""
+    summary = folder / SUMMARY
+    return json.loads(summary.read_text()) if summary.is_file() else None
+
+
 def tell_again(run: Run, stage: Stage, folder: Path) -> dict[str, Any]:
     """Tell what a finished stage came to, and return what its `summary.json` holds."""
-    summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text())
+    summary = finished(folder)
+    assert summary is not None
     tell_complete(stage)
     print_summary(summary, folder, to_follow(run, stage, summary["checkpoint"]))
     return summary

@@ -43,9 +43,7 @@ def trainer_arguments(asked: TrainerSettings, epochs: int) -> dict[str, Any]:
     for message in QUIET:
         warnings.filterwarnings("ignore", message=message)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    settings = asked.to_plain()
-    if settings["max_epochs"] is None:
-        settings["max_epochs"] = epochs
+    settings = asked.to_plain() | {"max_epochs": epochs}
     if settings["strategy"] == "auto" and devices(asked) > 1:
         settings["strategy"] = "ddp_find_unused_parameters_true"  # each step uses one side's parameters only
     if settings["precision"] == "auto":
@@ -70,7 +68,7 @@ class ReadAlready(TorchCheckpointIO):
 
 def build_trainer(run: Run, stage: Stage, folder: Path, resume: Checkpoint | None = None) -> Trainer:
     """Lightning's Trainer with our callbacks and loggers, which goes on from a checkpoint where one is given."""
-    settings = trainer_arguments(run.trainer, stage.epochs)
+    settings = trainer_arguments(run.trainer, run.epochs_of(stage))
     settings["enable_progress_bar"] &= Console().is_interactive  # anywhere else a bar shows nothing
     best = stage.best
     callbacks: list[Any] = [

@@ -345,6 +345,7 @@ def test_a_key_that_is_missing_is_named() -> None:
         # what stage sr learns from
         (("stage=sr",), ("synth_ckpt",)),
         (("method=ceiling",), ("sr.inputs=pairs", "sr.pairs=")),
+        (("method=ceiling", "sr.pairs=lungs", "data.split.val=[a]"), ("sr.inputs=pairs", "data.split.val, no names")),
         (("stage=all", "sr.inputs=fx", "name=mine"), ("sr.inputs=fx", "stage=sr")),
         (("method=fx", "data=volumes"), ("sr.inputs=fx", "data.clinical.root")),
         # patches
