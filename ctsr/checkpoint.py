@@ -337,13 +337,16 @@ def _below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def told(card: ModelCard) -> str:
     """A card for people: its fields in YAML; of long ones how much there is, the configuration last and as it is."""
+    text = yaml.safe_dump(brief(card), sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
+    return f"{text}config:\n{indent(card.config, '  ')}".rstrip()
+
+
+def brief(card: ModelCard) -> dict[str, Any]:
+    """A card without its configuration, plain values; of grey maps and hashes how much there is."""
     plain = card.to_plain()
-    config = plain.pop("config")
-    plain = {key: plain[key] for key in sorted(plain, key=lambda key: key in DataCard.model_fields)}
-    plain["grey_maps"] = {name: _span(values) for name, values in plain["grey_maps"].items()}
-    plain["trained_on"] = sorted(set(plain["trained_on"].values()))
-    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
-    return f"{text}config:\n{indent(config, '  ')}".rstrip()
+    plain = {key: plain[key] for key in sorted(plain, key=lambda key: key in DataCard.model_fields) if key != "config"}
+    spans = {name: _span(values) for name, values in plain["grey_maps"].items()}
+    return plain | {"grey_maps": spans, "trained_on": sorted(set(plain["trained_on"].values()))}
 
 
 def _span(grey_map: Mapping[str, Sequence[float]]) -> str:

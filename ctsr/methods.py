@@ -47,7 +47,7 @@ _PAPER = {
 METHODS: Mapping[str, Method] = {
     PAPER: Method("as published: G1 a CycleGAN's ResNet with SSIM terms, GS an SRGAN", TWO_STAGES, _PAPER),
     SCANNER: Method(
-        "a physical model of the scanner in place of the paper's G1; method= left out: the paper's",
+        "a physical model of the scanner in place of the paper's G1",
         TWO_STAGES,
         {"networks.G1.kind": "scanner", "sr.inputs": "G1"},
     ),

@@ -283,6 +283,8 @@ class ScansDataModule(LightningDataModule):
             seen = training["clinical"]
             card["spacing"]["clinical"] = [median(case.spacing[axis] for case in seen) for axis in (1, 2)]
             card["clinical_slice_mm"] = median(case.spacing[0] for case in seen)
+            if told := [case.facts.scanned_thickness for case in seen if case.facts.scanned_thickness is not None]:
+                card["slice_thickness_mm"] = median(told)
         return DataCard(**card)
 
     def must_match(self, card: DataCard, path: str) -> None:

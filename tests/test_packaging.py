@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 import tomllib
@@ -83,6 +84,16 @@ def test_nothing_imports_the_programs() -> None:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not {"train", "infer"} & {name.partition(".")[0] for name in names}, source
+
+
+def test_a_script_beside_a_clone_imports_the_package(tmp_path: Path) -> None:
+    """A folder called ctsr/ beside a script, no package itself, comes first on the path."""
+    (tmp_path / "ctsr" / "ctsr").mkdir(parents=True)
+    script = tmp_path / "mine.py"
+    script.write_text("from ctsr import __version__\nimport ctsr.imaging.volume\nprint(__version__)\n")
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == version("ctsr"), done.stderr
 
 
 def test_import_rules_hold() -> None:

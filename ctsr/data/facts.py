@@ -33,14 +33,15 @@ def case_facts(scanned: Header, volume: Volume, mask: npt.NDArray[np.bool_]) -> 
 
     Returns:
         `format`, `scanned_shape`, `scanned_spacing`, `greys`, `volume_ml` and `at_ends` of
-        `ctsr.records.case.CaseFacts`.
+        `ctsr.records.case.CaseFacts`, and `scanned_thickness` where the scan tells it.
     """
     step = max(1, round((mask.size / _SAMPLE) ** 0.5))
     inside = volume.array[:, ::step, ::step][mask[:, ::step, ::step]]
     if not inside.size:
         inside = volume.array[mask]
     ends = volume.array.min(), volume.array.max()
-    return {
+    thickness = {} if scanned.thickness is None else {"scanned_thickness": scanned.thickness}
+    return thickness | {
         "format": scanned.format,
         "scanned_shape": list(scanned.shape),
         "scanned_spacing": list(scanned.spacing),

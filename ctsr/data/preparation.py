@@ -86,7 +86,13 @@ class Canonicald(_Step):
         return data | {
             "volume": volume,
             "given_mask": None if given is None else canonical(given)[0],
-            "scanned": Header(volume.shape, volume.affine, format_of(data["path"]) or "", volume.slice_axis),
+            "scanned": Header(
+                volume.shape,
+                volume.affine,
+                format_of(data["path"]) or "",
+                volume.slice_axis,
+                thickness=volume.thickness,
+            ),
         }
 
 

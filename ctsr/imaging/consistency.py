@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -64,6 +66,16 @@ class Consistency:
     def figures(self) -> dict[str, dict[str, float] | None]:
         """Mean and 95th percentile in HU, to 1 HU, inside and outside the lung; None where nothing was computed."""
         return {("lung" if inside else "elsewhere"): _figures(counts) for inside, counts in self._counts.items()}
+
+
+def told(figures: Mapping[str, Mapping[str, float] | None]) -> str:
+    """`Consistency.figures` in one line."""
+    places = {"lung": "in the lung", "elsewhere": "elsewhere"}
+    return "; ".join(
+        f"{place} {of['mean_hu']:g} HU on average, 95 % of it below {of['p95_hu']:g}"
+        for key, place in places.items()
+        if (of := figures[key]) is not None
+    )
 
 
 def _figures(counts: npt.NDArray[np.int64]) -> dict[str, float] | None:

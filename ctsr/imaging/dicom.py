@@ -6,6 +6,7 @@ They lie one a file, or many in one (multi-frame).
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import median
 
 from ctsr.errors import UserError, warn
 from ctsr.imaging.dicom_greys import read_greys
@@ -43,7 +44,8 @@ class DicomScan:
 
     def probe(self) -> Header:
         """Shape and geometry."""
-        return Header((len(self._slices), *self._slices[0].size), self._affine, "dicom", slice_axis=0)
+        shape = (len(self._slices), *self._slices[0].size)
+        return Header(shape, self._affine, "dicom", slice_axis=0, thickness=_thickness(self._slices))
 
     def read(self) -> Volume:
         """Its voxels; padding is marked (tag, and below -1500 HU for CT). What is passed over or doubtful is told.
@@ -54,7 +56,14 @@ class DicomScan:
         for told in self._told:
             warn(told)
         greys, padding = read_greys(self._path, self._slices)
-        return mark_padding(Volume(greys, self._affine, slice_axis=0), padding)
+        volume = Volume(greys, self._affine, slice_axis=0, thickness=_thickness(self._slices))
+        return mark_padding(volume, padding)
+
+
+def _thickness(slices: list[Slice]) -> float | None:
+    """Of a slice in mm, the median over those that tell; None: none does."""
+    told = [s.thickness for s in slices if s.thickness is not None]
+    return median(told) if told else None
 
 
 def _passed_over(path: Path, found: list[Series], chosen: Series, series: str | None) -> list[str]:

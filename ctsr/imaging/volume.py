@@ -28,12 +28,16 @@ class Volume:
         outside: True where the scanner wrote padding instead of tissue (outside its field of view); None: nowhere.
         slice_axis: The array axis across the acquired slices, where the file format says so (DICOM, TIFF: 0);
             None: unknown (NIfTI), to be judged from the spacing.
+        padding: The grey that the file itself has outside, the lowest where it has several; None: as `outside`.
+        thickness: Of a slice in mm, where the file tells (DICOM); slices may overlap or leave gaps.
     """
 
     array: Array
     affine: Affine
     outside: npt.NDArray[np.bool_] | None = None
     slice_axis: int | None = None
+    padding: float | None = None
+    thickness: float | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -57,6 +61,7 @@ class Header:
         format: "dicom", "nifti", "metaimage", "nrrd", "tiff", "images" or "ome-zarr".
         slice_axis: As `Volume.slice_axis`.
         voxel_bytes: What a voxel takes in memory, at least.
+        thickness: As `Volume.thickness`.
     """
 
     shape: tuple[int, int, int]
@@ -64,6 +69,7 @@ class Header:
     format: str
     slice_axis: int | None = None
     voxel_bytes: int = 1
+    thickness: float | None = None
 
     @property
     def spacing(self) -> Spacing:

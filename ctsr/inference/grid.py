@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -83,6 +83,15 @@ class Plan:
         y, x = self.network_plane
         return resample_plane(image, (y / SCALE, x / SCALE), self.output_plane, self.output_shape[1:])
 
+    def fine(self, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """A mask of one slice of the scan on the grid that is written: each pixel as the one of the scan it lies in."""
+        rows, columns = (
+            np.minimum(((np.arange(count) + 0.5) * size / self.spacing[1 + axis]).astype(int), mask.shape[axis] - 1)
+            for axis, (count, size) in enumerate(zip(self.output_shape[1:], self.output_plane, strict=True))
+        )
+        fine: npt.NDArray[np.bool_] = mask[np.ix_(rows, columns)]
+        return fine
+
 
 def plan(shape: tuple[int, int, int], affine: Affine, trained: Plane, tolerance: float, grid: Grid) -> Plan:
     """Decide whether a scan must be resampled.
@@ -130,4 +139,4 @@ def crop(volume: Volume, roi: Sequence[int] | None) -> Volume:
     affine = volume.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ [low for low, _ in bounds]
     outside = None if volume.outside is None else volume.outside[window]
-    return Volume(volume.array[window], affine, outside, volume.slice_axis)
+    return replace(volume, array=volume.array[window], affine=affine, outside=outside)

@@ -19,19 +19,21 @@ from rich.progress import MofNCompleteColumn, Progress, ProgressColumn, Task
 from rich.text import Text
 from scipy import ndimage
 
-from ctsr.checkpoint import SRModel
+from ctsr.checkpoint import SRModel, brief
 from ctsr.data.cases import the_scan
 from ctsr.data.hashes import scan_hash
 from ctsr.errors import UserError, warn
-from ctsr.imaging.consistency import Consistency
+from ctsr.imaging.consistency import Consistency, told
 from ctsr.imaging.formats import is_nifti, stem, suffix
 from ctsr.imaging.hounsfield import not_hu
+from ctsr.imaging.intensity import Window
 from ctsr.imaging.interpolation import bicubic
 from ctsr.imaging.lung import lung_mask
 from ctsr.imaging.orientation import Orientation, canonical
-from ctsr.imaging.padding import PADDING_BELOW_HU, mark_padding
+from ctsr.imaging.padding import AIR_HU, PADDING_BELOW_HU, mark_padding, nearest_inside
 from ctsr.imaging.readers import read_volume
 from ctsr.imaging.volume import Volume
+from ctsr.inference.beside_training import BesideTraining, Sampling
 from ctsr.inference.engine import check_tile, super_resolve_slice
 from ctsr.inference.grid import Plan, crop, crop_mask, plan
 from ctsr.inference.nifti_stream import nifti_stream
@@ -43,6 +45,7 @@ from ctsr.methods import described
 from ctsr.records.scan_settings import ScanSettings
 from ctsr.versions import versions
 
+Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 
@@ -99,55 +102,77 @@ def super_resolve_scan(
     device = find_device(settings.device)
     check_tile(model.GS, settings.tile)
     if (scan_path := the_scan(input_path, "input")) != input_path:
-        console.print(
-            f"input={input_path}: the scan in it is {scan_path}",
-            soft_wrap=True,
-            markup=False,
-            emoji=False,
-            highlight=False,
-        )
+        _say(console, f"input={input_path}: the scan in it is {scan_path}")
         input_path = scan_path
     as_read = read_volume(input_path, settings.file_spacing, series=settings.series)
-    warnings = [f"{input_path}: {found}" for found in [not_hu(as_read)] if found is not None]
+    scan, orientation = canonical(mark_padding(as_read, as_read.array < PADDING_BELOW_HU))
+    beside = BesideTraining(Sampling.of_scan(scan), Sampling.of_training(model.card))
+    warnings = [f"{input_path}: {doubt}" for doubt in [*_not_hu(as_read, input_path, settings), *beside.doubts()]]
     for text in warnings:
         warn(text)
-    scan, orientation = canonical(mark_padding(as_read, as_read.array < PADDING_BELOW_HU))
     volume, lung = crop(scan, settings.roi), crop_mask(_lung(scan, settings.region), settings.roi)
     steps = plan(volume.shape, volume.affine, model.card.pixel, settings.spacing_tolerance, settings.grid)
-    for line in (described(model.card.name), _summary(steps, model)):
-        console.print(line, soft_wrap=True, markup=False, emoji=False, highlight=False)
+    for line in (described(model.card.name), str(beside), _summary(steps, model)):
+        _say(console, line)
     _check_space(output, steps)
     clinical = model.card.window("clinical")
     greys = model.card.hu if settings.units == "hu" else model.card.window("micro")
+    padding = _padding(volume, greys, settings)
     to_result = model.card.to_clinical.inverse()
     model.GS.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     consistency = Consistency(model.card.to_clinical, clinical)
-    differences: dict[int, npt.NDArray[np.float32]] = {}
+    differences: dict[int, Image] = {}
+    nowhere = np.zeros(volume.shape[1:], dtype=bool)
     places = lung_places(volume, lung, clinical)
     with (
         nifti_stream(output, steps.output_shape, steps.output_affine, orientation, settings.level) as stream,
         closing(_progress(len(volume.array), console)) as slices,  # an error ends it, before it is told
     ):
         for z in slices:
-            lr = clinical.normalise(steps.to_network(volume.array[z].astype(np.float32)))
+            outside = nowhere if volume.outside is None else volume.outside[z]
+            lr = clinical.normalise(steps.to_network(nearest_inside(volume.array[z].astype(np.float32), outside)))
             inside = steps.to_network(lung[z].astype(np.float32)) > 0.5
             where = _grown(inside) if settings.region == "lung" else None
             elsewhere = None if where is None else to_result.apply(_bicubic(lr))
             sr = super_resolve_slice(model.GS, lr, settings.tile, device, settings.precision, where, elsewhere)
-            stream[z] = greys.restore(steps.to_output(sr))
+            sr = np.clip(sr, -1.0, 1.0)
+            fine = _within(greys, greys.restore(steps.to_output(sr)))
+            fine[steps.fine(outside)] = padding
+            stream[z] = fine
             difference = consistency.difference(lr, sr)
-            consistency.add(difference, inside, np.ones_like(inside) if where is None else inside)
+            seen = steps.to_network(outside.astype(np.float32)) < 0.5
+            consistency.add(difference, inside, seen if where is None else inside & seen)
             if any(place.z == z for place in places):
                 differences[z] = difference
-        sight = Sight(volume, steps, stream, clinical, greys)
+        first = (0, 0, 0) if settings.roi is None else (settings.roi[0], settings.roi[2], settings.roi[4])
+        sight = Sight(volume, first, steps, stream, clinical, greys)
         views = [sight.view(place, differences[place.z]) for place in places]
         reformats = sight.reformats(places[len(places) // 2])
     write_picture(views, reformats, results.picture, f"{output.name}: {NOTICE}")
-    record = _record(model, input_path, results, settings, steps, orientation)
-    record["input"]["greys"] = [float(as_read.array.min()), float(as_read.array.max())]
-    record["warnings"] = warnings
-    record["consistency"] = {"what": "|f(SR) - y|", **consistency.figures()}
-    write_json(record | {"seconds": round(time.monotonic() - started, 1)}, results.record)
+    figures = consistency.figures()
+    _say(console, f"|f(SR) - scan|: {told(figures)}")
+    write_json(
+        {
+            "notice": NOTICE,
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "input": {
+                "path": str(input_path),
+                "sha256": scan_hash(input_path),
+                "greys": [float(as_read.array.min()), float(as_read.array.max())],
+                "padding": scan.padding,
+            },
+            "output": {"path": str(results.volume), "picture": str(results.picture)},
+            "warnings": warnings,
+            "consistency": {"what": "|f(SR) - y| inside the field of view", **figures},
+            "sampling": beside.to_plain(),
+            "settings": settings.model_dump(mode="json", include=set(ScanSettings.model_fields)),
+            "geometry": _geometry(steps, orientation),
+            "checkpoint": {"path": str(model.path), "sha256": model.sha256, "ctsr": brief(model.card)},
+            "versions": versions(),
+            "seconds": round(time.monotonic() - started, 1),
+        },
+        results.record,
+    )
     return results
 
 
@@ -188,6 +213,35 @@ def _check_space(output: Path, steps: Plan) -> None:
         raise UserError(
             f"{output.parent} has {free / 1e9:.1f} GB free, up to {need / 1e9:.1f} GB are needed: give a roi"
         )
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, soft_wrap=True, markup=False, emoji=False, highlight=False)
+
+
+def _not_hu(scan: Volume, path: Path, settings: ScanSettings) -> list[str]:
+    """Why a scan does not look like HU, where that is to be a warning only.
+
+    Raises:
+        UserError: It does not, and must.
+    """
+    found = not_hu(scan)
+    if found is not None and settings.must_be_hu:
+        raise UserError(f"{path}: {found}; nothing is enlarged. must_be_hu=false does it nevertheless, with a warning")
+    return [] if found is None else [found]
+
+
+def _padding(volume: Volume, greys: Window, settings: ScanSettings) -> float:
+    """What is written outside the field of view."""
+    if settings.padding == "scan" and volume.padding is not None:
+        return volume.padding
+    return AIR_HU if settings.units == "hu" else greys.low
+
+
+def _within(greys: Window, image: Image) -> Image:
+    """Greys that the window has: a network may overshoot [-1, 1], and so does interpolation. Whole ones are written."""
+    clipped: Image = np.clip(image, np.ceil(greys.low), np.floor(greys.high))
+    return clipped
 
 
 def _summary(steps: Plan, model: SRModel) -> str:
@@ -237,29 +291,18 @@ def _grown(inside: Mask) -> Mask:
     return grown
 
 
-def _bicubic(lr: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    fine: npt.NDArray[np.float32] = bicubic(torch.from_numpy(lr)[None, None])[0, 0].numpy()
+def _bicubic(lr: Image) -> Image:
+    fine: Image = bicubic(torch.from_numpy(lr)[None, None])[0, 0].numpy()
     return fine
 
 
-def _record(
-    model: SRModel, input_path: Path, results: Results, settings: ScanSettings, steps: Plan, orientation: Orientation
-) -> dict[str, Any]:
+def _geometry(steps: Plan, orientation: Orientation) -> dict[str, Any]:
     return {
-        "notice": NOTICE,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": versions(),
-        "checkpoint": {"path": str(model.path), "sha256": model.sha256, "ctsr": model.card.to_plain()},
-        "input": {"path": str(input_path), "sha256": scan_hash(input_path)},
-        "output": {"path": str(results.volume), "picture": str(results.picture)},
-        "settings": settings.model_dump(mode="json", include=set(ScanSettings.model_fields)),
-        "geometry": {
-            "axes": "canonical: slices, rows, columns; millimetres",
-            "orientation": asdict(orientation),
-            "input_shape": steps.shape,
-            "input_spacing": steps.spacing,
-            "network_spacing": steps.network_plane,
-            "output_shape": steps.output_shape,
-            "output_spacing": [steps.spacing[0], *steps.output_plane],
-        },
+        "axes": "canonical: slices, rows, columns; millimetres",
+        "orientation": asdict(orientation),
+        "input_shape": steps.shape,
+        "input_spacing": steps.spacing,
+        "network_spacing": steps.network_plane,
+        "output_shape": steps.output_shape,
+        "output_spacing": [steps.spacing[0], *steps.output_plane],
     }

@@ -22,7 +22,8 @@ class Sight:
     """Parts of a run.
 
     Attributes:
-        volume: The scan, canonical orientation.
+        volume: The scan, or a part of it, canonical orientation.
+        first: Where in the scan its first voxel lies: slice, row, column. Titles count from the scan's own.
         steps: Its grids.
         result: What has been written.
         clinical: Greys of the scan that are seen.
@@ -30,6 +31,7 @@ class Sight:
     """
 
     volume: Volume
+    first: tuple[int, int, int]
     steps: Plan
     result: NiftiStream
     clinical: Window
@@ -45,7 +47,7 @@ class Sight:
         rows, columns = slice(place.y, place.y + place.size), slice(place.x, place.x + place.size)
         network = self.steps.network_plane
         return View(
-            f"slice {place.z}",
+            f"slice {self.first[0] + place.z}",
             self.clinical.normalise(self.volume.array[place.z, rows, columns]),
             self.greys.normalise(self.result[place.z, self._fine(rows, 0), self._fine(columns, 1)]),
             difference[self._on(rows, 0, network[0]), self._on(columns, 1, network[1])],
@@ -66,14 +68,14 @@ class Sight:
         # The head is up.
         return [
             Reformat(
-                f"coronal, row {y}",
+                f"coronal, row {self.first[1] + y}",
                 self.clinical.normalise(self.volume.array[slices, y, columns])[::-1],
                 self.greys.normalise(self.result[slices, fine_y, self._fine(columns, 1)])[::-1],
                 place.size * self.steps.spacing[2],
                 height,
             ),
             Reformat(
-                f"sagittal, column {x}",
+                f"sagittal, column {self.first[2] + x}",
                 self.clinical.normalise(self.volume.array[slices, rows, x])[::-1],
                 self.greys.normalise(self.result[slices, self._fine(rows, 0), fine_x])[::-1],
                 place.size * self.steps.spacing[1],

@@ -44,6 +44,7 @@ class CaseFacts(Settings):
         settings: How it was prepared, see `ctsr.data.settings`.
         scanned_shape: Slices, rows and columns before it was resampled.
         scanned_spacing: Their distances in mm.
+        scanned_thickness: Of a slice in mm; None: the scan does not tell.
         greys: The 0.5, 50 and 99.5 percentiles inside the mask.
         volume_ml: Of the mask.
         at_ends: Shares inside the mask of the darkest and the brightest grey that there is.
@@ -65,6 +66,7 @@ class CaseFacts(Settings):
     settings: dict[str, Any]
     scanned_shape: Shape
     scanned_spacing: Triple
+    scanned_thickness: Number | None = None
     greys: Triple
     volume_ml: Number
     at_ends: Annotated[tuple[Number, Number], AsList]

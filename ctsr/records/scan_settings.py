@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ctsr.records.settings import Settings, Takes
 from ctsr.records.values import AsList, AsText, Count, Flag, Name, Share, Text, VoxelSize
@@ -13,6 +13,7 @@ Grid = Literal["input", "model"]
 Units = Literal["hu", "micro"]
 Region = Literal["all", "lung"]
 Precision = Literal["32", "bf16"]
+Padding = Literal["air", "scan"]
 
 Box = Annotated[tuple[int, int, int, int, int, int], AsList, Takes("[z0,z1,y0,y1,x0,x1], whole numbers")]
 Level = Annotated[int, Field(ge=1, le=9), Takes("1 (fast) to 9 (small)")]
@@ -25,6 +26,9 @@ class ScanSettings(Settings):
         roi: Part of the scan as [z0, z1, y0, y1, x0, x1], canonical voxel indices; None: all. Pixels at an in-plane
             edge of the part lack the context beyond it.
         region: "all", or "lung": the network works on tiles that hold lung, the rest is interpolated.
+        padding: What is written outside the scanner's field of view: "air" (-1024 HU; in units of the micro-CT its
+            darkest grey), or "scan": the grey that the scan itself has there.
+        must_be_hu: Refuse a scan whose greys do not look like HU; else it is enlarged with a warning.
         series: Which series of a DICOM folder: UID, number or part of the description; None: the only one.
         file_spacing: Voxel size in mm, one value or (z, y, x), of files that do not tell, such as TIFF.
         tile: Width of the upsampler's tiles in low-resolution pixels: memory, not results; None: whole slices.
@@ -39,6 +43,8 @@ class ScanSettings(Settings):
 
     roi: Box | None = None
     region: Region = "all"
+    padding: Padding = "air"
+    must_be_hu: Flag = True
     series: Name | None = None
     file_spacing: VoxelSize | None = None
     tile: Count | None = 64
@@ -49,3 +55,9 @@ class ScanSettings(Settings):
     units: Units = "hu"
     overwrite: Flag = False
     level: Level = 1
+
+    @model_validator(mode="after")
+    def _padding_is_in_hu(self) -> Self:
+        if self.padding == "scan" and self.units != "hu":
+            raise ValueError(f"padding=scan is in HU, units={self.units} is not: leave one of them out")
+        return self

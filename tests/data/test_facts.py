@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -95,3 +96,6 @@ def test_facts_of_a_volume_worked_by_hand() -> None:
     assert facts["volume_ml"] == pytest.approx(4 * 12 / 1000)
     assert facts["greys"][1] == 150
     assert facts["at_ends"] == [0, 0.25]
+    assert "scanned_thickness" not in facts
+    told = case_facts(replace(scanned, thickness=1.25), Volume(array, np.diag([3.0, 2.0, 2.0, 1.0])), mask)
+    assert told["scanned_thickness"] == 1.25

@@ -10,6 +10,7 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK
 import yaml
@@ -423,6 +424,20 @@ def test_a_scan_added_to_a_runs_list_joins_its_patient(tmp_path: Path) -> None:
     for seed in range(3):
         again = ready(build(tmp_path, seed=seed, list=str(tmp_path / "split.csv")))
         assert parts(again, "clinical")["scan9"] == "test"
+
+
+def test_the_card_has_the_thickness_that_headers_tell(tmp_path: Path) -> None:
+    specimens(tmp_path)
+    for k, thickness in enumerate((1.0, 1.25, 3.0)):
+        folder = tmp_path / "clinical" / f"scan{k}"
+        dicom(folder, chest(k), f"P{k}")
+        for file in folder.iterdir():
+            header = pydicom.dcmread(file)
+            header.SliceThickness = thickness
+            header.save_as(file)
+    card = ready(build(tmp_path, split={"val": ["scan0"], "test": 0})).describe()
+    assert card.slice_thickness_mm == (1.25 + 3.0) / 2  # of those that are trained on
+    assert card.clinical_slice_mm != card.slice_thickness_mm
 
 
 # --- what is told of scales

@@ -72,6 +72,7 @@ def test_padding_is_marked_and_becomes_air(tmp_path, write_series, stored, tags,
     expected[:, 0, :3] = True
     np.testing.assert_array_equal(volume.outside, expected)
     assert (volume.array[expected] == -1024).all()
+    assert volume.padding == value
     np.testing.assert_array_equal(volume.array[~expected], stored[~expected])
 
 
@@ -84,6 +85,12 @@ def test_padding_tag_within_tissue_is_not_believed(tmp_path, write_series, store
 def test_one_slice_has_its_thickness(tmp_path, write_series, stored) -> None:
     write_series(tmp_path, stored[:1], SliceThickness=1.25)
     assert read_volume(tmp_path).spacing == pytest.approx((1.25, 0.5, 0.7))
+
+
+def test_the_thickness_of_overlapping_slices_is_told(tmp_path, write_series, stored) -> None:
+    write_series(tmp_path, stored, SliceThickness=3.25)
+    assert read_volume(tmp_path).thickness == probe(tmp_path).thickness == 3.25
+    assert read_volume(tmp_path).spacing[0] == 2
 
 
 def test_missing_slice_is_named(tmp_path, write_series, stored) -> None:

@@ -31,7 +31,7 @@ def model(checkpoint: Path) -> SRModel:
     loaded = load_sr(checkpoint)
     torch.nn.init.zeros_(loaded.GS.last.weight)
     torch.nn.init.zeros_(loaded.GS.last.bias)
-    return loaded
+    return replace(loaded, card=loaded.card.changed(clinical_slice_mm=1.5))
 
 
 def with_maps(model: SRModel, **maps: GreyMap) -> SRModel:
@@ -167,7 +167,12 @@ def test_the_record_tells_where_it_comes_from(tmp_path: Path, checkpoint: Path, 
     assert record["checkpoint"]["sha256"] == model.sha256
     assert record["checkpoint"]["path"] == str(checkpoint)
     assert record["checkpoint"]["ctsr"]["stage"] == "sr"
-    assert record["input"] == {"path": str(source), "sha256": content_hash(source), "greys": [-900.0, 0.0]}
+    assert record["input"] == {
+        "path": str(source),
+        "sha256": content_hash(source),
+        "greys": [-900.0, 0.0],
+        "padding": None,
+    }
     assert record["warnings"] == []
     assert record["settings"]["grid"] == "input"
     assert record["geometry"]["output_shape"] == [12 // 2, 14 * 8, 16 * 8]
@@ -269,13 +274,15 @@ def test_calibrated_greys_are_written_in_their_hu(tmp_path: Path, checkpoint: Pa
     share = (before - clinical.low) / (clinical.high - clinical.low)
     np.testing.assert_allclose(after, -960 + share * 1005, rtol=0, atol=1.5)  # HU are whole
     part = written("lung.nii", "lung")
-    assert np.unique(part[:16, :16]).tolist() == [-1000]
+    assert np.unique(part[:16, :16]).tolist() == [-960]  # air at -1000 HU, but the greys end there
     body = np.kron(~lungs, np.ones((8, 8, 1), dtype=bool))
-    assert abs(part[300:340, 100:130][body[300:340, 100:130]].mean() - 30) < 10
+    assert abs(np.median(part[300:340, 100:130][body[300:340, 100:130]]) - 30) < 10
 
 
 def test_region_lung_without_lung_is_refused(tmp_path: Path, model: SRModel) -> None:
-    source = write_scan(tmp_path / "scan.nii.gz", AFFINES["axial"], np.full((12, 12, 4), 40, np.int16))
+    body = np.full((12, 12, 4), -1000, np.int16)
+    body[2:, 2:] = 40
+    source = write_scan(tmp_path / "scan.nii.gz", AFFINES["axial"], body)
     with pytest.raises(UserError, match="region=lung: no lung found"):
         run(model, source, tmp_path / "sr.nii", ScanSettings(region="lung"))
     assert not (tmp_path / "sr.nii").exists()
@@ -372,19 +379,150 @@ def test_a_real_scan_lands_where_it_was(tmp_path: Path, model: SRModel, shared_d
         (lambda hu: np.clip((hu + 1000) / 1100, 0, 1), "look normalised"),
     ],
 )
-def test_a_scan_that_is_not_in_hu_is_told_and_recorded(
+def test_a_scan_that_is_not_in_hu_is_refused_or_told_and_recorded(
     tmp_path: Path, model: SRModel, capsys: pytest.CaptureFixture[str], change: Callable[..., np.ndarray], message: str
 ) -> None:
     hu = np.full((24, 20, 3), -1000.0)
     hu[3:21, 3:17], hu[6:18, 6:14] = 40, -850
     source = write_scan(tmp_path / "scan.nii", AFFINES["axial"], change(hu).astype(np.float32))
-    results, _ = run(model, source, tmp_path / "sr.nii")
+    with pytest.raises(UserError) as caught:
+        run(model, source, tmp_path / "sr.nii")
+    assert str(caught.value).startswith(f"{source}: greys of ")
+    assert message in str(caught.value)
+    assert "must_be_hu=false" in str(caught.value)
+    assert not list(tmp_path.glob("sr*"))
+
+    results, _ = run(model, source, tmp_path / "sr.nii", ScanSettings(must_be_hu=False))
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"warning: {source}: greys of ")
     assert message in line
     record = json.loads(results.record.read_text())
     assert record["warnings"] == [line.removeprefix("warning: ")]
     assert record["input"]["greys"] == pytest.approx([change(hu).min(), change(hu).max()])
+
+
+def test_an_mr_is_refused(tmp_path: Path, model: SRModel) -> None:
+    """Body bright, air and lung dark, nothing below zero."""
+    rng = np.random.default_rng(0)
+    greys = rng.rayleigh(12, (64, 56, 4))
+    greys[8:56, 6:50] += 400
+    greys[16:48, 12:28] -= 320
+    source = write_scan(tmp_path / "mr.nii", AFFINES["axial"], greys.astype(np.int16))
+    with pytest.raises(UserError, match="nothing is enlarged"):
+        run(model, source, tmp_path / "sr.nii")
+
+
+def round_field(outside: int) -> tuple[np.ndarray, np.ndarray]:
+    """A body wider than the scanner's round field of view, with lung in it; and where that field ends."""
+    x, y = np.ogrid[:32, :32]
+    inside = np.broadcast_to((((x - 15.5) ** 2 + (y - 15.5) ** 2) < 15**2)[..., None], (32, 32, 3))
+    greys = np.full(inside.shape, 40, np.int16)
+    greys[12:20, 12:20] = -850
+    return np.where(inside, greys, outside).astype(np.int16), inside
+
+
+@pytest.mark.parametrize(
+    ("outside", "padding", "pixel", "grid"),
+    [
+        (-3024, "air", 0.625, "input"),
+        (-2000, "scan", 0.625, "input"),
+        (-3024, "scan", 0.9, "input"),
+        (-2000, "air", 0.9, "model"),
+    ],
+)
+def test_the_edge_of_the_field_of_view_does_not_ring(
+    tmp_path: Path, model: SRModel, outside: int, padding: str, pixel: float, grid: str
+) -> None:
+    greys, inside = round_field(outside)
+    source = write_scan(tmp_path / "scan.nii", np.diag([pixel, pixel, 1.5]), greys)
+    settings = ScanSettings(padding=padding, grid=grid)  # type: ignore[arg-type]
+    results, _ = run(model, source, tmp_path / "sr.nii", settings)
+    written = nibabel.load(results.volume)
+    fine = np.asarray(written.dataobj)
+    # Where each voxel of the result lies in the scan, by its header.
+    back = np.linalg.inv(nibabel.load(source).affine) @ written.affine
+    x, y = (
+        np.clip(np.rint(np.arange(n) * back[k, k] + back[k, 3]), 0, 31).astype(int)
+        for k, n in ((0, fine.shape[0]), (1, fine.shape[1]))
+    )
+    there = inside[np.ix_(x, y, range(3))]
+    assert np.unique(fine[~there]).tolist() == [outside if padding == "scan" else -1024]
+    # The network interpolates: the body goes on as it is, to the last pixel.
+    far = np.ones_like(fine, dtype=bool)
+    middle, reach = fine.shape[0] // 2, fine.shape[0] // 4
+    far[middle - reach : middle + reach, middle - reach : middle + reach] = False
+    assert fine[there & far] == pytest.approx(40, abs=0 if pixel == 0.625 else 2)  # splines ring about the lung
+    assert fine[middle, middle, 1] == pytest.approx(-850, abs=5)
+    record = json.loads(results.record.read_text())
+    assert record["input"]["padding"] == outside
+    assert record["sampling"]["scan"]["hu"] == [-850, 40]
+    for place in ("lung", "elsewhere"):
+        assert record["consistency"][place] is None or record["consistency"][place]["p95_hu"] < 300
+
+
+def test_a_slice_of_padding_alone_stays_padding(tmp_path: Path, model: SRModel) -> None:
+    greys, _ = round_field(-2000)
+    greys[..., 1] = -2000
+    results, _ = run(model, write_scan(tmp_path / "scan.nii", AFFINES["axial"], greys), tmp_path / "sr.nii")
+    fine = np.asarray(nibabel.load(results.volume).dataobj)
+    assert np.unique(fine[..., 1]).tolist() == [-1024]
+    assert fine[..., 0].max() == 40
+
+
+@pytest.mark.parametrize("bias", [-5.0, 5.0])
+def test_every_voxel_is_in_the_hu_of_the_window(tmp_path: Path, model: SRModel, bias: float) -> None:
+    """Whatever the network overshoots by, and interpolation after it."""
+    torch.nn.init.constant_(model.GS.last.bias, bias)
+    line = GreyMap(np.array([-1.0, 1.0]), np.array([-1.05, 0.9]))  # to -1027.5 and 45 HU
+    model = with_maps(model, calibrated=line)
+    source = write_scan(tmp_path / "scan.nii.gz", np.diag([0.9, 0.9, 1.5]), np.full((16, 12, 3), -700, np.int16))
+    results, _ = run(model, source, tmp_path / "sr.nii")
+    fine = np.asarray(nibabel.load(results.volume).dataobj)
+    assert np.unique(fine).tolist() == [-1027 if bias < 0 else 45]
+
+
+@pytest.mark.parametrize(
+    ("slice_mm", "warned"),
+    [(1.5, None), (2.0, None), (3.0, "slices 3 mm apart, where the network learned on slices 1.5 mm")],
+)
+def test_distant_slices_are_told_beside_what_the_network_saw(
+    tmp_path: Path, model: SRModel, capsys: pytest.CaptureFixture[str], slice_mm: float, warned: str | None
+) -> None:
+    source = write_scan(tmp_path / "scan.nii", np.diag([0.7, 0.625, slice_mm]), round_field(-2000)[0])
+    results, text = run(model, source, tmp_path / "sr.nii")
+    (line,) = (line for line in text.splitlines() if line.startswith("scan: "))
+    assert line == (
+        f"scan: pixels of 0.625 x 0.7 mm, slices {slice_mm:g} mm apart, -850 to 40 HU; "
+        "learned on: pixels of 0.625 mm, slices 1.5 mm apart, -1000 to 100 HU"
+    )
+    record = json.loads(results.record.read_text())
+    assert record["sampling"]["scan"]["slice_mm"] == pytest.approx(slice_mm)
+    assert record["sampling"]["learned_on"]["slice_mm"] == 1.5
+    err = capsys.readouterr().err
+    assert len(record["warnings"]) == (warned is not None)
+    assert (warned or "") in err
+
+
+def test_titles_and_consistency_count_in_the_scan(
+    tmp_path: Path, model: SRModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, _ = chest(tmp_path / "scan.nii.gz")
+    titles: list[str] = []
+    monkeypatch.setattr(
+        scan,
+        "write_picture",
+        lambda views, cuts, *_: titles.extend(one.title for one in (*views, *cuts)) or _[0].touch(),
+    )
+    results, text = run(model, source, tmp_path / "whole.nii", ScanSettings(roi=(2, 8, 0, 64, 0, 80)))
+    whole = list(titles)
+    titles.clear()
+    results, text = run(model, source, tmp_path / "part.nii", ScanSettings(roi=(5, 8, 10, 60, 4, 80)))
+    assert all(2 <= int(title.removeprefix("slice ")) < 8 for title in whole if title.startswith("slice"))
+    places = {title.split()[0].strip(","): int(title.split()[-1]) for title in titles}
+    assert 5 <= places["slice"] < 8
+    assert 10 <= places["coronal"] < 60
+    consistency = json.loads(results.record.read_text())["consistency"]["lung"]
+    assert f"|f(SR) - scan|: in the lung {consistency['mean_hu']:g} HU on average" in text
 
 
 def test_a_scan_of_one_slice(tmp_path: Path, model: SRModel) -> None:
