@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from rich.progress import track
 
+from ctsr.errors import warn
 from ctsr.evaluation.compare import Answers, Competitor, ask, compare, to_unit
 from ctsr.evaluation.contestants import Contestant, TestSet, check_held_out, reference
 from ctsr.evaluation.controls import controls
@@ -30,6 +31,7 @@ from ctsr.evaluation.statistics import per_case
 from ctsr.evaluation.synthesis_scores import PROTOCOL as SYNTHESIS
 from ctsr.evaluation.synthesis_scores import synthesis_scores
 from ctsr.evaluation.tables import Table, difference_table, gap_table, protocol_tables, table_1
+from ctsr.evaluation.tile_room import check_tiles, without_patches
 from ctsr.imaging.grey_map import to_clinical
 
 CONTROLS, SCANS = "controls", "scans"
@@ -70,7 +72,7 @@ def evaluate(contestants: Sequence[Contestant], test: TestSet, folder: Path, cut
         contestants: Trained networks, at least one; of one window, preparation and scale. Others are compared with the
             method of the first that has a generator.
         test: Cases that none of them was trained on.
-        folder: Where to; made if missing.
+        folder: Where to; made if missing, once all questions are answered.
         cut: Tiles and slices.
         workers: Processes that share the questions; the networks are then to be on the CPU.
 
@@ -81,7 +83,9 @@ def evaluate(contestants: Sequence[Contestant], test: TestSet, folder: Path, cut
         UserError: A network has seen a test case, or a case has no tile.
     """
     check_held_out(contestants, test)
-    folder.mkdir(parents=True, exist_ok=True)
+    check_tiles(test, cut)
+    if few := without_patches(test, cut):
+        warn(f"kernel_distance is left out of paired {', '.join(few)}: its tiles hold less than two 64-pixel patches")
     first = reference(contestants)
     asking = protocols(test, contestants, cut)
     questions = [protocol.name for protocol in asking] + [CONTROLS, SYNTHESIS, SCANS]
@@ -102,6 +106,7 @@ def evaluate(contestants: Sequence[Contestant], test: TestSet, folder: Path, cut
     asked = {row.protocol for row in rows}
     references |= {name: about for name, about in ABOUT.items() if name in asked}
 
+    folder.mkdir(parents=True, exist_ok=True)
     write_csv(rows, folder / "evaluation.csv")
     paired_figure(contestants, test.pairs, folder / "paired.png")
     synthesis_figure(contestants, test.micro, test.clinical, folder / "synthesis.png", cut)
