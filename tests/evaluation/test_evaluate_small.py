@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ctsr.data.prepared import PreparedCase
 from ctsr.errors import UserError
+from ctsr.evaluation import evaluate as module
 from ctsr.evaluation.compare import Competitor
 from ctsr.evaluation.contestants import Contestant, TestSet
 from ctsr.evaluation.evaluate import evaluate
 from ctsr.evaluation.figures import synthesis_figure
 from ctsr.evaluation.methods import Enlarge, interpolations
 from ctsr.evaluation.pairs import Pair
+from ctsr.evaluation.progress import AskingBar
 from ctsr.evaluation.samples import Cut
 from ctsr.evaluation.scans import scan_scores, slice_steps
 from ctsr.evaluation.synthesis import Synthesis
 from ctsr.evaluation.synthesis_scores import synthesis_scores
-from ctsr.evaluation.tile_room import check_tiles
+from ctsr.evaluation.tile_room import check_tiles, without_patches
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.volume import Volume
@@ -100,6 +105,40 @@ def test_nothing_is_left_where_a_case_has_no_tile(tmp_path: Path) -> None:
     assert not (tmp_path / "o").exists()
 
 
+def test_one_small_tile_gives_a_whole_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bars = []
+
+    class Noted(AskingBar):
+        def __init__(self, steps: Mapping[str, int], at_once: int) -> None:
+            super().__init__(steps, at_once)
+            self.total, self.seen = sum(steps.values()), [0]
+            bars.append(self)
+
+        def show(self, steps: int) -> None:
+            self.seen.append(steps)
+            super().show(steps)
+
+    monkeypatch.setattr(module, "AskingBar", Noted)
+    pair, cut = a_pair(), Cut(96, cover=0.8, slices=1)
+    assert without_patches(TestSet(pairs=[pair]), cut) == ["p"]
+    assert without_patches(TestSet(pairs=[pair]), Cut(96, cover=0.8, slices=2)) == []
+    micro = prepared(tmp_path / "m", noise(4, 128, 128))
+    clinical = prepared(tmp_path / "c", noise(3, 24, 24), 0, "clinical")
+    found = evaluate([ours()], TestSet([micro], [pair], clinical=[clinical]), tmp_path / "o", cut)
+    told = capsys.readouterr()
+    assert "kernel_distance is left out of paired p: its tiles hold less than two 64-pixel patches" in told.err
+    assert "kernel_distance" not in {row.metric for row in found.rows}
+    assert {row.protocol for row in found.rows} >= {"paired", "paired_slab", "plain", "synthesis", "clinical"}
+    assert found.report.exists()
+    (bar,) = bars
+    assert bar.seen == list(range(bar.total + 1)), "one step after the other, to the end"
+    lines = [line for line in told.out.splitlines() if line.startswith("compared: ")]
+    assert lines[0].startswith("compared: paired, 1 of 10 after 0:00:")
+    assert [line.split()[2] for line in lines] == [str(number) for number in range(1, 11)]
+
+
 def test_sets_of_one_size_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     micro = [prepared(tmp_path / str(side), np.full((2, side, side), 0.25)) for side in (128, 192)]
     clinical = prepared(tmp_path / "c", np.full((2, 40, 40), -0.5), 0, "clinical")
@@ -131,3 +170,17 @@ def test_small_scans_are_shown_whole(tmp_path: Path) -> None:
     micro = prepared(tmp_path / "m", noise(2, 256, 256))
     synthesis_figure([ours()], [micro], [scan], tmp_path / "x.png", Cut())
     assert (tmp_path / "x.png").exists()
+
+
+def test_the_bar_names_what_is_asked_and_moves() -> None:
+    console = Console(file=StringIO(), force_terminal=True, width=120)
+    with AskingBar({"paired": 3, "plain": 1, "scans": 2}, 2, console) as bar:
+        task = bar._bar.tasks[0]
+        assert task.description == "comparing: paired, plain"
+        bar.show(1)
+        assert (task.completed, task.total) == (1, 6)
+        bar.finish("plain")
+        assert task.description == "comparing: paired, scans"
+        bar.finish("paired")
+        bar.finish("scans")
+        assert task.description == "compared"
