@@ -59,6 +59,9 @@ def compare(task: Comparison) -> None:
     data, folder = Path(task.data), Path(task.output)
     if (folder / "report.html").exists() and not task.overwrite:
         raise UserError(f"{folder} holds a report: choose another output=, or give overwrite=true")
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise UserError(f"output={folder} cannot be made: {there} is no folder that can be written to")
     if not data.is_dir():
         raise UserError(f"data={data} is no folder: give one with micro/, paired/, empty/ or clinical/")
     from ctsr.checkpoint import check_comparable, read_checkpoint

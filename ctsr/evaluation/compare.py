@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
@@ -44,7 +44,12 @@ class Answers:
 
 
 def compare(
-    protocol: Protocol, contestants: Sequence[Contestant], window: Window, full: bool = True, few: bool = False
+    protocol: Protocol,
+    contestants: Sequence[Contestant],
+    window: Window,
+    full: bool = True,
+    few: bool = False,
+    case_done: Callable[[], None] = lambda: None,
 ) -> Answers:
     """Score interpolation and every contestant.
 
@@ -54,36 +59,48 @@ def compare(
         window: Clinical window.
         full: All measures, not only the main ones.
         few: Only the interpolations of a training's end.
-
-    Raises:
-        UserError: A case has no tile.
+        case_done: Called after each case of each of `groups`.
     """
     answers = Answers()
-    groups: dict[str, tuple[Inputs, list[Contestant | None]]] = {}
-    for one in (None, *contestants):
-        inputs = protocol.inputs(one)
-        if inputs is not None:
-            groups.setdefault(inputs.key, (inputs, []))[1].append(one)
-    for inputs, group in groups.values():
+    for inputs, group in groups(protocol, contestants):
         methods: dict[Competitor, Enlarge] = {}
         if None in group:
             methods |= {(name, None): way for name, way in interpolations(inputs.grey_map, few).items()}
         methods |= {(one.name, one.seed): network(one.enlarge) for one in group if one is not None}
-        ask(protocol.name, inputs, methods, window, full, answers)
+        ask(protocol.name, inputs, methods, window, full, answers, case_done)
     return answers
 
 
+def groups(protocol: Protocol, contestants: Sequence[Contestant]) -> list[tuple[Inputs, list[Contestant | None]]]:
+    """Who is asked on which inputs; None: interpolation."""
+    found: dict[str, tuple[Inputs, list[Contestant | None]]] = {}
+    for one in (None, *contestants):
+        inputs = protocol.inputs(one)
+        if inputs is not None:
+            found.setdefault(inputs.key, (inputs, []))[1].append(one)
+    return list(found.values())
+
+
 def ask(
-    protocol: str, inputs: Inputs, methods: Mapping[Competitor, Enlarge], window: Window, full: bool, answers: Answers
+    protocol: str,
+    inputs: Inputs,
+    methods: Mapping[Competitor, Enlarge],
+    window: Window,
+    full: bool,
+    answers: Answers,
+    case_done: Callable[[], None] = lambda: None,
 ) -> None:
     """Go through the samples once; a case's slices follow each other."""
     scores: dict[Competitor, CaseScores] = {}
-    case = None
+    case: str | None = None
 
     def close() -> None:
+        if case is None:
+            return
         for (name, seed), of in scores.items():
             answers.rows += [Row(protocol, name, metric, value, case, seed) for metric, value in of.values().items()]
-            answers.tallies |= {(name, seed, kind, str(case)): tally for kind, tally in of.tallies().items()}
+            answers.tallies |= {(name, seed, kind, case): tally for kind, tally in of.tallies().items()}
+        case_done()
 
     for sample in inputs.samples():
         if sample.case != case:

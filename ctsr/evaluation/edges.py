@@ -38,7 +38,8 @@ def edge_width_um(
         bin_mm: Width of the classes of distance.
 
     Returns:
-        The width; not a number where there is no thick vessel, or greys do not rise towards it.
+        The width; not a number where there is no thick vessel, greys do not rise towards it, or no step fits
+        them.
     """
     edges = np.arange(-OUTSIDE_MM, INSIDE_MM + bin_mm / 2, bin_mm)
     size = len(edges) - 1
@@ -70,7 +71,10 @@ def _fitted_um(distance: Profile, grey: Profile) -> float:
     if height < FLAT:
         return float("nan")
     lower, upper = (-np.inf, 0.0, -OUTSIDE_MM, 0.01), (np.inf, np.inf, INSIDE_MM, 2.0)
-    found, _ = curve_fit(_blurred_step, distance, grey, (grey[0], height, 0.0, 0.1), bounds=(lower, upper))
+    try:
+        found, _ = curve_fit(_blurred_step, distance, grey, (grey[0], height, 0.0, 0.1), bounds=(lower, upper))
+    except RuntimeError:  # no fit is found, as to few and noisy greys
+        return float("nan")
     return 1000.0 * TEN_TO_NINETY * float(found[3])
 
 

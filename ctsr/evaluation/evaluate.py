@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
 import numpy as np
 import torch
-from rich.progress import track
 
-from ctsr.evaluation.compare import Answers, Competitor, ask, compare, to_unit
+from ctsr.errors import warn
+from ctsr.evaluation.compare import Answers, Competitor, ask, compare, groups, to_unit
 from ctsr.evaluation.contestants import Contestant, TestSet, check_held_out, reference
 from ctsr.evaluation.controls import controls
 from ctsr.evaluation.equal_detection import equal_detection_table
@@ -21,6 +22,7 @@ from ctsr.evaluation.features import EXTRACTOR
 from ctsr.evaluation.figures import curves_figure, paired_figure, scans_figure, synthesis_figure
 from ctsr.evaluation.inventions import EQUAL_DETECTION, VESSELS, Tally, total
 from ctsr.evaluation.methods import Enlarge, Image, interpolations, network
+from ctsr.evaluation.progress import AskingBar
 from ctsr.evaluation.protocols import clinical_inputs, protocols
 from ctsr.evaluation.report import write_report
 from ctsr.evaluation.results import Row, write_csv
@@ -30,11 +32,13 @@ from ctsr.evaluation.statistics import per_case
 from ctsr.evaluation.synthesis_scores import PROTOCOL as SYNTHESIS
 from ctsr.evaluation.synthesis_scores import synthesis_scores
 from ctsr.evaluation.tables import Table, difference_table, gap_table, protocol_tables, table_1
+from ctsr.evaluation.tile_room import check_tiles, without_patches
 from ctsr.imaging.grey_map import to_clinical
 
 CONTROLS, SCANS = "controls", "scans"
 EMPTY_LEVEL = EQUAL_DETECTION[0]
 DIFFERENCES = ("paired", "paired_slab", "unseen_soft", "unseen_sharp", "unseen_g1", "synthetic", "plain")
+LOOK = 0.3  # seconds between two looks at how far the processes are
 FULL = ("paired",)
 """All measures; under the other protocols the main ones."""
 
@@ -70,7 +74,7 @@ def evaluate(contestants: Sequence[Contestant], test: TestSet, folder: Path, cut
         contestants: Trained networks, at least one; of one window, preparation and scale. Others are compared with the
             method of the first that has a generator.
         test: Cases that none of them was trained on.
-        folder: Where to; made if missing.
+        folder: Where to; made if missing, once all questions are answered.
         cut: Tiles and slices.
         workers: Processes that share the questions; the networks are then to be on the CPU.
 
@@ -81,17 +85,15 @@ def evaluate(contestants: Sequence[Contestant], test: TestSet, folder: Path, cut
         UserError: A network has seen a test case, or a case has no tile.
     """
     check_held_out(contestants, test)
-    folder.mkdir(parents=True, exist_ok=True)
+    check_tiles(test, cut)
+    if few := without_patches(test, cut):
+        warn(f"kernel_distance is left out of paired {', '.join(few)}: its tiles hold less than two 64-pixel patches")
     first = reference(contestants)
     asking = protocols(test, contestants, cut)
-    questions = [protocol.name for protocol in asking] + [CONTROLS, SYNTHESIS, SCANS]
-    if workers > 1:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, context, _hold, (contestants, test, cut)) as pool:
-            found = list(track(pool.map(_answer, questions), "questions", total=len(questions)))
-    else:
-        _hold(contestants, test, cut)
-        found = [_answer(question) for question in track(questions, "questions")]
+    steps = {protocol.name: len(groups(protocol, contestants)) * protocol.cases for protocol in asking}
+    steps |= {CONTROLS: len(test.pairs), SYNTHESIS: 1, SCANS: len(KERNELS)}
+    questions = list(steps)
+    found = _answers(steps, contestants, test, cut, workers)
     rows = [row for answers, _ in found for row in answers.rows]
     tallies = found[questions.index("paired")][0].tallies if "paired" in questions else {}
     methods = _methods(contestants, first)
@@ -102,6 +104,7 @@ def evaluate(contestants: Sequence[Contestant], test: TestSet, folder: Path, cut
     asked = {row.protocol for row in rows}
     references |= {name: about for name, about in ABOUT.items() if name in asked}
 
+    folder.mkdir(parents=True, exist_ok=True)
     write_csv(rows, folder / "evaluation.csv")
     paired_figure(contestants, test.pairs, folder / "paired.png")
     synthesis_figure(contestants, test.micro, test.clinical, folder / "synthesis.png", cut)
@@ -119,31 +122,74 @@ def evaluate(contestants: Sequence[Contestant], test: TestSet, folder: Path, cut
     return Evaluation(rows, tables, figures, report)
 
 
-_held: tuple[Sequence[Contestant], TestSet, Cut]
+Answer = tuple[Answers, dict[str, dict[str, Image]]]
 
 
-def _hold(contestants: Sequence[Contestant], test: TestSet, cut: Cut) -> None:
-    """Gives a process what all questions are about."""
+def _answers(
+    steps: Mapping[str, int], contestants: Sequence[Contestant], test: TestSet, cut: Cut, workers: int
+) -> list[Answer]:
+    """Asks all questions, each of so many steps, and shows how far that is."""
+    context = multiprocessing.get_context("spawn")
+    done = context.Value("i", 0)
+    found: dict[str, Answer] = {}
+    with AskingBar(steps, workers) as bar:
+        if workers == 1:
+
+            def step() -> None:
+                _count(done)
+                bar.show(done.value)
+
+            _hold(contestants, test, cut, step)
+            for question in steps:
+                found[question] = _answer(question)
+                bar.finish(question)
+        else:
+            with ProcessPoolExecutor(workers, context, _hold, (contestants, test, cut, partial(_count, done))) as pool:
+                asked = {pool.submit(_answer, question): question for question in steps}
+                try:
+                    while left := [future for future in asked if asked[future] not in found]:
+                        for future in wait(left, LOOK, FIRST_COMPLETED).done:
+                            found[asked[future]] = future.result()
+                            bar.finish(asked[future])
+                        bar.show(done.value)
+                finally:
+                    pool.shutdown(wait=False, cancel_futures=True)
+    return [found[question] for question in steps]
+
+
+def _count(done: Synchronized[int]) -> None:
+    with done.get_lock():
+        done.value += 1
+
+
+_held: tuple[Sequence[Contestant], TestSet, Cut, Callable[[], None]]
+
+
+def _hold(contestants: Sequence[Contestant], test: TestSet, cut: Cut, step: Callable[[], None]) -> None:
+    """Gives a process what all questions are about, and what tells of each step."""
     global _held
-    _held = (contestants, test, cut)
+    _held = (contestants, test, cut, step)
     if multiprocessing.parent_process() is not None:
         torch.set_num_threads(1)
 
 
-def _answer(question: str) -> tuple[Answers, dict[str, dict[str, Image]]]:
+def _answer(question: str) -> Answer:
     """Rows and tallies of one protocol, of the controls, of stage synth or of real scans; with views of scans."""
-    contestants, test, cut = _held
+    contestants, test, cut, step = _held
     first = reference(contestants)
     if question == CONTROLS:
-        return Answers(_controls(test, first, cut)), {}
+        return Answers(_controls(test, first, cut, step)), {}
     if question == SYNTHESIS:
-        return Answers(synthesis_scores(contestants, test, first.window, cut)), {}
+        answers = Answers(synthesis_scores(contestants, test, first.window, cut))
+        step()
+        return answers, {}
     if question == SCANS:
         methods = _methods(contestants, first)
-        rows, views = scan_scores(test.clinical, methods, to_clinical(first.grey_maps), first.window)
+        back = to_clinical(first.grey_maps)
+        rows, views = scan_scores(test.clinical, methods, back, first.window, kernel_done=step)
         return Answers(rows), views
     (protocol,) = (protocol for protocol in protocols(test, contestants, cut) if protocol.name == question)
-    return compare(protocol, contestants, first.window, full=question in FULL), {}
+    return compare(protocol, contestants, first.window, full=question in FULL, case_done=step), {}
 
 
 FIGURES = ("paired.png", "synthesis.png", "scans.png", "found_and_made_up.png")
@@ -167,19 +213,20 @@ def _headlines(values: Mapping[tuple[str, str, str], Mapping[str, float]], refer
         yield papers
 
 
-def _controls(test: TestSet, first: Contestant, cut: Cut) -> list[Row]:
+def _controls(test: TestSet, first: Contestant, cut: Cut, step: Callable[[], None]) -> list[Row]:
     """What each measure says of the first network's images, spoilt in known ways."""
     answers = Answers()
     for number, pair in enumerate(test.pairs):
         other = test.pairs[number - 1]
         truth = other.truth(other.slices[len(other.slices) // 2][1])
         if other is pair or any(a < b for a, b in zip(truth.shape, pair.micro.array.shape[1:], strict=True)):
+            step()
             continue
         methods: dict[Competitor, Enlarge] = {
             (name, None): way for name, way in controls(network(first.enlarge), truth).items()
         }
         inputs = clinical_inputs(pair.name, partial(paired_samples, [pair], first.window, cut), first)
-        ask(CONTROLS, inputs, methods, first.window, True, answers)
+        ask(CONTROLS, inputs, methods, first.window, True, answers, step)
     return answers.rows
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -53,15 +53,18 @@ def kernel_distance(made: Iterable[Image], real: Iterable[Image]) -> float:
         real: As `made`; they need not be the same places.
 
     Returns:
-        About 0 for two sets of one kind; it can be slightly negative.
+        About 0 for two sets of one kind; it can be slightly negative. Not a number where a set has fewer than two
+        patches: the unbiased estimate compares patches of one set with each other.
     """
     extractor = RandomFeatures()
     sets = [extractor(_patches(images)) for images in (made, real)]
+    size = min(map(len, sets))
+    if size < 2:
+        return float("nan")
     centre, spread = sets[1].mean(dim=0), sets[1].std(dim=0)
     # A response that is all but constant over real patches would otherwise be the whole distance.
     spread = spread.clamp_min(max(LEAST_SPREAD * float(spread.median()), 1e-6))
     scaled = [(features - centre) / spread for features in sets]
-    size = min(len(features) for features in scaled)
     with warnings.catch_warnings(), torch.random.fork_rng():
         warnings.simplefilter("ignore")
         torch.manual_seed(0)  # of the subsets
@@ -69,6 +72,11 @@ def kernel_distance(made: Iterable[Image], real: Iterable[Image]) -> float:
         distance.update(scaled[1], real=True)
         distance.update(scaled[0], real=False)
         return float(distance.compute()[0])
+
+
+def patches_in(shape: Sequence[int]) -> int:
+    """How many patches are cut of an image (H, W)."""
+    return int(np.prod([side // PATCH for side in shape]))
 
 
 def _patches(images: Iterable[Image]) -> Tensor:

@@ -178,8 +178,9 @@ def _write(figure: Figure, path: Path) -> None:
 
 
 def _inside(case: PreparedCase, side: int) -> Image:
-    """The square of a clinical case's middle slice that holds most lung."""
+    """The square of a clinical case's middle slice that holds most lung; smaller where the slice is."""
     z = len(case.slices) // 2
+    side = min(side, *case.mask[z].shape)
     share = _share(case.mask[z], side)
     y, x = np.unravel_index(np.argmax(share), share.shape)
     image: Image = case.image[z][y : y + side, x : x + side].astype(np.float32)

@@ -55,11 +55,13 @@ class Protocol:
     Attributes:
         name: As above.
         reference: What the truth is, for tables.
+        cases: How many cases it is asked on.
         inputs: What a contestant is given; None as contestant: interpolation. None as inputs: it does not take part.
     """
 
     name: str
     reference: str
+    cases: int
     inputs: Callable[[Contestant | None], Inputs | None]
 
 
@@ -82,13 +84,13 @@ def _on_pairs(test: TestSet, first: Contestant, cut: Cut) -> Iterator[Protocol]:
         ("paired_slab", True, "the mean of the micro-CT slices over the clinical slice distance"),
     ):
         samples = partial(paired_samples, test.pairs, first.window, cut, slab)
-        yield Protocol(name, truth, _same(clinical_inputs(name, samples, first)))
+        yield Protocol(name, truth, len(test.pairs), _same(clinical_inputs(name, samples, first)))
 
 
 def _on_micro(test: TestSet, contestants: Sequence[Contestant], cut: Cut) -> Iterator[Protocol]:
     if not test.micro:
         return
-    first = reference(contestants)
+    first, count = reference(contestants), len(test.micro)
     makers = [one for one in contestants if one.synthesise is not None]
 
     def made_by(maker: Contestant) -> Inputs:
@@ -108,16 +110,16 @@ def _on_micro(test: TestSet, contestants: Sequence[Contestant], cut: Cut) -> Ite
         return made_by(strange[0]) if strange else None
 
     if first.synthesise is not None:
-        yield Protocol("synthetic", "x; inputs by the G1 of " + first.label, lambda _: made_by(first))
-        yield Protocol("synthetic_own", "x; inputs by each method's own generator", own)
+        yield Protocol("synthetic", "x; inputs by the G1 of " + first.label, count, lambda _: made_by(first))
+        yield Protocol("synthetic_own", "x; inputs by each method's own generator", count, own)
     plain = partial(synthetic_samples, test.micro, Synthesis(Unchanged()), cut)
     same = GreyMap.identity()
-    yield Protocol("plain", "x; inputs f(x)", _same(Inputs("plain", plain, same, same)))
+    yield Protocol("plain", "x; inputs f(x)", count, _same(Inputs("plain", plain, same, same)))
     for name, scanner in UNSEEN.items():
         scans = partial(scanned_samples, test.micro, scanner, first.window, partial(_to_hu, first), cut)
-        yield Protocol(f"unseen_{name}", f"x; inputs by {scanner}", _same(clinical_inputs(name, scans, first)))
+        yield Protocol(f"unseen_{name}", f"x; inputs by {scanner}", count, _same(clinical_inputs(name, scans, first)))
     if any(others(one) for one in contestants):
-        yield Protocol("unseen_g1", "x; inputs by the G1 of another seed's training", others)
+        yield Protocol("unseen_g1", "x; inputs by the G1 of another seed's training", count, others)
 
 
 def _to_hu(first: Contestant, case: PreparedCase) -> Callable[[npt.ArrayLike], npt.NDArray[np.float32]]:

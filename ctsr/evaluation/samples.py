@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from ctsr.data.prepared import PreparedCase
-from ctsr.errors import UserError
 from ctsr.evaluation.methods import Image, evaluating
 from ctsr.evaluation.pairs import Pair
 from ctsr.evaluation.tiles import Tile, spread, tiles_inside
@@ -71,15 +70,10 @@ def paired_samples(pairs: Sequence[Pair], window: Window, cut: Cut, slab: bool =
         window: Clinical window of the networks.
         cut: Tiles and slices.
         slab: The truth is the mean over the clinical slice distance, not the one slice at its centre.
-
-    Raises:
-        UserError: A case has no tile.
     """
     for pair in pairs:
-        found = False
         for z, micro_z in chosen_slices(pair, cut.slices):
             tiles = list(tiles_inside(pair.inside[micro_z], cut.tile, cut.cover))
-            found |= bool(tiles)
             yield Sample(
                 pair.name,
                 z,
@@ -89,8 +83,6 @@ def paired_samples(pairs: Sequence[Pair], window: Window, cut: Cut, slab: bool =
                 pair.pixel_mm,
                 None if pair.labels is None else pair.labels[micro_z],
             )
-        if not found:
-            raise _no_tile(pair.name, cut)
 
 
 def synthetic_samples(cases: Sequence[PreparedCase], synthesise: nn.Module, cut: Cut) -> Iterator[Sample]:
@@ -100,21 +92,14 @@ def synthetic_samples(cases: Sequence[PreparedCase], synthesise: nn.Module, cut:
         cases: Micro-CT cases that were not trained on.
         synthesise: See `Synthesise`; an identity f() gives the protocol "plain".
         cut: Tiles and slices.
-
-    Raises:
-        UserError: A case has no tile.
     """
     for case in cases:
-        found = False
         for z, place in case_tiles(case, cut):
-            found = True
             x, slab = (image[z][place].astype(np.float32) for image in (case.image, case.slab))
             with evaluating(synthesise) as device:
                 made = synthesise(*(torch.from_numpy(image)[None, None].to(device) for image in (x, slab)))
             whole = [(slice(0, x.shape[0]), slice(0, x.shape[1]))]
             yield Sample(case.name, z, made.float().cpu()[0, 0].numpy(), x, whole, case.spacing[1])
-        if not found:
-            raise _no_tile(case.name, cut)
 
 
 @dataclass(frozen=True)
@@ -159,9 +144,6 @@ def scanned_samples(
         hu: Gives each case's map of its greys in [-1, 1] to HU.
         cut: Tiles and slices.
         seed: Of the noise.
-
-    Raises:
-        UserError: A case has no tile.
     """
     for number, case in enumerate(cases):
         to_hu = hu(case)
@@ -174,18 +156,14 @@ def scanned_samples(
             noise=scanner.noise,
             cutoff=scanner.cutoff,
         )
-        found = False
         reach = round(2 * scanner.slice_width * 8 * voxel / case.spacing[0])
         for z in spread(range(len(case.slices)), cut.slices):
             first, last = max(0, z - reach), min(len(case.slices), z + reach + 1)
             density = to_hu(case.image[first:last])
             scan = machine.scan(density, voxel, np.array([(z - first + 0.5) * voxel]), rng)[0]
             tiles = list(tiles_inside(case.mask[z], cut.tile, cut.cover))
-            found |= bool(tiles)
             truth = case.image[z].astype(np.float32)
             yield Sample(case.name, z, window.normalise(scan), truth, tiles, voxel)
-        if not found:
-            raise _no_tile(case.name, cut)
 
 
 def case_tiles(case: PreparedCase, cut: Cut) -> Iterator[tuple[int, Tile]]:
@@ -199,7 +177,3 @@ def chosen_slices(pair: Pair, count: int) -> list[tuple[int, int]]:
     """Evenly spread slices of a pair, without the outermost where the clinical slice profile leaves the volume."""
     inner = pair.slices[1:-1] or pair.slices
     return [inner[k] for k in spread(range(len(inner)), count)]
-
-
-def _no_tile(case: str, cut: Cut) -> UserError:
-    return UserError(f"{case}: no {cut.tile}-pixel tile lies inside the specimen; choose a smaller tile")

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy.ndimage import binary_erosion, gaussian_filter, maximum_filter, sobel
 
 from ctsr.data.prepared import PreparedCase
+from ctsr.errors import warn
 from ctsr.evaluation.compare import Competitor, to_unit
 from ctsr.evaluation.methods import FEW, MAPPED, Enlarge, Image
 from ctsr.evaluation.metrics import grid_peak
@@ -70,6 +71,7 @@ def scan_scores(
     to_clinical: GreyMap,
     window: Window,
     count: int = 2,
+    kernel_done: Callable[[], None] = lambda: None,
 ) -> tuple[list[Row], dict[str, dict[str, Image]]]:
     """Figures of real scans, for each kernel, and the first scene of each scan enlarged.
 
@@ -79,6 +81,7 @@ def scan_scores(
         to_clinical: Greys of f(x) to clinical ones.
         window: Clinical window.
         count: Places of each scan.
+        kernel_done: Called after each of `KERNELS`.
 
     Returns:
         Rows of the measures `consistency_hu`, `edge_gain` (mean gradient at the scan's strongest edges, as a multiple
@@ -116,6 +119,7 @@ def scan_scores(
             Row(protocol, name, metric, float(np.mean(of)), case, seed)
             for (case, (name, seed), metric), of in values.items()
         ]
+        kernel_done()
     return rows, views
 
 
@@ -125,11 +129,14 @@ def slice_steps(
     """Mean difference of two adjacent clinical slices' enlargements in the lung, as a multiple of mapped bicubic's.
 
     Slices are enlarged one by one: what is made up differs from slice to slice, and shows in a coronal view. The truth
-    has a row of its own, `truth`.
+    has a row of its own, `truth`. A pair with one slice only, or with a lung that does not change, is left out.
     """
     rows = []
     for pair in pairs:
         every = chosen_slices(pair, len(pair.slices))
+        if len(every) < 2:
+            warn(f"slice_step is left out of {protocol} {pair.name}: it has no two slices side by side")
+            continue
         (z, here), (next_z, there) = every[len(every) // 2 - 1], every[len(every) // 2]
         inside = pair.inside[here] & pair.inside[there]
         made = {
@@ -138,7 +145,10 @@ def slice_steps(
         }
         made["truth", None] = _step([to_unit(pair.truth(k)) for k in (here, there)], inside)
         base = made[MAPPED, None]
-        rows += [Row(protocol, name, "slice_step", step / base, pair.name, seed) for (name, seed), step in made.items()]
+        if base:
+            rows += [
+                Row(protocol, name, "slice_step", step / base, pair.name, seed) for (name, seed), step in made.items()
+            ]
     return rows
 
 
@@ -184,6 +194,7 @@ def _views(made: Mapping[Competitor, Sequence[Image]]) -> dict[str, Image]:
         if seed is None and name not in FEW:
             continue
         height, width = images[0].shape
-        middle = np.s_[height // 2 - 160 : height // 2 + 160, width // 2 - 160 : width // 2 + 160]
+        top, left = max(0, height // 2 - 160), max(0, width // 2 - 160)
+        middle = np.s_[top : height // 2 + 160, left : width // 2 + 160]
         chosen.setdefault(name, to_unit(images[0][middle]))
     return chosen

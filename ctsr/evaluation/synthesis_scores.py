@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ctsr.data.prepared import PreparedCase
+from ctsr.errors import warn
 from ctsr.evaluation.contestants import Contestant, TestSet
 from ctsr.evaluation.methods import Image
 from ctsr.evaluation.realism import DISTANCES
@@ -27,23 +28,30 @@ def synthesis_scores(contestants: Sequence[Contestant], test: TestSet, window: W
     """`DISTANCES` of made clinical-like images to real ones, for each held-out micro-CT case.
 
     Beside the contestants stand `fx`, f(x) as it is, and `real`: each clinical scan against all others, which is what
-    lungs differ by. Empty without micro-CT or without clinical scans.
+    lungs differ by. Sets are of tiles of one size: a case smaller than a tile is compared with smaller real tiles.
+    Empty without micro-CT or without clinical scans.
     """
-    real = dict(_real(test, window, cut))
-    if not real or not test.micro:
+    if not test.micro or not (test.clinical or test.pairs):
         return []
     makers: dict[tuple[str, int | None], nn.Module] = {("fx", None): Synthesis(Unchanged())}
     makers |= {(one.name, one.seed): one.synthesise for one in contestants if one.synthesise is not None}
-    everything = torch.cat(list(real.values()))
+    real: dict[int, dict[str, Tensor]] = {}
     rows = []
     for (name, seed), maker in makers.items():
         made: dict[str, list[Image]] = {}
         for sample in synthetic_samples(test.micro, maker, cut):
             made.setdefault(sample.case, []).append(sample.lr)
         for case, images in made.items():
-            rows += _rows(name, seed, case, _together(images), everything)
-    for case, tiles in real.items():
-        others = [of for other, of in real.items() if other != case]
+            size = len(images[0])
+            if size not in real:
+                real[size] = dict(_real(test, window, size, cut.cover))
+                if not real[size]:
+                    warn(f"{', '.join(DISTANCES)} are left out of micro {case}: no clinical scan has tiles of its size")
+            if real[size]:
+                rows += _rows(name, seed, case, _together(images), torch.cat(list(real[size].values())))
+    largest = real[max(real)] if real else {}
+    for case, tiles in largest.items():
+        others = [of for other, of in largest.items() if other != case]
         if others:
             rows += _rows("real", None, case, tiles, torch.cat(others))
     return rows
@@ -55,17 +63,16 @@ def _rows(method: str, seed: int | None, case: str, made: Tensor, real: Tensor) 
     ]
 
 
-def _real(test: TestSet, window: Window, cut: Cut) -> Iterator[tuple[str, Tensor]]:
-    """Tiles of real clinical images, inside the lung, of each scan."""
-    size = cut.tile // SCALE
+def _real(test: TestSet, window: Window, size: int, cover: float) -> Iterator[tuple[str, Tensor]]:
+    """Tiles of real clinical images, `size` pixels wide and inside the lung, of each scan that has such."""
     for case in test.clinical:
-        yield from _tiles(case.name, [(case.image[z], case.mask[z]) for z in _slices(case)], size, cut.cover)
+        yield from _tiles(case.name, [(case.image[z], case.mask[z]) for z in _slices(case)], size, cover)
     for pair in test.pairs:
         slices = [
             (window.normalise(pair.clinical.array[k]), pair.inside[z][SCALE // 2 :: SCALE, SCALE // 2 :: SCALE])
             for k, z in pair.slices
         ]
-        yield from _tiles(pair.name, slices, size, cut.cover)
+        yield from _tiles(pair.name, slices, size, cover)
 
 
 def _slices(case: PreparedCase) -> list[int]:
@@ -76,7 +83,7 @@ def _tiles(
     name: str, slices: Sequence[tuple[np.ndarray, np.ndarray]], size: int, cover: float
 ) -> Iterator[tuple[str, Tensor]]:
     tiles = [image[tile] for image, mask in slices for tile in tiles_inside(mask, size, cover)]
-    if tiles:
+    if tiles := [tile for tile in tiles if tile.shape == (size, size)]:  # others are of images smaller than that
         yield name, _together(tiles)
 
 

@@ -109,18 +109,19 @@ def protocol_tables(values: Values, references: Mapping[str, str]) -> list[Table
 
 
 def difference_table(values: Values, protocol: str, reference: str) -> Table | None:
-    """One method less every other, with the interval of the paired per-case difference; None where it took no part."""
+    """One method less every other, with the interval of the paired per-case difference; None where there is none."""
     metrics = [metric for metric in MAIN if (protocol, reference, metric) in values]
     others = [name for name in _unique(key[1] for key in values if key[0] == protocol) if name != reference]
-    if not metrics or not others:
-        return None
     lines = []
     for other in others:
         cells = []
         for metric in metrics:
             apart = difference(values[protocol, reference, metric], values.get((protocol, other, metric), {}))
             cells.append("" if apart is None else _difference(apart, metric))
-        lines.append([f"{reference} - {other}", *cells])
+        if any(cells):
+            lines.append([f"{reference} - {other}", *cells])
+    if not lines:
+        return None
     note = (
         "Mean of the paired per-case difference and its 95 % bootstrap interval; better or worse where the whole "
         "interval lies on one side of zero."
@@ -147,7 +148,10 @@ def gap_table(values: Values, protocol: str) -> Table | None:
             of = values.get((protocol, name, metric))
             ends = (fmean(values[protocol, end, metric].values()) for end in (MAPPED, CEILING))
             cells.append("" if of is None else f"{gap_closed(fmean(of.values()), *ends):.0%}")
-        lines.append([name, *cells])
+        if any(cells):
+            lines.append([name, *cells])
+    if not lines:
+        return None
     note = f"(method - {MAPPED}) / ({CEILING} - {MAPPED}), of means over cases. The ceiling learned on true pairs."
     return Table(f"{protocol}: gap closed", note, ["method", *metrics], lines)
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
+from pydantic import Field
+
 from ctsr.errors import CollectedError, UserError, as_typed
 from ctsr.records.scan_settings import ScanSettings
 from ctsr.records.settings import Settings, Takes, Wording, read
 from ctsr.records.values import AsList, Count, Flag, Name, PathText, Share, Text
+
+LEAST_TILE = 64  # micro-CT pixels: less is too little for spectra and patches of textures
+TileSide = Annotated[int, Field(ge=LEAST_TILE, multiple_of=8), Takes(f"a multiple of 8, {LEAST_TILE} or more")]
 
 
 class Enlargement(ScanSettings):
@@ -34,7 +39,7 @@ class Comparison(Settings):
     clinical: PathText | None
     overwrite: Flag
     cache: PathText
-    tile_micro: Count
+    tile_micro: TileSide
     cover: Share
     slices_per_case: Count
     reference: Name | None

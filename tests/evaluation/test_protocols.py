@@ -188,11 +188,6 @@ def test_a_folder_without_pairs_is_named(tmp_path: Path) -> None:
     assert find_pairs(write_pair(tmp_path / "b").parent) == [tmp_path / "b"]
 
 
-def test_a_tile_that_does_not_fit_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="a: no 128-pixel tile"):
-        paired(Interpolate(), [load_pair(write_pair(tmp_path / "a"))], tile=128)
-
-
 def test_synthetic_downsamples_what_it_is_scored_on(tmp_path: Path) -> None:
     case, f = micro_case(tmp_path / "m"), GaussianPyramid()
     test, cut = TestSet(micro=[case]), Cut(128, slices=2)
@@ -257,6 +252,17 @@ def test_every_measure_of_a_pair_is_there_and_best_for_the_truth(tmp_path: Path)
     for metric, wanted in best.items():
         assert value(rows, "ours", metric) == pytest.approx(wanted, abs=1e-4), metric
         assert abs(value(rows, "bicubic", metric) - wanted) > 0.01, metric
+
+
+@pytest.mark.parametrize("tile", [64, 72, 80, 96, 128])
+def test_every_measure_that_needs_no_second_patch_is_there_with_few_tiles(tile: int, tmp_path: Path) -> None:
+    pair = load_pair(write_pair(tmp_path / "a"))
+    rows = asked("paired", Interpolate(), TestSet(pairs=[pair]), Cut(tile, cover=0.7, slices=1), full=True)
+    patches = sum((tile // 64) ** 2 for _ in tiles_inside(pair.inside[pair.slices[2][1]], tile, 0.7))
+    metrics = {row.metric for row in rows if row.method == "ours"}
+    assert ("kernel_distance" in metrics) == (patches > 1)
+    assert metrics >= {"ssim", "grid_peak", "ms_ssim", "ssim_paper", "ssim_1250um", "spectrum_db", "consistency_hu"}
+    assert all(math.isfinite(row.value) for row in rows)
 
 
 def test_a_network_that_saw_a_test_case_is_refused() -> None:

@@ -13,7 +13,6 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from torch import Tensor, nn
 
 from ctsr.data.prepared import PreparedCase
-from ctsr.errors import UserError
 from ctsr.evaluation.samples import UNSEEN, Cut, UnseenScanner, scanned_samples, synthetic_samples
 from ctsr.imaging.intensity import Window
 from ctsr.records.phantom import PhantomSettings
@@ -137,11 +136,3 @@ def test_each_tile_is_synthesised_from_its_image_and_its_slab(tmp_path: Path) ->
         np.testing.assert_array_equal(sample.truth, truth)
         np.testing.assert_allclose(sample.lr, -truth[::8, ::8], rtol=1e-6)  # x + 2 (-x)
         assert sample.tiles == [(slice(0, 32), slice(0, 32))]
-
-
-def test_a_case_without_a_tile_is_named(tmp_path: Path) -> None:
-    case = micro_case(tmp_path / "small", blobs((4, 64, 64)))
-    with pytest.raises(UserError, match="small: no 64-pixel tile"):
-        list(scanned_samples([case], QUIET, HU, same_greys, Cut(tile=64)))
-    with pytest.raises(UserError, match="small: no 64-pixel tile"):
-        list(synthetic_samples([case], Marked(), Cut(tile=64)))

@@ -51,6 +51,21 @@ def test_better_and_worse_know_which_way_a_measure_goes() -> None:
     ]
 
 
+def test_a_method_without_a_common_figure_has_no_row() -> None:
+    values = VALUES | {
+        ("paired", "truth", "slice_step"): alike(1.5),
+        ("paired", "elsewhere", "ssim"): {"another lung": 0.4},
+        ("synthetic", "truth", "slice_step"): alike(1.5),
+    }
+    table = difference_table(values, "paired", "ours")
+    assert table is not None
+    assert [line[0] for line in table.lines] == ["ours - bicubic_mapped", "ours - ceiling"]
+    assert difference_table(values, "synthetic", "ours") is None
+    gaps = gap_table(values, "paired")
+    assert gaps is not None
+    assert [line[0] for line in gaps.lines] == ["ours", "elsewhere"]
+
+
 def test_one_case_has_no_interval() -> None:
     tables = {table.title: table for table in protocol_tables(VALUES, {"paired": "x", "clinical": "none"})}
     clinical = tables["clinical: further measures"]

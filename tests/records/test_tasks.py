@@ -100,3 +100,17 @@ def test_a_key_of_the_other_task_is_refused_before_the_checkpoint_is_read(
     assert done.stderr.count("\n") == 1, done.stderr
     assert f"'{key.partition('=')[0]}'" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("tile", [8, 16, 32, 100, 250, 0, -64, 96.0])
+def test_a_tile_that_no_measure_can_take_is_refused_by_name(tile: float) -> None:
+    with pytest.raises(CollectedError) as refused:
+        read_task(EVALUATE | A_REPORT | {"tile_micro": tile})
+    assert refused.value.problems == [f"tile_micro={tile}: give a multiple of 8, 64 or more"]
+
+
+@pytest.mark.parametrize("tile", [64, 72, 96, 128, 256])
+def test_other_tiles_are_taken(tile: int) -> None:
+    task = read_task(EVALUATE | A_REPORT | {"tile_micro": tile})
+    assert isinstance(task, Comparison)
+    assert task.tile_micro == tile

@@ -1,0 +1,75 @@
+"""Whether every case has room for the tiles that it is compared on: known before anything is enlarged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import floor
+
+import numpy as np
+import numpy.typing as npt
+
+from ctsr.errors import UserError
+from ctsr.evaluation.contestants import TestSet
+from ctsr.evaluation.features import patches_in
+from ctsr.evaluation.pairs import Pair
+from ctsr.evaluation.samples import Cut, chosen_slices
+from ctsr.evaluation.tiles import spread, tiles_inside
+from ctsr.records.tasks import LEAST_TILE
+
+Masks = Sequence[npt.NDArray[np.bool_]]
+
+STEP = 16  # pixels between the sizes that are tried for a hint; the half of each is whole clinical pixels
+LEAST_COVER = 0.3  # a lower one is not worth a hint: such a tile shows little but air
+
+
+def check_tiles(test: TestSet, cut: Cut, size_key: str | None = "tile_micro", cover_key: str = "cover") -> None:
+    """Refuse cases without a tile, all in one line, with a size and a cover that would serve every case.
+
+    Args:
+        test: The cases; `empty` and `clinical` ones are looked at whole.
+        cut: Tiles and slices.
+        size_key: What sets the tile's size; None: nothing does.
+        cover_key: What sets its cover.
+
+    Raises:
+        UserError: There are such cases.
+    """
+    specimens = {f"paired {pair.name}": _inside(pair, cut) for pair in test.pairs}
+    for case in test.micro:
+        specimens[f"micro {case.name}"] = [case.mask[z] for z in spread(range(len(case.slices)), cut.slices)]
+    shares = {name: _best_cover(masks, cut.tile) for name, masks in specimens.items()}
+    narrow = [name for name, share in shares.items() if share < cut.cover]
+    if not narrow:
+        return
+    hints = []
+    if size_key is not None:
+        smaller = range((cut.tile - 1) // STEP * STEP, LEAST_TILE - 1, -STEP)
+        fits = (size for size in smaller if all(_best_cover(of, size) >= cut.cover for of in specimens.values()))
+        hints += [f"{size_key}={size}" for size in [next(fits, None)] if size is not None]
+    cover = floor(100 * min(shares.values())) / 100
+    if cover >= LEAST_COVER:
+        hints.append(f"{cover_key}={cover:g}")
+    raise UserError(
+        f"{', '.join(narrow)}: no {cut.tile}-pixel tile lies inside the specimen ({cover_key}={cut.cover:g}): "
+        + (f"give {' or '.join(hints)}" if hints else f"leave {'it' if len(narrow) == 1 else 'them'} out")
+    )
+
+
+def without_patches(test: TestSet, cut: Cut) -> list[str]:
+    """Pairs whose tiles hold too few patches for `ctsr.evaluation.features.kernel_distance`."""
+    found = []
+    for pair in test.pairs:
+        tiles = (mask[tile] for mask in _inside(pair, cut) for tile in tiles_inside(mask, cut.tile, cut.cover))
+        if sum(patches_in(tile.shape) for tile in tiles) < 2:
+            found.append(pair.name)
+    return found
+
+
+def _inside(pair: Pair, cut: Cut) -> Masks:
+    return [pair.inside[micro_z] for _, micro_z in chosen_slices(pair, cut.slices)]
+
+
+def _best_cover(masks: Masks, size: int) -> float:
+    """Largest share of a tile inside the specimen; -1 where the images hold no tile that measures can take."""
+    held = [mask for mask in masks if min(mask.shape) >= LEAST_TILE]
+    return max((float(mask[tile].mean()) for mask in held for tile in tiles_inside(mask, size, 0.0)), default=-1.0)
