@@ -18,7 +18,7 @@ from ctsr.evaluation.compare import Answers, Competitor, ask, compare, groups, t
 from ctsr.evaluation.contestants import Contestant, TestSet, check_held_out, reference
 from ctsr.evaluation.controls import controls
 from ctsr.evaluation.equal_detection import equal_detection_table
-from ctsr.evaluation.features import EXTRACTOR
+from ctsr.evaluation.features import EXTRACTOR, FEWEST, PATCH
 from ctsr.evaluation.figures import curves_figure, paired_figure, scans_figure, synthesis_figure
 from ctsr.evaluation.inventions import EQUAL_DETECTION, VESSELS, Tally, total
 from ctsr.evaluation.methods import Enlarge, Image, interpolations, network
@@ -87,7 +87,7 @@ def evaluate(contestants: Sequence[Contestant], test: TestSet, folder: Path, cut
     check_held_out(contestants, test)
     check_tiles(test, cut)
     if few := without_patches(test, cut):
-        warn(f"kernel_distance is left out of paired {', '.join(few)}: its tiles hold less than two 64-pixel patches")
+        warn(f"kernel_distance is left out of paired {', '.join(few)}: under {FEWEST} patches of {PATCH} pixels")
     first = reference(contestants)
     asking = protocols(test, contestants, cut)
     steps = {protocol.name: len(groups(protocol, contestants)) * protocol.cases for protocol in asking}

@@ -14,6 +14,7 @@ from torchmetrics.image.kid import KernelInceptionDistance
 from ctsr.evaluation.methods import Image
 
 PATCH = 64
+FEWEST = 8  # patches of a set: the spread of a feature over fewer tells nothing, and every distance is divided by it
 CHANNELS = (32, 64, 128)
 LEAST_SPREAD = 0.1  # of a feature, as a share of the median feature's
 EXTRACTOR = "random convolutions, seed 0, 3 layers, 64-pixel patches"
@@ -53,13 +54,13 @@ def kernel_distance(made: Iterable[Image], real: Iterable[Image]) -> float:
         real: As `made`; they need not be the same places.
 
     Returns:
-        About 0 for two sets of one kind; it can be slightly negative. Not a number where a set has fewer than two
-        patches: the unbiased estimate compares patches of one set with each other.
+        About 0 for two sets of one kind; it can be slightly negative. Not a number where a set has fewer than
+        `FEWEST` patches.
     """
     extractor = RandomFeatures()
     sets = [extractor(_patches(images)) for images in (made, real)]
     size = min(map(len, sets))
-    if size < 2:
+    if size < FEWEST:
         return float("nan")
     centre, spread = sets[1].mean(dim=0), sets[1].std(dim=0)
     # A response that is all but constant over real patches would otherwise be the whole distance.

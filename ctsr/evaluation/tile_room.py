@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ctsr.errors import UserError
 from ctsr.evaluation.contestants import TestSet
-from ctsr.evaluation.features import patches_in
+from ctsr.evaluation.features import FEWEST, patches_in
 from ctsr.evaluation.pairs import Pair
 from ctsr.evaluation.samples import Cut, chosen_slices
 from ctsr.evaluation.tiles import spread, tiles_inside
@@ -60,7 +60,7 @@ def without_patches(test: TestSet, cut: Cut) -> list[str]:
     found = []
     for pair in test.pairs:
         tiles = (mask[tile] for mask in _inside(pair, cut) for tile in tiles_inside(mask, cut.tile, cut.cover))
-        if sum(patches_in(tile.shape) for tile in tiles) < 2:
+        if sum(patches_in(tile.shape) for tile in tiles) < FEWEST:
             found.append(pair.name)
     return found
 

@@ -8,12 +8,15 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from ctsr.errors import CollectedError, UserError, as_typed
+from ctsr.imaging.volume import SCALE
 from ctsr.records.scan_settings import ScanSettings
 from ctsr.records.settings import Settings, Takes, Wording, read
 from ctsr.records.values import AsList, Count, Flag, Name, PathText, Share, Text
 
 LEAST_TILE = 64  # micro-CT pixels: less is too little for spectra and patches of textures
-TileSide = Annotated[int, Field(ge=LEAST_TILE, multiple_of=8), Takes(f"a multiple of 8, {LEAST_TILE} or more")]
+TileSide = Annotated[
+    int, Field(ge=LEAST_TILE, multiple_of=SCALE), Takes(f"a multiple of {SCALE}, {LEAST_TILE} or more")
+]
 
 
 class Enlargement(ScanSettings):

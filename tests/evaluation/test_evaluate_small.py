@@ -123,12 +123,12 @@ def test_one_small_tile_gives_a_whole_report(
     monkeypatch.setattr(module, "AskingBar", Noted)
     pair, cut = a_pair(), Cut(96, cover=0.8, slices=1)
     assert without_patches(TestSet(pairs=[pair]), cut) == ["p"]
-    assert without_patches(TestSet(pairs=[pair]), Cut(96, cover=0.8, slices=2)) == []
+    assert without_patches(TestSet(pairs=[pair]), Cut(64, cover=0.0, slices=4)) == []
     micro = prepared(tmp_path / "m", noise(4, 128, 128))
     clinical = prepared(tmp_path / "c", noise(3, 24, 24), 0, "clinical")
     found = evaluate([ours()], TestSet([micro], [pair], clinical=[clinical]), tmp_path / "o", cut)
     told = capsys.readouterr()
-    assert "kernel_distance is left out of paired p: its tiles hold less than two 64-pixel patches" in told.err
+    assert "kernel_distance is left out of paired p: under 8 patches of 64 pixels" in told.err
     assert "kernel_distance" not in {row.metric for row in found.rows}
     assert {row.protocol for row in found.rows} >= {"paired", "paired_slab", "plain", "synthesis", "clinical"}
     assert found.report.exists()
