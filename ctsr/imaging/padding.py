@@ -12,6 +12,8 @@ from ctsr.imaging.volume import Array, Volume
 
 AIR_HU = -1024
 PADDING_BELOW_HU = -1500.0  # darker than any air with its noise
+FEWEST = 16  # pixels of an arc that tell a circle
+ROUND = 1.0  # pixels that an arc's pixels may lie off its circle, but for a few
 
 
 def mark_padding(volume: Volume, padding: npt.NDArray[np.bool_]) -> Volume:
@@ -26,6 +28,43 @@ def mark_padding(volume: Volume, padding: npt.NDArray[np.bool_]) -> Volume:
         outside=padding if volume.outside is None else padding | volume.outside,
         padding=found if volume.padding is None else min(found, volume.padding),
     )
+
+
+def find_padding(scan: Array) -> npt.NDArray[np.bool_]:
+    """Where a scan in HU holds padding: greys that no air has, or the grey of air around a round field of view.
+
+    Converters, and some scanners, write -1024 there. Air may be clipped at that grey, too; but it is not in every
+    slice, and its edge is no circle.
+
+    Args:
+        scan: (z, y, x), axis 0 across the slices.
+
+    Returns:
+        True where there is padding, the same shape.
+    """
+    padding: npt.NDArray[np.bool_] = scan < PADDING_BELOW_HU
+    lowest = scan.min()
+    if not padding.any() and lowest <= AIR_HU:
+        corners = _at_the_border((scan == lowest).all(axis=0))
+        padding[:] = corners if _is_round(corners) else False
+    return padding
+
+
+def _at_the_border(plane: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    labels, _ = ndimage.label(np.pad(plane, 1, constant_values=True))
+    connected: npt.NDArray[np.bool_] = (labels == 1)[1:-1, 1:-1]
+    return connected
+
+
+def _is_round(corners: npt.NDArray[np.bool_]) -> bool:
+    """Whether all that is not in the corners is a circle, or what an image holds of one."""
+    y, x = np.nonzero(ndimage.binary_dilation(corners) & ~corners)
+    if len(y) < FEWEST:
+        return False
+    # A circle is y² + x² = 2 (a y + b x) + c, linear in a, b and c (Kåsa 1976).
+    (a, b, c), *_ = np.linalg.lstsq(np.stack([2 * y, 2 * x, np.ones_like(y)], axis=1), y**2 + x**2, rcond=None)
+    off = np.abs(np.hypot(y - a, x - b) - np.sqrt(max(c + a**2 + b**2, 0.0)))
+    return bool(np.percentile(off, 98) <= ROUND)
 
 
 def nearest_inside(image: Array, outside: npt.NDArray[np.bool_]) -> Array:

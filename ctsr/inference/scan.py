@@ -30,7 +30,7 @@ from ctsr.imaging.intensity import Window
 from ctsr.imaging.interpolation import bicubic
 from ctsr.imaging.lung import lung_mask
 from ctsr.imaging.orientation import Orientation, canonical
-from ctsr.imaging.padding import AIR_HU, PADDING_BELOW_HU, mark_padding, nearest_inside
+from ctsr.imaging.padding import AIR_HU, find_padding, mark_padding, nearest_inside
 from ctsr.imaging.readers import read_volume
 from ctsr.imaging.volume import Volume
 from ctsr.inference.beside_training import BesideTraining, Sampling
@@ -105,7 +105,8 @@ def super_resolve_scan(
         _say(console, f"input={input_path}: the scan in it is {scan_path}")
         input_path = scan_path
     as_read = read_volume(input_path, settings.file_spacing, series=settings.series)
-    scan, orientation = canonical(mark_padding(as_read, as_read.array < PADDING_BELOW_HU))
+    scan, orientation = canonical(as_read)
+    scan = mark_padding(scan, find_padding(scan.array))
     beside = BesideTraining(Sampling.of_scan(scan), Sampling.of_training(model.card))
     warnings = [f"{input_path}: {doubt}" for doubt in [*_not_hu(as_read, input_path, settings), *beside.doubts()]]
     for text in warnings:
