@@ -22,7 +22,7 @@ from ctsr.data.prepared import of_case
 from ctsr.data.prepared_grid import prepared_plane
 from ctsr.data.settings import ClinicalSettings, MicroSettings, Settings
 from ctsr.data.twins import twins
-from ctsr.errors import CollectedError, UserError
+from ctsr.errors import CollectedError, UserError, one_line
 from ctsr.imaging.formats import format_of
 from ctsr.imaging.hounsfield import not_hu
 from ctsr.imaging.orientation import find_orientation
@@ -300,14 +300,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0 if would_train(Path(arguments.config), arguments.headers, console) else REFUSED
         settings = _settings(arguments)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return REFUSED
     cases, all_usable = [], True
     for path in arguments.paths:
         try:
             cases += find_cases(path, arguments.domain, arguments.files, arguments.patient, key="PATH")
         except UserError as error:  # the other paths are looked at nevertheless
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {one_line(error)}", file=sys.stderr)
             all_usable = False
     findings = [inspect(case, settings, arguments.headers) for case in cases]
     if findings:
