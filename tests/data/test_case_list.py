@@ -11,7 +11,7 @@ import pytest
 
 from ctsr.data.case_list import read_list, write_list
 from ctsr.data.cases import Case
-from ctsr.errors import UserError
+from ctsr.errors import CollectedError, UserError
 from tests.data.trees import chest, dicom, foam, lung, nifti, tiff
 
 NO_RULE = {"clinical": None, "micro": None}
@@ -120,6 +120,59 @@ def test_mistakes_name_the_row(scans: Path, text: str, message: str) -> None:
     with pytest.raises(UserError, match=rf"^data\.list={re.escape(str(file))}(, | ){message}") as raised:
         read_list(file, NO_RULE)
     assert "\n" not in str(raised.value)
+
+
+WRONG = (
+    {"domain": "ct", "path": "scans/P9", "fold": 1},
+    {"domain": "clinical", "path": "scans/P1", "part": "train", "spacing": "fine", "mask": "no.nii;none.nii"},
+    {"domain": "clinical", "path": "scans/P2", "name": "a", "part": "val"},
+    {"domain": "clinical", "path": "scans/../scans/P1", "name": "a"},
+    {"domain": "clinical", "path": "scans/q/ct.nii.gz", "name": "a"},
+    {"domain": "clinical", "path": "scans/r/ct.nii.gz", "name": "r", "patient": "P", "part": "hold"},
+    {"domain": "micro", "path": "micro/m.tif", "patient": "P", "part": "test"},
+    {"domain": "micro", "path": "masks", "fold": 2},
+)
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_all_mistakes_are_told_at_once(scans: Path, kind: str, capsys) -> None:
+    first = 2 if kind == "csv" else 1
+    if kind == "csv":
+        columns = ("domain", "path", "name", "patient", "part", "mask", "spacing", "fold")
+        lines = [columns, *(tuple(row.get(column, "") for column in columns) for row in WRONG)]
+        file = saved(scans, "\n".join(",".join(map(str, line)) for line in lines) + "\nclinical\n")
+    else:
+        file = saved(scans, json.dumps(WRONG), "cases.json")
+    with pytest.raises(CollectedError) as raised:
+        read_list(file, NO_RULE)
+    key = f"data.list={file}"
+    assert [problem.removeprefix(key).split(":")[0] for problem in raised.value.problems] == [
+        " has an unknown column fold",
+        *([", row 10 has not as many values as columns"] if kind == "csv" else []),
+        f", row {first} has the domain ct",
+        f", row {first} names {scans}/scans/P9, which does not exist",
+        f", row {first + 1} names {scans}/no.nii, which does not exist",
+        f", row {first + 1} names {scans}/none.nii, which does not exist",
+        f", row {first + 1} has the spacing fine",
+        f", row {first + 2} puts patient P into val, but row {first + 1} into train",
+        f", row {first + 3} names {scans}/scans/../scans/P1, as row {first + 1} does",
+        f", row {first + 4} is case a, as row {first + 2} is",
+        f", row {first + 5} has the part hold",
+        f", row {first + 6} puts patient P into test, but row {first + 1} into train",
+        f", row {first + 7} names {scans}/masks, which is no scan",
+    ]
+    assert capsys.readouterr().err == "", "who is taken for one patient"
+
+
+def test_all_missing_and_unknown_columns_are_told_at_once(scans: Path) -> None:
+    with pytest.raises(CollectedError) as raised:
+        read_list(saved(scans, "file,kind\nx,y\n"), NO_RULE)
+    assert [problem.split(": ")[0].split(" has ")[1] for problem in raised.value.problems] == [
+        "no column domain",
+        "no column path",
+        "an unknown column file",
+        "an unknown column kind",
+    ]
 
 
 @pytest.mark.parametrize("text", ['{"a": 1}', "[1]", "["])

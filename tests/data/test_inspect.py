@@ -188,6 +188,21 @@ def test_why_this_would_not_train_all_at_once(both: Path, capsys, monkeypatch) -
     assert lines[-1] == f"would this train? no, {len(problems)} problems"
 
 
+def test_all_wrong_rows_of_a_list_stand_against_a_training(both: Path, capsys) -> None:
+    file = config(both)
+    keys = yaml.safe_load(file.read_text())
+    keys["data"]["list"] = str(both / "cases.csv")
+    file.write_text(yaml.safe_dump(keys))
+    (both / "cases.csv").write_text("domain,path\nclinical,clinical/c0.nii\nclinical,c8.nii\nct,clinical/c1.nii\n")
+    assert inspection.main(["--config", str(file)]) == 2
+    problem = f"problem: data.list={both}/cases.csv"
+    assert capsys.readouterr().out.splitlines() == [
+        f"{problem}, row 3 names {both}/c8.nii, which does not exist",
+        f"{problem}, row 4 has the domain ct: give clinical, micro",
+        "would this train? no, 2 problems",
+    ]
+
+
 def test_what_only_voxels_tell_stands_against_a_training_too(both: Path, capsys, monkeypatch) -> None:
     """As preparation would: no lung, and a specimen of 24 pixels in which no patch of 96 lies."""
     monkeypatch.setenv("COLUMNS", "200")
