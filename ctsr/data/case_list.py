@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ctsr.data.cases import Case
+from ctsr.data.cases import Case, the_scan
 from ctsr.data.layouts import channels_of, places
 from ctsr.data.patients import patient_of
 from ctsr.errors import CollectedError, UserError, warn_once
@@ -30,7 +30,8 @@ def read_list(file: str | Path, patient: Mapping[str, str | None]) -> dict[str, 
     """Read a list of cases.
 
     Args:
-        file: A CSV with a heading, or a JSON list of objects, with the columns `domain` (clinical or micro) and `path`;
+        file: A CSV with a heading, or a JSON list of objects, with the columns `domain` (clinical or micro) and `path`
+            (a scan, or a folder with exactly one anywhere below it, whose place then counts for name and patient);
             and, each of them optional or empty, `name`, `patient`, `part` (train, val or test; empty: drawn), `mask`
             (several files: with ; between) and `spacing` (mm, one number or z y x, of files that do not tell). Paths
             are relative to the list's folder.
@@ -89,7 +90,8 @@ class _Row:
     Attributes:
         number: For other rows' problems.
         domain: None where it is unknown.
-        path: Of the scan; None where it is none.
+        path: Of the scan; None where there is none.
+        given: Where the list says that it is: the scan, or a folder that it lies in.
         part: None where none is given.
         masks: Those that are there.
         spacing: Of files that do not tell; None where none is given.
@@ -107,10 +109,12 @@ class _Row:
                 self.wrong(f"has no {column}: give one")
         self.domain = self._one_of("domain", DOMAINS)
         self.part = self._one_of("part", PARTS)
+        self.given = self._placed(self.text("path") or "")
         self.path = self._scan()
         given = self._values.get("mask", [])
         masks = given.split(_BETWEEN_MASKS) if isinstance(given, str) else given if isinstance(given, list) else [given]
-        self.masks = tuple(mask for text in masks if (mask := self._existing(str(text).strip())) is not None)
+        named = [self._placed(str(mask).strip()) for mask in masks]
+        self.masks = tuple(mask for mask in named if self._exists(mask))
         self.spacing = self._spacing()
 
     def wrong(self, what: str) -> None:
@@ -129,19 +133,26 @@ class _Row:
         return None
 
     def _scan(self) -> Path | None:
-        text = self.text("path")
-        path = None if text is None else self._existing(text)
-        if path is None or format_of(path) is not None:
-            return path
-        self.wrong(f"names {path}, which is no scan: give {FORMATS}")
+        if "path" not in self._values or not self._exists(self.given) or self.domain is None:
+            return None
+        if self.given.is_dir():
+            try:
+                return the_scan(self.given, f"{self._place}: path", self.domain)
+            except UserError as error:
+                self.problems.append(str(error))
+                return None
+        if format_of(self.given) is not None:
+            return self.given
+        self.wrong(f"names {self.given}, which is no scan: give {FORMATS}")
         return None
 
-    def _existing(self, text: str) -> Path | None:
-        path = self._folder / Path(text).expanduser()
-        if path.exists():
-            return path
-        self.wrong(f"names {path}, which does not exist")
-        return None
+    def _placed(self, text: str) -> Path:
+        return self._folder / Path(text).expanduser()
+
+    def _exists(self, path: Path) -> bool:
+        if not path.exists():
+            self.wrong(f"names {path}, which does not exist")
+        return path.exists()
 
     def _spacing(self) -> FileSpacing:
         given = self._values.get("spacing")
@@ -214,16 +225,16 @@ def _cases(rows: Sequence[_Row], domain: str, rule: str | None) -> list[tuple[Ca
         if first is row:
             paths[row] = row.path
         else:
-            row.wrong(f"names {row.path}, as {first.number} does: keep one")
-    scans = list(paths.values())
-    placed = places(scans, Path(os.path.commonpath([scan.parent for scan in scans]))) if scans else {}
-    channels = channels_of(scans)
-    own = {scan: channels[scan][0] if scan in channels else stem(scan) for scan in scans}
+            row.wrong(f"names {row.given}, as {first.number} does: keep one")
+    given = [row.given for row in paths]
+    placed = places(given, Path(os.path.commonpath([path.parent for path in given]))) if given else {}
+    channels = channels_of(given)
+    own = {path: channels[path][0] if path in channels else stem(path) for path in given}
     times = Counter(own.values())
     cases: dict[str, tuple[Case, _Row]] = {}
     for row, scan in paths.items():
-        place = placed[scan]
-        name = row.text("name") or (own[scan] if times[own[scan]] == 1 else place.name)
+        place, own_name = placed[row.given], own[row.given]
+        name = row.text("name") or (own_name if times[own_name] == 1 else place.name)
         top = name if place.top == place.name else place.top
         try:
             patient = row.text("patient") or patient_of(scan, name, top, rule, f"data.{domain}.patient")

@@ -85,12 +85,13 @@ def find_cases(
     ]
 
 
-def the_scan(path: Path, key: str) -> Path:
-    """The one clinical scan at a place or anywhere below it, such as on a disc or in a tree of studies.
+def the_scan(path: Path, key: str, domain: str = "clinical") -> Path:
+    """The one scan at a place or anywhere below it, such as on a disc or in a tree of studies.
 
     Args:
         path: Anything; what is neither a scan nor a folder is for the reader to refuse.
         key: What the user gave it as, for messages.
+        domain: "clinical" or "micro": of µCT, pictures beside scans of other formats are scans, too.
 
     Raises:
         UserError: Nothing below is a scan, or several are.
@@ -100,12 +101,9 @@ def the_scan(path: Path, key: str) -> Path:
     if _is_scan(path):
         _tell_of_scans_below(path)
         return path
-    scans = _scans_below(path, "clinical", f"{key}={path}")
+    scans = _scans_below(path, domain, f"{key}={path}")
     if len(scans) > 1:
-        raise UserError(
-            f"{key}={path} holds {len(scans)} scans, one is enlarged at a time: give {key}= one of "
-            f"{some_of(scans, NAMED)}"
-        )
+        raise UserError(f"{key}={path} holds {len(scans)} scans, but one is meant: give one of {some_of(scans, NAMED)}")
     return scans[0]
 
 
