@@ -236,12 +236,14 @@ def _cases(rows: Sequence[_Row], domain: str, rule: str | None) -> list[tuple[Ca
         place, own_name = placed[row.given], own[row.given]
         name = row.text("name") or (own_name if times[own_name] == 1 else place.name)
         top = name if place.top == place.name else place.top
-        try:
-            patient = row.text("patient") or patient_of(scan, name, top, rule, f"data.{domain}.patient")
-        except UserError as error:
-            row.problems.append(str(error))
-            continue
-        case = Case(name, scan, patient, row.masks, row.spacing, row.part)
+        patient, of_header = row.text("patient"), False
+        if not patient:
+            try:
+                patient, of_header = patient_of(scan, name, top, rule, f"data.{domain}.patient")
+            except UserError as error:
+                row.problems.append(str(error))
+                continue
+        case = Case(name, scan, patient, row.masks, row.spacing, row.part, of_header)
         if (first := cases.setdefault(name, (case, row))[1]) is not row:
             row.wrong(f"is case {name}, as {first.number} is: give each a name of its own")
     return [cases[name] for name in sorted(cases)]

@@ -47,7 +47,7 @@ def test_a_csv_says_everything(scans: Path, monkeypatch) -> None:
     found = read_list(file, NO_RULE)
     assert found == {
         "clinical": [
-            Case("P1", scans / "scans/P1", "P", (), None, "train"),
+            Case("P1", scans / "scans/P1", "P", (), None, "train", of_header=True),
             Case("q, early", scans / "scans/q/ct.nii.gz", "Q", (scans / "masks/q.nii.gz",), None, "test"),
         ],
         "micro": [Case("m", scans / "micro/m.tif", "P", (), [0.1, 0.05, 0.05], "train")],
