@@ -13,6 +13,7 @@ import pytest
 import tifffile
 import yaml
 from hydra import compose, initialize_config_dir
+from PIL import Image
 
 from ctsr.data import inspect as inspection
 from ctsr.data.cases import Case
@@ -278,6 +279,22 @@ def test_a_segmentation_is_no_specimen(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", greys, photometric="minisblack")
     finding = inspect(Case("a", tmp_path / "a.tif"), MicroSettings(spacing=None, file_spacing=0.05))
     assert str(finding.refused).startswith("only two greys (0 and 255): a segmentation?")
+
+
+@pytest.mark.parametrize("ending", ["tif", "png"])
+def test_single_sections_of_several_animals_are_no_volume(tmp_path: Path, ending: str, capsys) -> None:
+    root = tmp_path / "sections"
+    root.mkdir()
+    for k, name in enumerate(("ratA_section", "mouseB_section", "ratC_section", "dogD_section")):
+        Image.fromarray(foam(k, slices=1)[0]).save(root / f"{name}.{ending}")
+    assert inspection.main([str(root), "--domain", "micro", "--file-spacing", "0.05"]) == 2
+    told = capsys.readouterr()
+    assert told.err == ""
+    assert (
+        f"sections: {root} holds slices of no common name, such as dogD_section.{ending}, mouseB_section.{ending}, "
+        f"ratA_section.{ending}, ratC_section.{ending}: number those of one volume alike, and give each volume a "
+        "folder of its own\n0 of 1 micro cases can be used"
+    ) in told.out
 
 
 def test_brackets_are_printed_as_they_are(tmp_path: Path, capsys, monkeypatch) -> None:
