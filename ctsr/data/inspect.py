@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
 from nibabel import aff2axcodes
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Column, Table
 
 from ctsr.data.cases import Case, find_cases
@@ -18,7 +20,7 @@ from ctsr.data.facts import interpolated
 from ctsr.data.masks import find_masks
 from ctsr.data.patch_grid import no_place, patch_grid
 from ctsr.data.plan import Plan
-from ctsr.data.prepared import of_case
+from ctsr.data.prepared import check_size, of_case
 from ctsr.data.prepared_grid import prepared_plane
 from ctsr.data.settings import ClinicalSettings, MicroSettings, Settings
 from ctsr.data.twins import twins
@@ -34,6 +36,9 @@ from ctsr.imaging.voxel_size import FileSpacing, plausible
 from ctsr.records.run import run_of_file
 
 AXES = "slices, rows, columns"
+SAID, DONE = ("case", "patient"), "what is done with it"
+UNLIMITED = 10_000  # characters in a line of what is no terminal
+DEFAULTS = Path(__file__).parents[2] / "conf/data/volumes.yaml"
 REFUSED = 2  # exit code where a scan cannot be used
 
 
@@ -62,11 +67,11 @@ class Patch:
 
     Attributes:
         size: Pixels a side.
-        cover: Least share of it inside the mask.
+        cover: Least share of it inside the lungs or the specimen; None: these are not looked for.
     """
 
     size: int
-    cover: float
+    cover: float | None = None
 
 
 def inspect(
@@ -82,8 +87,9 @@ def inspect(
         case: What to look at.
         settings: How its domain would be prepared.
         headers_only: Do not read voxels; their range is then unknown.
-        patch: Must have a place in the lungs or the specimen; None: these are not looked for.
-        plan: Of the run that the case is for, which has read its header.
+        patch: Must have a place in the scan; None: of any size.
+        plan: Of the run that the case is for, which has read its header; None: clinical greys that are not HU are
+            refused, which a run does only where it finds no lungs.
     """
     settings = of_case(settings, case)
     seen: dict[str, str] = {"format": format_of(case.path) or "?"}
@@ -101,9 +107,11 @@ def inspect(
             "spacing": " x ".join(f"{size:.4g}" for size in spacing_of(affine)),
             "as stored": "".join(aff2axcodes(header.affine)),
         }
+        if patch is not None:
+            check_size(case, header, settings, patch.size)
         doubts: list[str] = []
         if not headers_only:
-            seen["greys"], doubts, voxels = _greys(case, settings, patch)
+            seen["greys"], doubts, voxels = _greys(case, settings, patch, only_hu=plan is None)
     except UserError as error:
         return Finding(case, seen, [], str(error))
     steps = _steps(header, settings) + [f"[yellow]{escape(doubt)}[/]" for doubt in doubts]
@@ -111,16 +119,25 @@ def inspect(
 
 
 def print_findings(findings: Sequence[Finding], settings: Settings, console: Console) -> None:
-    """Print a table of the cases, what would be done with them, and the refused ones with the reason."""
+    """Print the cases, what would be done with them, and the refused ones with the reason.
+
+    As a table where it fits into the console without breaking a name or a number, else case by case.
+    """
     headings = list(dict.fromkeys(heading for finding in findings for heading in finding.seen))
-    notes = {"size": f"\n({AXES})", "spacing": "\n(mm)", "as stored": "\n(axes run to)", "greys": "\n(range)"}
-    columns = ["case", "patient", *(heading + notes.get(heading, "") for heading in headings), "what is done with it"]
-    table = Table(*(Column(heading, overflow="fold") for heading in columns))  # nothing is cut off in a narrow window
+    notes = {"size": f"({AXES})", "spacing": "(mm)", "as stored": "(axes run to)", "greys": "(range)"}
+    table = Table(*(Column(f"{name}\n{notes.get(name, '')}".strip(), no_wrap=True) for name in (*SAID, *headings)))
+    table.add_column(DONE, overflow="fold", min_width=24)
     for finding in findings:
-        told = "\n".join(finding.plan) if finding.refused is None else "[red]refused, see below[/]"
-        name, patient = escape(finding.case.name), escape(finding.case.patient)
-        table.add_row(name, patient, *(finding.seen.get(heading, "") for heading in headings), told)
-    console.print(table)
+        table.add_row(*_said(finding), *(finding.seen.get(name, "") for name in headings), "\n".join(_done(finding)))
+    if Measurement.get(console, console.options.update(width=UNLIMITED), table).minimum <= console.width:
+        console.print(table)
+    else:
+        for finding in findings:
+            rows = [*zip(SAID, _said(finding), strict=True), *finding.seen.items(), (DONE, "; ".join(_done(finding)))]
+            for name, text in rows:
+                label = " ".join(filter(None, (name, notes.get(name))))
+                console.print(f"{label}: {text}", soft_wrap=True, highlight=False)
+            console.print()
     for finding in findings:
         if finding.refused is not None:
             name = escape(finding.case.name)
@@ -132,6 +149,15 @@ def print_findings(findings: Sequence[Finding], settings: Settings, console: Con
         f"{'patient' if patients == 1 else 'patients'}. {_for_all(settings)}",
         highlight=False,
     )
+
+
+def _said(finding: Finding) -> tuple[str, str]:
+    """In the order of `SAID`."""
+    return escape(finding.case.name), escape(finding.case.patient)
+
+
+def _done(finding: Finding) -> list[str]:
+    return finding.plan if finding.refused is None else ["[red]refused, see below[/]"]
 
 
 def would_train(file: Path, headers_only: bool, console: Console) -> bool:
@@ -179,29 +205,42 @@ def look_at_data(plan: Plan, headers_only: bool, console: Console) -> list[str]:
     return list(dict.fromkeys([*problems, *refused, *([] if same is None else [same])]))
 
 
-def _greys(case: Case, settings: Settings, patch: Patch | None) -> tuple[str, list[str], str]:
+def _greys(case: Case, settings: Settings, patch: Patch | None, only_hu: bool) -> tuple[str, list[str], str]:
     """The range of the greys, what is odd about them, and their hash.
 
     Raises:
-        UserError: They cannot be read, are too few, or leave the patch no place.
+        UserError: They cannot be read, are too few, are not HU, or leave the patch no place.
     """
     volume = read_volume(case.path, settings.file_spacing, None, settings.series, settings.spacing)
     doubts = []
     if isinstance(settings, ClinicalSettings):
-        doubts = [found for found in [not_hu(volume)] if found is not None]
+        found = not_hu(volume)
+        doubts = [found, *_other_than_ct(case, settings)] if found else _other_than_ct(case, settings)
+        if found is not None and only_hu:
+            raise UserError("; ".join(doubts))
         volume = mark_padding(volume, volume.array < PADDING_BELOW_HU)
     else:
         from ctsr.imaging.specimen import check_greys  # here, as `outline` below
 
         check_greys(volume.array)
-    if patch is not None:
-        _check_place(case, volume, settings, patch)
+    if patch is not None and patch.cover is not None:
+        _check_place(case, volume, settings, patch.size, patch.cover)
     text = f"{volume.array.dtype}, {volume.array.min():g} ... {volume.array.max():g}"
     padding = "" if volume.outside is None else f"; {volume.outside.mean():.0%} is padding"
     return text + padding, doubts, voxel_hash(volume.array)
 
 
-def _check_place(case: Case, volume: Volume, settings: Settings, patch: Patch) -> None:
+def _other_than_ct(case: Case, settings: Settings) -> list[str]:
+    """What a header says that a scan is, where it is no CT."""
+    if format_of(case.path) != "dicom":
+        return []
+    from ctsr.imaging.dicom import modality_of  # here, since it takes pydicom
+
+    modality = modality_of(case.path, settings.series)
+    return [] if modality in ("", "CT") else [f"its header calls it {modality} (Modality), not CT"]
+
+
+def _check_place(case: Case, volume: Volume, settings: Settings, size: int, cover: float) -> None:
     """Make sure that patches can be drawn.
 
     Raises:
@@ -214,8 +253,8 @@ def _check_place(case: Case, volume: Volume, settings: Settings, patch: Patch) -
         found = outline(volume, masks, settings)
     except UserError as error:
         raise UserError(f"{settings.domain} case {case.name}: {error}") from error
-    if not len(patch_grid(found, patch.size, patch.cover)):
-        raise no_place(case.name, settings.domain, patch.size, patch.cover)
+    if not len(patch_grid(found, size, cover)):
+        raise no_place(case.name, settings.domain, size, cover)
 
 
 def _steps(header: Header, settings: Settings) -> list[str]:
@@ -250,6 +289,13 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     if arguments.spacing is not None:
         common["spacing"] = None if arguments.spacing == "native" else _pixel_size(arguments.spacing)
     return kind(**common)
+
+
+def _patch(arguments: argparse.Namespace) -> Patch:
+    """As given, or as a training has it."""
+    if arguments.patch is not None:
+        return Patch(arguments.patch)
+    return Patch(yaml.safe_load(DEFAULTS.read_text(encoding="utf-8"))[arguments.domain]["patch"])
 
 
 def _pixel_size(text: str) -> float:
@@ -290,11 +336,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--files", metavar="GLOB", help='which files below a PATH are the scans, such as "*/ct.nii.gz"')
     parser.add_argument("--patient", metavar="REGEX", help="whose a case is, from its name; case: its own")
     parser.add_argument("--spacing", metavar="MM", help="pixels they would be brought to, or native; as in training")
+    parser.add_argument("--patch", metavar="PIXELS", type=int, help="must fit into a slice; 0: none; as in training")
     parser.add_argument("--headers", action="store_true", help="do not read voxels: fast, but tells no range of greys")
     arguments = parser.parse_args(argv)
     if (arguments.config is None) == (not arguments.paths):
         parser.error("give either paths, or --config FILE")
     console = Console(emoji=False)
+    if not console.is_terminal:  # a file, or a program such as grep
+        console.width = UNLIMITED
     try:
         if arguments.config is not None:
             return 0 if would_train(Path(arguments.config), arguments.headers, console) else REFUSED
@@ -309,7 +358,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except UserError as error:  # the other paths are looked at nevertheless
             print(f"error: {one_line(error)}", file=sys.stderr)
             all_usable = False
-    findings = [inspect(case, settings, arguments.headers) for case in cases]
+    findings = [inspect(case, settings, arguments.headers, _patch(arguments)) for case in cases]
     if findings:
         print_findings(findings, settings, console)
     return 0 if all_usable and all(finding.refused is None for finding in findings) else REFUSED

@@ -16,7 +16,7 @@ from ctsr.imaging.formats import files_in, may_be_dicom
 from ctsr.imaging.padding import mark_padding
 from ctsr.imaging.volume import Header, Volume
 
-__all__ = ["DicomScan", "find_series", "is_scout", "patient_of"]
+__all__ = ["DicomScan", "find_series", "is_scout", "modality_of", "patient_of"]
 
 _SHOWN = 3  # names in a message
 
@@ -55,6 +55,11 @@ class DicomScan:
             warn(told)
         greys, padding = read_greys(self._path, self._slices)
         return mark_padding(Volume(greys, self._affine, slice_axis=0), padding)
+
+
+def modality_of(path: Path, series: str | None = None) -> str:
+    """What made a series by its header, such as "CT"; empty where it is not told. Errors as for `DicomScan`."""
+    return choose(path, find_series(path), series).headers[0].text("Modality")
 
 
 def _passed_over(path: Path, found: list[Series], chosen: Series, series: str | None) -> list[str]:
