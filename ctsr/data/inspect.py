@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 from nibabel import aff2axcodes
 from rich.console import Console
 from rich.markup import escape
-from rich.measure import Measurement
-from rich.table import Column, Table
 
 from ctsr.data.cases import Case, find_cases
 from ctsr.data.facts import interpolated
+from ctsr.data.findings import AXES, UNLIMITED, Finding, Greys, print_findings
 from ctsr.data.masks import find_masks
 from ctsr.data.patch_grid import no_place, patch_grid
 from ctsr.data.plan import Plan
@@ -35,30 +36,8 @@ from ctsr.imaging.voxel_hash import voxel_hash
 from ctsr.imaging.voxel_size import FileSpacing, plausible
 from ctsr.records.run import run_of_file
 
-AXES = "slices, rows, columns"
-SAID, DONE = ("case", "patient"), "what is done with it"
-UNLIMITED = 10_000  # characters in a line of what is no terminal
 DEFAULTS = Path(__file__).parents[2] / "conf/data/volumes.yaml"
 REFUSED = 2  # exit code where a scan cannot be used
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What is known of one case.
-
-    Attributes:
-        case: Name and path.
-        seen: Heading -> what the scan is.
-        plan: What preparing it would do, step by step.
-        refused: Why it cannot be used; None: it can.
-        voxels: See `ctsr.imaging.voxel_hash`; None: they were not looked at.
-    """
-
-    case: Case
-    seen: dict[str, str]
-    plan: list[str]
-    refused: str | None = None
-    voxels: str | None = None
 
 
 @dataclass(frozen=True)
@@ -92,121 +71,115 @@ def inspect(
             refused, which a run does only where it finds no lungs.
     """
     settings = of_case(settings, case)
-    seen: dict[str, str] = {"format": format_of(case.path) or "?"}
-    voxels = None
+    seen: dict[str, Any] = {"format": format_of(case.path)}
     try:
         if plan is not None:
             header = plan.header(case, settings.domain)
         else:
             header = probe(case.path, settings.file_spacing, settings.series, settings.spacing)
         orientation = find_orientation(header.affine, header.slice_axis)
-        shape = orientation.apply_shape(header.shape)
-        affine = orientation.apply_affine(header.affine, header.shape)
-        seen |= {
-            "size": " x ".join(map(str, shape)),
-            "spacing": " x ".join(f"{size:.4g}" for size in spacing_of(affine)),
-            "as stored": "".join(aff2axcodes(header.affine)),
-        }
+        seen["size"] = tuple(int(size) for size in orientation.apply_shape(header.shape))
+        seen["spacing"] = tuple(map(float, spacing_of(orientation.apply_affine(header.affine, header.shape))))
+        seen["orientation"] = "".join(aff2axcodes(header.affine))
         if patch is not None:
             check_size(case, header, settings, patch.size)
-        doubts: list[str] = []
+        steps, doubts = _steps(header, settings), interpolated(seen["spacing"][1:], settings.spacing)
         if not headers_only:
-            seen["greys"], doubts, voxels = _greys(case, settings, patch, only_hu=plan is None)
+            seen["greys"], odd = _greys(case, settings, patch, only_hu=plan is None)
+            doubts = [*doubts, *odd]
     except UserError as error:
-        return Finding(case, seen, [], str(error))
-    steps = _steps(header, settings) + [f"[yellow]{escape(doubt)}[/]" for doubt in doubts]
-    return Finding(case, seen, steps or ["taken as it is"], voxels=voxels)
+        return Finding(case, settings.domain, **seen, refused=str(error))
+    return Finding(case, settings.domain, **seen, steps=steps, doubts=doubts)
 
 
-def print_findings(findings: Sequence[Finding], settings: Settings, console: Console) -> None:
-    """Print the cases, what would be done with them, and the refused ones with the reason.
+@dataclass
+class Answer:
+    """Whether scans can be used.
 
-    As a table where it fits into the console without breaking a name or a number, else case by case.
+    Attributes:
+        findings: Of each domain, with how it is prepared.
+        problems: What stands against it beside the refused cases of `findings`; for a training, with them.
+        notes: What should be known, but does not.
+        would_train: Of a training.
     """
-    headings = list(dict.fromkeys(heading for finding in findings for heading in finding.seen))
-    notes = {"size": f"({AXES})", "spacing": "(mm)", "as stored": "(axes run to)", "greys": "(range)"}
-    table = Table(*(Column(f"{name}\n{notes.get(name, '')}".strip(), no_wrap=True) for name in (*SAID, *headings)))
-    table.add_column(DONE, overflow="fold", min_width=24)
-    for finding in findings:
-        table.add_row(*_said(finding), *(finding.seen.get(name, "") for name in headings), "\n".join(_done(finding)))
-    if Measurement.get(console, console.options.update(width=UNLIMITED), table).minimum <= console.width:
-        console.print(table)
-    else:
-        for finding in findings:
-            rows = [*zip(SAID, _said(finding), strict=True), *finding.seen.items(), (DONE, "; ".join(_done(finding)))]
-            for name, text in rows:
-                label = " ".join(filter(None, (name, notes.get(name))))
-                console.print(f"{label}: {text}", soft_wrap=True, highlight=False)
-            console.print()
-    for finding in findings:
-        if finding.refused is not None:
-            name = escape(finding.case.name)
-            console.print(f"[red]{name}:[/] {escape(finding.refused)}", soft_wrap=True, highlight=False)
-    usable = sum(finding.refused is None for finding in findings)
-    patients = len({finding.case.patient for finding in findings})
-    console.print(
-        f"{usable} of {len(findings)} {settings.domain} cases can be used, of {patients} "
-        f"{'patient' if patients == 1 else 'patients'}. {_for_all(settings)}",
-        highlight=False,
-    )
+
+    findings: list[tuple[Settings, list[Finding]]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    would_train: bool | None = None
+
+    @property
+    def yes(self) -> bool:
+        """Whether nothing stands against it."""
+        return not self.problems and all(f.refused is None for _, found in self.findings for f in found)
+
+    def to_plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        cases = [finding.to_plain() for _, found in self.findings for finding in found]
+        answer = {} if self.would_train is None else {"would_train": self.would_train}
+        return {"cases": cases, "problems": self.problems, "notes": self.notes, **answer}
 
 
-def _said(finding: Finding) -> tuple[str, str]:
-    """In the order of `SAID`."""
-    return escape(finding.case.name), escape(finding.case.patient)
-
-
-def _done(finding: Finding) -> list[str]:
-    return finding.plan if finding.refused is None else ["[red]refused, see below[/]"]
-
-
-def would_train(file: Path, headers_only: bool, console: Console) -> bool:
-    """Print what a training would find, all that stands against it, and whether it would begin.
+def would_train(file: Path, headers_only: bool) -> Answer:
+    """What a training would find, all that stands against it, and whether it would begin.
 
     Args:
         file: Its configuration, see `ctsr.records.run.run_of_file`.
         headers_only: As for `inspect`.
-        console: Where to print.
 
     Raises:
         UserError: It is none.
     """
     try:
-        problems = look_at_data(Plan.of(run_of_file(file)), headers_only, console)
+        answer = look_at_data(Plan.of(run_of_file(file)), headers_only)
     except CollectedError as error:  # without its keys there is nothing to look at
-        problems = error.problems
-    for problem in problems:
-        console.print(f"[red]problem:[/] {escape(problem)}", soft_wrap=True, highlight=False)
-    answer = f"no, {len(problems)} {'problem' if len(problems) == 1 else 'problems'}" if problems else "yes"
-    console.print(f"would this train? {answer}", highlight=False)
-    return not problems
+        answer = Answer(problems=error.problems)
+    answer.would_train = not answer.problems
+    return answer
 
 
-def look_at_data(plan: Plan, headers_only: bool, console: Console) -> list[str]:
-    """Print what a training would find, and return all that stands against it."""
+def look_at_data(plan: Plan, headers_only: bool) -> Answer:
+    """What a training would find, and all that stands against it."""
+    answer = Answer()
     problems: list[str] = []
-    findings: dict[str, Finding] = {}
     try:
         plan.check()
     except CollectedError as error:
         problems += error.problems
     else:
-        for note in plan.notes():
-            console.print(f"[yellow]warning:[/] {escape(note)}", soft_wrap=True, highlight=False)
+        answer.notes = plan.notes()
     if plan.readable:
         for domain, settings in plan.settings.items():
             keys = plan.keys.of(domain)
             patch = Patch(keys.patch, keys.cover) if domain in plan.needed else None
             found = [inspect(case, settings, headers_only, patch, plan) for case in plan.found[domain]]
-            print_findings(found, settings, console)
-            findings |= {f"{domain} case {finding.case.name} ({finding.case.path})": finding for finding in found}
-    refused = [finding.refused for finding in findings.values() if finding.refused is not None]
-    same = twins({name: [finding.voxels] for name, finding in findings.items() if finding.voxels is not None})
-    return list(dict.fromkeys([*problems, *refused, *([] if same is None else [same])]))
+            answer.findings.append((settings, found))
+    findings = [finding for _, found in answer.findings for finding in found]
+    refused = [finding.refused for finding in findings if finding.refused is not None]
+    marks = {
+        f"{finding.domain} case {finding.case.name} ({finding.case.path})": [finding.greys.voxels]
+        for finding in findings
+        if finding.greys is not None
+    }
+    same = twins(marks)
+    answer.problems = list(dict.fromkeys([*problems, *refused, *([] if same is None else [same])]))
+    return answer
 
 
-def _greys(case: Case, settings: Settings, patch: Patch | None, only_hu: bool) -> tuple[str, list[str], str]:
-    """The range of the greys, what is odd about them, and their hash.
+def _print_training(answer: Answer, console: Console) -> None:
+    for note in answer.notes:
+        console.print(f"[yellow]warning:[/] {escape(note)}", soft_wrap=True, highlight=False)
+    for settings, found in answer.findings:
+        print_findings(found, settings, console)
+    for problem in answer.problems:
+        console.print(f"[red]problem:[/] {escape(problem)}", soft_wrap=True, highlight=False)
+    count = len(answer.problems)
+    told = f"no, {count} {'problem' if count == 1 else 'problems'}" if count else "yes"
+    console.print(f"would this train? {told}", highlight=False)
+
+
+def _greys(case: Case, settings: Settings, patch: Patch | None, only_hu: bool) -> tuple[Greys, list[str]]:
+    """The greys, and what is odd about them.
 
     Raises:
         UserError: They cannot be read, are too few, are not HU, or leave the patch no place.
@@ -225,9 +198,9 @@ def _greys(case: Case, settings: Settings, patch: Patch | None, only_hu: bool) -
         check_greys(volume.array)
     if patch is not None and patch.cover is not None:
         _check_place(case, volume, settings, patch.size, patch.cover)
-    text = f"{volume.array.dtype}, {volume.array.min():g} ... {volume.array.max():g}"
-    padding = "" if volume.outside is None else f"; {volume.outside.mean():.0%} is padding"
-    return text + padding, doubts, voxel_hash(volume.array)
+    array, outside = volume.array, volume.outside
+    padding = None if outside is None else float(outside.mean())
+    return Greys(array.dtype.name, array.min().item(), array.max().item(), padding, voxel_hash(array)), doubts
 
 
 def _other_than_ct(case: Case, settings: Settings) -> list[str]:
@@ -265,22 +238,11 @@ def _steps(header: Header, settings: Settings) -> list[str]:
         steps.append(f"turned: {AXES} run to {across}")
     plane = prepared_plane(header, settings)
     shape = orientation.apply_shape(header.shape)[1:]
-    spacing = spacing_of(orientation.apply_affine(header.affine, header.shape))[1:]
     if settings.spacing is not None and plane != shape:
         steps.append(f"slices resampled to {settings.spacing:g} mm: {plane[0]} x {plane[1]} pixels")
     elif plane != shape:
         steps.append(f"slices cut to {plane[0]} x {plane[1]} pixels, a multiple of {settings.multiple}")
-    steps += [f"[yellow]{escape(warning)}[/]" for warning in interpolated(spacing, settings.spacing)]
     return steps
-
-
-def _for_all(settings: Settings) -> str:
-    """What is done with every case."""
-    if isinstance(settings, ClinicalSettings):
-        low, high = settings.window
-        return f"In all, the lungs are then found by region growing, and {low:g} ... {high:g} HU become -1 ... 1."
-    low, high = settings.percentiles
-    return f"In all, the specimen is then found, and the {low:g} and {high:g} percentiles of its greys become -1 and 1."
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
@@ -329,7 +291,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("paths", nargs="*", metavar="PATH", help="a scan, or a folder of scans")
-    parser.add_argument("--config", metavar="FILE", help="of a training: would it train? Instead of all but --headers")
+    parser.add_argument(
+        "--config", metavar="FILE", help="of a training: would it train? Instead of all but --headers, --json"
+    )
     parser.add_argument("--domain", choices=("clinical", "micro"), default="clinical", help="what they are (clinical)")
     parser.add_argument("--file-spacing", metavar="MM", help="voxel size of files that do not tell: a number, or z,y,x")
     parser.add_argument("--series", help="of DICOM folders that hold several: number, UID or part of the description")
@@ -337,31 +301,45 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--patient", metavar="REGEX", help="whose a case is, from its name; case: its own")
     parser.add_argument("--spacing", metavar="MM", help="pixels they would be brought to, or native; as in training")
     parser.add_argument("--patch", metavar="PIXELS", type=int, help="must fit into a slice; 0: none; as in training")
+    parser.add_argument("--json", action="store_true", help="print what is known as one JSON document")
     parser.add_argument("--headers", action="store_true", help="do not read voxels: fast, but tells no range of greys")
     arguments = parser.parse_args(argv)
     if (arguments.config is None) == (not arguments.paths):
         parser.error("give either paths, or --config FILE")
-    console = Console(emoji=False)
-    if not console.is_terminal:  # a file, or a program such as grep
-        console.width = UNLIMITED
     try:
         if arguments.config is not None:
-            return 0 if would_train(Path(arguments.config), arguments.headers, console) else REFUSED
-        settings = _settings(arguments)
+            answer = would_train(Path(arguments.config), arguments.headers)
+        else:
+            answer = _look_at_paths(arguments)
     except UserError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return REFUSED
-    cases, all_usable = [], True
+    console = Console(emoji=False)
+    if not console.is_terminal:  # a file, or a program such as grep
+        console.width = UNLIMITED
+    if arguments.json:
+        print(json.dumps(answer.to_plain(), indent=1))
+    elif arguments.config is not None:
+        _print_training(answer, console)
+    else:
+        for problem in answer.problems:
+            print(f"error: {problem}", file=sys.stderr)
+        for settings, found in answer.findings:
+            print_findings(found, settings, console)
+    return 0 if answer.yes else REFUSED
+
+
+def _look_at_paths(arguments: argparse.Namespace) -> Answer:
+    answer, settings, patch = Answer(), _settings(arguments), _patch(arguments)
+    cases: list[Case] = []
     for path in arguments.paths:
         try:
             cases += find_cases(path, arguments.domain, arguments.files, arguments.patient, key="PATH")
         except UserError as error:  # the other paths are looked at nevertheless
-            print(f"error: {one_line(error)}", file=sys.stderr)
-            all_usable = False
-    findings = [inspect(case, settings, arguments.headers, _patch(arguments)) for case in cases]
-    if findings:
-        print_findings(findings, settings, console)
-    return 0 if all_usable and all(finding.refused is None for finding in findings) else REFUSED
+            answer.problems.append(one_line(error))
+    if cases:
+        answer.findings = [(settings, [inspect(case, settings, arguments.headers, patch) for case in cases])]
+    return answer
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,8 @@ from rich.console import Console
 
 from ctsr.data import inspect as inspection
 from ctsr.data.cases import Case
-from ctsr.data.inspect import inspect, print_findings
+from ctsr.data.findings import print_findings
+from ctsr.data.inspect import inspect
 from ctsr.data.settings import ClinicalSettings, MicroSettings
 from ctsr.imaging import readers
 from ctsr.imaging.volume import Header
@@ -50,7 +52,8 @@ def test_what_is_seen_and_what_would_be_done(scans: Path) -> None:
         "as stored": "SAR",
         "greys": "int16, -1024 ... 350; 0% is padding",
     }
-    turned, resampled, coarse = finding.plan
+    turned, resampled = finding.steps
+    (coarse,) = finding.doubts
     assert turned.endswith("run to PIL")
     assert resampled == "slices resampled to 0.5 mm: 60 x 40 pixels"
     assert "interpolated" in coarse
@@ -59,7 +62,7 @@ def test_what_is_seen_and_what_would_be_done(scans: Path) -> None:
 def test_micro_is_cut_to_whole_low_resolution_pixels(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 20, 30), np.uint8), photometric="minisblack")
     finding = inspect(Case("a", tmp_path / "a.tif"), MicroSettings(spacing=None, file_spacing=0.05), headers_only=True)
-    assert finding.plan == ["slices cut to 16 x 24 pixels, a multiple of 8"]
+    assert finding.steps == ["slices cut to 16 x 24 pixels, a multiple of 8"]
     assert "greys" not in finding.seen
 
 
@@ -72,6 +75,58 @@ def test_one_refused_case_does_not_hide_the_others(scans: Path, capsys) -> None:
     assert "1 of 2 clinical cases can be used" in printed
     (scans / "broken.nii").unlink()
     assert inspection.main([str(scans), "--headers"]) == 0
+
+
+def test_json_tells_what_the_table_does(scans: Path, tmp_path: Path, capsys) -> None:
+    dicom(tmp_path / "Größe", chest(3), "P 7", Modality="MR")
+    arguments = [str(scans), str(tmp_path / "nowhere"), str(tmp_path / "Größe"), "--spacing", "0.5", "--json"]
+    assert inspection.main(arguments) == 2
+    told = json.loads(capsys.readouterr().out)
+    broken, coronal, other = told["cases"]
+    assert coronal | {"doubts": 1} == {
+        "name": "coronal",
+        "domain": "clinical",
+        "path": str(scans / "coronal.nii.gz"),
+        "patient": "coronal",
+        "format": "nifti",
+        "size": [7, 30, 20],
+        "spacing": [4.0, 1.0, 1.0],
+        "orientation": "SAR",
+        "greys": {"type": "int16", "lowest": -1024, "highest": 350, "padding": pytest.approx(1 / 4200)},
+        "steps": ["turned: slices, rows, columns run to PIL", "slices resampled to 0.5 mm: 60 x 40 pixels"],
+        "doubts": 1,
+        "refused": None,
+    }
+    assert len(coronal["doubts"]) == 1
+    assert "interpolated" in coronal["doubts"][0]
+    assert "broken.nii is not a readable NIfTI file" in broken["refused"]
+    assert (broken["size"], broken["greys"]) == (None, None)
+    assert (other["name"], other["patient"], other["format"]) == ("Größe", "P 7", "dicom")
+    assert other["doubts"][-1] == "its header calls it MR (Modality), not CT"
+    assert told["notes"] == []
+    (problem,) = told["problems"]
+    assert "nowhere does not exist" in problem
+    assert inspection.main([str(scans / "coronal.nii.gz"), "--spacing", "0.5", "--headers", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["cases"][0]["greys"] is None
+    assert "would_train" not in told
+
+
+def test_json_of_a_training(both: Path, capsys) -> None:
+    assert inspection.main(["--config", str(config(both, clinical={"spacing": 1.0, "cover": 0.3})), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [case["name"] for case in told["cases"]] == ["c0", "c1", "c2", "m0", "m1", "m2"]
+    assert (told["would_train"], told["problems"]) == (True, [])
+    assert any("differ in scale" in note for note in told["notes"])
+    assert inspection.main(["--config", str(config(both, micro={"target": "edge"})), "--json"]) == 2
+    assert json.loads(capsys.readouterr().out) == {
+        "cases": [],
+        "problems": ["data.micro.target=edge: give centre or slab"],
+        "notes": [],
+        "would_train": False,
+    }
+    assert inspection.main(["--config", str(both / "no.yaml"), "--json"]) == 2
+    assert capsys.readouterr().out == ""
 
 
 LONG = "sub-0001_ses-01_acq-thorax_run-1_ct"
