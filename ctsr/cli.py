@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from traceback import walk_tb
 
-from ctsr.errors import CollectedError, UserError
+from ctsr.errors import CollectedError, UserError, one_line
 
 MISTAKE = 2  # exit code of a user's mistake
 # Threads of OpenMP that wait for each other soon leave the core to other processes: without it, a run beside a busy
@@ -109,13 +109,13 @@ def in_quotes(value: str) -> str:
 def _mistake(error: BaseException) -> list[str] | None:
     """A line for each mistake, or None for a bug."""
     if isinstance(error, CollectedError):
-        return [" ".join(problem.split()) for problem in error.problems]
+        return [one_line(problem) for problem in error.problems]
     if isinstance(error, UserError):
-        return [_one_line(error)]
+        return [one_line(error)]
     if _of_configuration(error):
         cause = error.__cause__  # Hydra says which override, OmegaConf what is wrong with it
-        reason = f" {_one_line(cause)}" if cause is not None and _of_configuration(cause) else ""
-        return [_one_line(error) + ("" if reason.strip() in _one_line(error) else reason)]
+        reason = f" {_of_library(cause)}" if cause is not None and _of_configuration(cause) else ""
+        return [_of_library(error) + ("" if reason.strip() in _of_library(error) else reason)]
     return None
 
 
@@ -126,7 +126,6 @@ def _of_configuration(error: BaseException) -> bool:
     return any(name.partition(".")[0] in ("hydra", "omegaconf") for name in [type(error).__module__, *raised_in])
 
 
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    text = re.sub(r" To append to your config use \S+", "", text)  # a misspelled key is not to be added
+def _of_library(error: BaseException) -> str:
+    text = re.sub(r" To append to your config use \S+", "", one_line(error))  # a misspelled key is not to be added
     return re.split(r" full_key:| Config search path:", text)[0]

@@ -41,6 +41,11 @@ class Collapsed(Exception):  # noqa: N818 - a state, as it is told
     """The training has gone wrong; the message says how, and in which batch."""
 
 
+def one_line(text: object) -> str:
+    """A text with a blank in place of each line break and the blanks around it; others stay, as those of a path."""
+    return " ".join(line.strip() for line in str(text).splitlines() if line.strip())
+
+
 def warn(message: str) -> None:
     """Tell, on standard error, what goes on but should be known."""
     print(f"warning: {message}", file=sys.stderr)

@@ -26,6 +26,7 @@ def test_success_is_zero() -> None:
     ("error", "line"),
     [
         (UserError("data.micro.root=x:\n  not there"), "error: data.micro.root=x: not there"),
+        (UserError("a folder  of two  blanks/\tx\r\n\n  is bad \n"), "error: a folder  of two  blanks/\tx is bad"),
         (ConfigAttributeError("Key 'a' is not in struct\n    full_key: a"), "error: Key 'a' is not in struct"),
     ],
 )

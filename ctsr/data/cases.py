@@ -26,6 +26,7 @@ class Case:
         masks: Files that together are its mask; empty: looked for in the folder of masks, or found by the program.
         file_spacing: Voxel size in mm of files that do not tell, instead of the one for all cases.
         part: "train", "val" or "test", where a list says so; None: drawn.
+        of_header: Whether `patient` was read out of a header: it is not written to files as it is.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Case:
     masks: tuple[Path, ...] = ()
     file_spacing: FileSpacing = None
     part: str | None = None
+    of_header: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "patient", self.patient or self.name)
@@ -70,7 +72,7 @@ def find_cases(
             raise UserError(f"{key} is no scan, but {reason}")
         _tell_of_scans_below(root)
         name = stem(root.resolve())
-        return [Case(name, root, patient_of(root, name, name, patient, f"data.{domain}.patient"))]
+        return [_case(name, root, name, patient, domain)]
     else:
         scans = _scans_below(root, domain, key)
     placed = places(scans, root)
@@ -79,18 +81,21 @@ def find_cases(
         if by_name.setdefault(place.name, scan) != scan:
             one, other = (path.relative_to(root) for path in (by_name[place.name], scan))
             raise UserError(f"{key}: {one} and {other} would both be case {place.name}: rename one")
-    rule_key = f"data.{domain}.patient"
-    return [
-        Case(name, scan, patient_of(scan, *placed[scan], patient, rule_key)) for name, scan in sorted(by_name.items())
-    ]
+    return [_case(name, scan, placed[scan].top, patient, domain) for name, scan in sorted(by_name.items())]
 
 
-def the_scan(path: Path, key: str) -> Path:
-    """The one clinical scan at a place or anywhere below it, such as on a disc or in a tree of studies.
+def _case(name: str, scan: Path, top: str, rule: str | None, domain: str) -> Case:
+    patient, of_header = patient_of(scan, name, top, rule, f"data.{domain}.patient")
+    return Case(name, scan, patient, of_header=of_header)
+
+
+def the_scan(path: Path, key: str, domain: str = "clinical") -> Path:
+    """The one scan at a place or anywhere below it, such as on a disc or in a tree of studies.
 
     Args:
         path: Anything; what is neither a scan nor a folder is for the reader to refuse.
         key: What the user gave it as, for messages.
+        domain: "clinical" or "micro": of µCT, pictures beside scans of other formats are scans, too.
 
     Raises:
         UserError: Nothing below is a scan, or several are.
@@ -100,12 +105,9 @@ def the_scan(path: Path, key: str) -> Path:
     if _is_scan(path):
         _tell_of_scans_below(path)
         return path
-    scans = _scans_below(path, "clinical", f"{key}={path}")
+    scans = _scans_below(path, domain, f"{key}={path}")
     if len(scans) > 1:
-        raise UserError(
-            f"{key}={path} holds {len(scans)} scans, one is enlarged at a time: give {key}= one of "
-            f"{some_of(scans, NAMED)}"
-        )
+        raise UserError(f"{key}={path} holds {len(scans)} scans, but one is meant: give one of {some_of(scans, NAMED)}")
     return scans[0]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 from ctsr.errors import UserError
 from ctsr.imaging.formats import format_of
@@ -19,7 +20,20 @@ _PSEUDONYM = re.compile(r"id-[0-9a-f]{16}")
 _BIDS = re.compile(r"sub-[0-9A-Za-z]+")
 
 
-def patient_of(path: Path, name: str, top: str, rule: str | None, key: str) -> str:
+class Patient(NamedTuple):
+    """Whose a case is.
+
+    Attributes:
+        patient: A name.
+        of_header: Whether it was read out of a scan's header, rather than given by the user, with words or with the
+            names of files and folders.
+    """
+
+    patient: str
+    of_header: bool
+
+
+def patient_of(path: Path, name: str, top: str, rule: str | None, key: str) -> Patient:
     """The patient of a case.
 
     By the user's rule, or else by the first that there is: the PatientID of DICOM, `sub-XX` (BIDS) in the case's name,
@@ -36,17 +50,17 @@ def patient_of(path: Path, name: str, top: str, rule: str | None, key: str) -> s
         UserError: The rule is no regular expression, or does not match the name.
     """
     if rule == OWN:
-        return name
+        return Patient(name, False)
     if rule is not None:
-        return _by_rule(name, rule, key)
+        return Patient(_by_rule(name, rule, key), False)
     if format_of(path) == "dicom":
         from ctsr.imaging import dicom  # here, as the readers' libraries everywhere
 
         told = dicom.patient_of(path)
         if told is not None and not _NOBODY.fullmatch(told):
-            return told
+            return Patient(told, True)
     bids = next(filter(None, map(_BIDS.match, (top, name, path.name))), None)
-    return bids[0] if bids else top
+    return Patient(bids[0] if bids else top, False)
 
 
 def pseudonym(patient: str) -> str:

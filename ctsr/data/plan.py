@@ -169,10 +169,10 @@ class Plan:
     def listed(self) -> dict[str, list[Case]]:
         """Domain -> cases with the part each is in and the masks it has: what a list of cases holds.
 
-        Patients that neither paths nor names tell, such as those of DICOM headers, have pseudonyms.
+        Patients of DICOM headers have pseudonyms, unless names and folders tell them.
         """
         everyone = [case for cases in self.found.values() for case in cases]
-        hidden = {c.patient for c in everyone if c.patient not in c.name and c.patient not in c.path.parts}
+        hidden = {c.patient for c in everyone if c.of_header and c.patient not in (*c.path.parts, c.name)}
         part_of = {
             (domain, name): part
             for domain, split in self.split.items()

@@ -169,7 +169,7 @@ def check_size(case: Case, header: Header, settings: Settings, patch: int) -> No
         ways = "set" if settings.spacing is None else f"set data.{settings.domain}.spacing=native or"
         raise UserError(
             f"case {case.name} has {height} x {width} pixels at {spacing}, too few for a patch of {patch}: "
-            f"{ways} a smaller patch"
+            f"{ways} a smaller data.{settings.domain}.patch"
         )
 
 

@@ -17,7 +17,7 @@ from ctsr.imaging.formats import files_in, may_be_dicom
 from ctsr.imaging.padding import mark_padding
 from ctsr.imaging.volume import Header, Volume
 
-__all__ = ["DicomScan", "find_series", "is_scout", "patient_of"]
+__all__ = ["DicomScan", "find_series", "is_scout", "modality_of", "patient_of"]
 
 _SHOWN = 3  # names in a message
 
@@ -64,6 +64,11 @@ def _thickness(slices: list[Slice]) -> float | None:
     """Of a slice in mm, the median over those that tell; None: none does."""
     told = [s.thickness for s in slices if s.thickness is not None]
     return median(told) if told else None
+
+
+def modality_of(path: Path, series: str | None = None) -> str:
+    """What made a series by its header, such as "CT"; empty where it is not told. Errors as for `DicomScan`."""
+    return choose(path, find_series(path), series).headers[0].text("Modality")
 
 
 def _passed_over(path: Path, found: list[Series], chosen: Series, series: str | None) -> list[str]:

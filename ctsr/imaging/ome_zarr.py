@@ -17,7 +17,7 @@ import zarr
 
 from ctsr.errors import UserError, warn_once
 from ctsr.imaging.slice_names import shortened
-from ctsr.imaging.slices import one_line, plain
+from ctsr.imaging.slices import plain, reason
 from ctsr.imaging.volume import Array, Header, Volume
 from ctsr.imaging.voxel_size import GIVE, FileSpacing, Told, axial_affine, mm_of_unit, plausible, voxel_size
 
@@ -64,7 +64,7 @@ def read_ome_zarr(folder: Path, spacing: FileSpacing, level_mm: float | None) ->
     try:
         array: Array = np.asarray(level.array[chosen])
     except Exception as error:  # of any kind: they are the library's and its codecs', about a damaged file
-        raise UserError(f"{folder} cannot be read, {level.array.path or 'its array'}: {one_line(error)}") from error
+        raise UserError(f"{folder} cannot be read, {level.array.path or 'its array'}: {reason(error)}") from error
     if array.dtype.kind not in "iufb":
         raise UserError(f"{folder} holds {array.dtype}: save its greys")
     array = array.transpose(np.argsort(np.argsort(level.space)))
@@ -94,9 +94,7 @@ def _levels(folder: Path, spacing: FileSpacing) -> list[_Level]:
         placed = [_placed(len(names), entry, image) for entry in image["datasets"]]
         shapes = [tuple(zip(names, array.shape, strict=True)) for array in arrays]
     except (KeyError, IndexError, TypeError, ValueError, OSError) as error:
-        raise UserError(
-            f"{folder} is no OME-Zarr image, its metadata are not those of one: {one_line(error)}"
-        ) from error
+        raise UserError(f"{folder} is no OME-Zarr image, its metadata are not those of one: {reason(error)}") from error
     if not set(_SPACE) <= set(names):
         raise UserError(f"{folder} has the axes {', '.join(names) or '(none)'}: give an image with z, y and x")
     space = [names.index(name) for name in _SPACE]

@@ -15,7 +15,7 @@ from ctsr.errors import UserError
 from ctsr.imaging.formats import files_in, is_picture
 from ctsr.imaging.scanner_log import told_by_logs
 from ctsr.imaging.slice_names import Stack, find_stack
-from ctsr.imaging.slices import check_alike, one_grey, one_line, palette_greys, stacked
+from ctsr.imaging.slices import check_alike, one_grey, palette_greys, reason, stacked
 from ctsr.imaging.volume import Array, Header, Volume
 from ctsr.imaging.voxel_size import FileSpacing, axial_affine, voxel_size
 
@@ -107,4 +107,4 @@ def _opened(file: Path) -> Iterator[_Picture]:
     except UserError:
         raise
     except Exception as error:  # of any kind: they are the library's, about a damaged file
-        raise UserError(f"{file} is damaged, or no picture: {one_line(error)}") from error
+        raise UserError(f"{file} is damaged, or no picture: {reason(error)}") from error

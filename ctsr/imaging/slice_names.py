@@ -1,4 +1,4 @@
-"""Which files of a folder are the slices of one stack, and their order: told by the numbers in their names."""
+"""Which files of a folder are the slices of one stack, and their order: told by numbers or letters in their names."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import median_low
+from string import ascii_lowercase
 
 from ctsr.errors import UserError, warn_once
 
@@ -31,8 +32,8 @@ class Stack:
 def find_stack(files: Sequence[Path]) -> Stack:
     """Find the stack, and make sure that no slice is missing.
 
-    Slices have names that differ in a number only. What is not named like them, such as a preview, is passed over with
-    a warning. Where no two names are alike, all files are slices, in the order given.
+    Slices have names that differ in a number only, or in one letter of a, b, c, ... What is not named like them, such
+    as a preview, is passed over with a warning. A single file is a stack of one slice.
 
     Args:
         files: Of one folder, slice2 before slice10.
@@ -41,18 +42,21 @@ def find_stack(files: Sequence[Path]) -> Stack:
         UserError: There are two stacks, or names of no common pattern, or two of one number, or numbers are missing.
     """
     stacks = [group for group in alike(files) if len(group) > 1]
+    if not stacks and (len(files) == 1 or _is_lettered(files)):
+        return Stack(sorted(files, key=lambda file: file.name.casefold()))
     if not stacks:
-        return Stack(list(files))
+        raise _of_no_common_name(files)
     if len(stacks) > 1:
         names = shortened([f"{stack[0].name} to {stack[-1].name}" for stack in stacks])
         raise UserError(f"{files[0].parent} holds several stacks, {names}: give each a folder of its own")
     numbered = sorted(zip(_slice_numbers(stacks[0]), stacks[0], strict=True))
     step = _step(numbered)
-    others = [file.name for file in sorted(set(files).difference(stacks[0]))]
+    others = sorted(set(files).difference(stacks[0]))
     if len(others) >= len(stacks[0]):
-        raise UserError(f"{files[0].parent} holds slices of no common name, such as {shortened(others)}: number them")
+        raise _of_no_common_name(others)
     if others:
-        warn_once(f"{files[0].parent}: passed over, since not named like the slices: {shortened(others)}")
+        names = shortened([file.name for file in others])
+        warn_once(f"{files[0].parent}: passed over, since not named like the slices: {names}")
     return Stack([file for _, file in numbered], step)
 
 
@@ -68,6 +72,23 @@ def shortened(items: Sequence[object]) -> str:
     """A list as text, its end left out where it is long."""
     text = ", ".join(map(str, items[:_SHOWN]))
     return text if len(items) <= _SHOWN else f"{text} ... ({len(items)} in all)"
+
+
+def _is_lettered(files: Sequence[Path]) -> bool:
+    """Whether names are the same but for one letter, and these letters follow each other."""
+    names = [file.name.casefold() for file in files]
+    differing = [set(letters) for letters in zip(*names, strict=False) if len(set(letters)) > 1]
+    if len({len(name) for name in names}) > 1 or len(differing) != 1:
+        return False
+    letters = "".join(sorted(differing[0]))
+    return len(letters) == len(names) and letters in ascii_lowercase
+
+
+def _of_no_common_name(files: Sequence[Path]) -> UserError:
+    return UserError(
+        f"{files[0].parent} holds slices of no common name, such as {shortened([file.name for file in files])}: "
+        "number those of one volume alike, and give each volume a folder of its own"
+    )
 
 
 def _slice_numbers(files: Sequence[Path]) -> Sequence[int]:

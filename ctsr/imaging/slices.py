@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ctsr.errors import UserError
+from ctsr.errors import UserError, one_line
 from ctsr.imaging.volume import Array
 
 
@@ -105,6 +105,6 @@ def palette_greys(file: Path, indices: Array, palette: npt.NDArray[np.uint8]) ->
     return greys
 
 
-def one_line(error: Exception) -> str:
-    """What a library says about a damaged file, without line breaks; its kind where it says nothing."""
-    return " ".join(str(error).split()) or type(error).__name__
+def reason(error: Exception) -> str:
+    """What a library says about a damaged file, in one line; the error's kind where it says nothing."""
+    return one_line(error) or type(error).__name__

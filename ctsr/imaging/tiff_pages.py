@@ -16,8 +16,8 @@ from xml.etree import ElementTree
 import numpy as np
 from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile, TiffPageSeries
 
-from ctsr.errors import UserError, warn_once
-from ctsr.imaging.slices import one_grey, one_line, palette_greys, plain
+from ctsr.errors import UserError, one_line, warn_once
+from ctsr.imaging.slices import one_grey, palette_greys, plain, reason
 from ctsr.imaging.volume import Array
 
 _SLICES = "ZIQ"  # axes that may run over slices: named so, pages, and of an unknown name
@@ -134,8 +134,8 @@ def opened_tiff(file: Path) -> Iterator[TiffImage]:
     except Exception as error:  # of any kind: they are the library's, about a damaged file
         if isinstance(error, ImportError) or "imagecodecs" in str(error):
             way = "pip install imagecodecs, or save it without compression"
-            raise UserError(f"{file} cannot be read, {one_line(error)}: {way}") from error
-        raise UserError(f"{file} is not a readable TIFF: {one_line(error)}") from error
+            raise UserError(f"{file} cannot be read, {reason(error)}: {way}") from error
+        raise UserError(f"{file} is not a readable TIFF: {reason(error)}") from error
     if complaints:
         warn_once(f"{file}: {complaints[0]}")
 
@@ -144,7 +144,7 @@ def opened_tiff(file: Path) -> Iterator[TiffImage]:
 def listening(complaints: list[str]) -> Iterator[None]:
     """Collects what tifffile would log, one line each."""
     handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: complaints.append(" ".join(record.getMessage().split()))  # type: ignore[method-assign]
+    handler.emit = lambda record: complaints.append(one_line(record.getMessage()))  # type: ignore[method-assign]
     logger = logging.getLogger("tifffile")
     propagate, logger.propagate = logger.propagate, False
     logger.addHandler(handler)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import yaml
 
-from ctsr.errors import CollectedError, UserError
+from ctsr.errors import CollectedError, UserError, one_line
 from ctsr.records.clashes import clashes
 from ctsr.records.data import Data
 from ctsr.records.settings import Settings, group_in, keys_of, no_such_key, read
@@ -102,7 +102,7 @@ def run_of_file(file: Path) -> Run:
     try:
         composed = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
+        raise UserError(f"{file} cannot be read: {one_line(error)}") from error
     if not isinstance(composed, dict) or not {"stage", "data"} <= composed.keys():
         raise UserError(f"{file} is no configuration of a training: {HOW}")
     if (text := next((text for text in _texts(composed) if "${" in text), None)) is not None:

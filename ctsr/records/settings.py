@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from textwrap import shorten
 from types import UnionType
 from typing import Annotated, Any, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -167,7 +166,8 @@ def _told(group: type[Settings], values: Any, error: Any, prefix: str, wording: 
         return key, wording.missing.format(key=key, words=takes(annotation))
     if error["type"] == "value_error" and group_in(annotation) is not None:
         return key, f"{key}: {error['ctx']['error']}" if key else str(error["ctx"]["error"])
-    value = shorten(as_typed(values), LONGEST, placeholder=" ...")
+    value = as_typed(values)
+    value = value if len(value) <= LONGEST else f"{value[: LONGEST - 4]} ..."
     return key, wording.wrong.format(key=key, value=value, words=takes(annotation))
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from ctsr.data.case_list import read_list, write_list
-from ctsr.data.cases import Case
-from ctsr.errors import UserError
+from ctsr.data.cases import Case, find_cases
+from ctsr.errors import CollectedError, UserError
 from tests.data.trees import chest, dicom, foam, lung, nifti, tiff
 
 NO_RULE = {"clinical": None, "micro": None}
@@ -46,7 +47,7 @@ def test_a_csv_says_everything(scans: Path, monkeypatch) -> None:
     found = read_list(file, NO_RULE)
     assert found == {
         "clinical": [
-            Case("P1", scans / "scans/P1", "P", (), None, "train"),
+            Case("P1", scans / "scans/P1", "P", (), None, "train", of_header=True),
             Case("q, early", scans / "scans/q/ct.nii.gz", "Q", (scans / "masks/q.nii.gz",), None, "test"),
         ],
         "micro": [Case("m", scans / "micro/m.tif", "P", (), [0.1, 0.05, 0.05], "train")],
@@ -88,6 +89,38 @@ def test_channels_are_no_part_of_a_name(tmp_path: Path) -> None:
     assert [case.name for case in read_list(file, NO_RULE)["clinical"]] == ["lung_000", "lung_001"]
 
 
+@pytest.mark.parametrize("patient", ["Q", ""])  # in the headers, or removed from them
+def test_a_folder_with_one_scan_somewhere_below_it_is_that_scan(tmp_path: Path, patient: str) -> None:
+    """Named as it is below a root that holds the same discs."""
+    for k, place in enumerate(("P1/DICOM/ST0/SE0", "P2/study of March/2.1")):
+        dicom(tmp_path / "discs" / place, chest(k), patient and f"{patient}{k}")
+        (tmp_path / "discs" / place).parent.joinpath("report.pdf").write_bytes(b"%PDF")
+    nifti(tmp_path / "discs" / "sub-03" / "ses-1" / "ct.nii.gz", chest(3))
+    nifti(tmp_path / "discs" / "sub-03" / "ses-1" / "ct_seg.nii.gz", lung(chest(3)))
+    tiff(tmp_path / "discs" / "m" / "rec" / "volume.tif", foam(0))
+    lines = "domain,path\nclinical,discs/P1\nclinical,discs/P2/\nclinical,discs/sub-03\nmicro,discs/m\n"
+    found = read_list(saved(tmp_path, lines), NO_RULE)
+    (tmp_path / "discs" / "m").rename(tmp_path / "m")
+    assert found["clinical"] == find_cases(tmp_path / "discs", "clinical")
+    assert [case.patient for case in found["clinical"]] == [*(["Q0", "Q1"] if patient else ["P1", "P2"]), "sub-03"]
+    assert found["micro"] == [Case("m", tmp_path / "discs/m/rec/volume.tif")]
+
+
+def test_a_folder_of_several_scans_or_none_is_no_row(tmp_path: Path) -> None:
+    several = [dicom(tmp_path / "P1" / "ST0" / name, chest(k), "") for k, name in enumerate(("SE0", "SE1"))]
+    names = [str(scan) for scan in several]
+    (tmp_path / "P2").mkdir()
+    key = f"data.list={tmp_path}/cases.csv, row"
+    with pytest.raises(CollectedError) as raised:
+        read_list(saved(tmp_path, "domain,path\nclinical,P1\nmicro,P2\n"), NO_RULE)
+    first, second = raised.value.problems
+    assert first == f"{key} 2: path={tmp_path}/P1 holds 2 scans, but one is meant: give one of {', '.join(names)}"
+    assert second.startswith(f"{key} 3: path={tmp_path}/P2 holds no scan: give a folder of DICOM")
+    shutil.rmtree(several[1])
+    with pytest.raises(CollectedError, match=r"row 3 names .*P1/ST0, as row 2 does"):
+        read_list(saved(tmp_path, "domain,path\nclinical,P1\nclinical,P1/ST0\n"), NO_RULE)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -120,6 +153,59 @@ def test_mistakes_name_the_row(scans: Path, text: str, message: str) -> None:
     with pytest.raises(UserError, match=rf"^data\.list={re.escape(str(file))}(, | ){message}") as raised:
         read_list(file, NO_RULE)
     assert "\n" not in str(raised.value)
+
+
+WRONG = (
+    {"domain": "ct", "path": "scans/P9", "fold": 1},
+    {"domain": "clinical", "path": "scans/P1", "part": "train", "spacing": "fine", "mask": "no.nii;none.nii"},
+    {"domain": "clinical", "path": "scans/P2", "name": "a", "part": "val"},
+    {"domain": "clinical", "path": "scans/../scans/P1", "name": "a"},
+    {"domain": "clinical", "path": "scans/q/ct.nii.gz", "name": "a"},
+    {"domain": "clinical", "path": "scans/r/ct.nii.gz", "name": "r", "patient": "P", "part": "hold"},
+    {"domain": "micro", "path": "micro/m.tif", "patient": "P", "part": "test"},
+    {"domain": "micro", "path": "masks", "fold": 2},
+)
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_all_mistakes_are_told_at_once(scans: Path, kind: str, capsys) -> None:
+    first = 2 if kind == "csv" else 1
+    if kind == "csv":
+        columns = ("domain", "path", "name", "patient", "part", "mask", "spacing", "fold")
+        lines = [columns, *(tuple(row.get(column, "") for column in columns) for row in WRONG)]
+        file = saved(scans, "\n".join(",".join(map(str, line)) for line in lines) + "\nclinical\n")
+    else:
+        file = saved(scans, json.dumps(WRONG), "cases.json")
+    with pytest.raises(CollectedError) as raised:
+        read_list(file, NO_RULE)
+    key = f"data.list={file}"
+    assert [problem.removeprefix(key).split(":")[0] for problem in raised.value.problems] == [
+        " has an unknown column fold",
+        *([", row 10 has not as many values as columns"] if kind == "csv" else []),
+        f", row {first} has the domain ct",
+        f", row {first} names {scans}/scans/P9, which does not exist",
+        f", row {first + 1} names {scans}/no.nii, which does not exist",
+        f", row {first + 1} names {scans}/none.nii, which does not exist",
+        f", row {first + 1} has the spacing fine",
+        f", row {first + 2} puts patient P into val, but row {first + 1} into train",
+        f", row {first + 3} names {scans}/scans/../scans/P1, as row {first + 1} does",
+        f", row {first + 4} is case a, as row {first + 2} is",
+        f", row {first + 5} has the part hold",
+        f", row {first + 6} puts patient P into test, but row {first + 1} into train",
+        f", row {first + 7}",
+    ]
+    assert capsys.readouterr().err == "", "who is taken for one patient"
+
+
+def test_all_missing_and_unknown_columns_are_told_at_once(scans: Path) -> None:
+    with pytest.raises(CollectedError) as raised:
+        read_list(saved(scans, "file,kind\nx,y\n"), NO_RULE)
+    assert [problem.split(": ")[0].split(" has ")[1] for problem in raised.value.problems] == [
+        "no column domain",
+        "no column path",
+        "an unknown column file",
+        "an unknown column kind",
+    ]
 
 
 @pytest.mark.parametrize("text", ['{"a": 1}', "[1]", "["])

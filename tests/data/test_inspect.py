@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -13,16 +15,19 @@ import pytest
 import tifffile
 import yaml
 from hydra import compose, initialize_config_dir
+from PIL import Image
+from rich.console import Console
 
 from ctsr.data import inspect as inspection
 from ctsr.data.cases import Case
+from ctsr.data.findings import print_findings
 from ctsr.data.inspect import inspect
 from ctsr.data.settings import ClinicalSettings, MicroSettings
 from ctsr.imaging import readers
 from ctsr.imaging.volume import Header
 from ctsr.sweeps.callback import plain
 from tests.conftest import REPOSITORY
-from tests.data.trees import chest, foam, lung, nifti
+from tests.data.trees import chest, dicom, foam, lung, nifti
 
 
 @pytest.fixture
@@ -47,7 +52,8 @@ def test_what_is_seen_and_what_would_be_done(scans: Path) -> None:
         "as stored": "SAR",
         "greys": "int16, -1024 ... 350; 0% is padding",
     }
-    turned, resampled, coarse = finding.plan
+    turned, resampled = finding.steps
+    (coarse,) = finding.doubts
     assert turned.endswith("run to PIL")
     assert resampled == "slices resampled to 0.5 mm: 60 x 40 pixels"
     assert "interpolated" in coarse
@@ -56,23 +62,98 @@ def test_what_is_seen_and_what_would_be_done(scans: Path) -> None:
 def test_micro_is_cut_to_whole_low_resolution_pixels(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 20, 30), np.uint8), photometric="minisblack")
     finding = inspect(Case("a", tmp_path / "a.tif"), MicroSettings(spacing=None, file_spacing=0.05), headers_only=True)
-    assert finding.plan == ["slices cut to 16 x 24 pixels, a multiple of 8"]
+    assert finding.steps == ["slices cut to 16 x 24 pixels, a multiple of 8"]
     assert "greys" not in finding.seen
 
 
-def test_one_refused_case_does_not_hide_the_others(scans: Path, capsys, monkeypatch) -> None:
-    monkeypatch.setenv("COLUMNS", "150")
+def test_one_refused_case_does_not_hide_the_others(scans: Path, capsys) -> None:
     assert inspection.main([str(scans)]) == 2
     printed = capsys.readouterr().out
     assert "broken: " in printed
     assert "broken.nii is not a readable NIfTI file" in printed
     assert "7 x 30 x 20" in printed
     assert "1 of 2 clinical cases can be used" in printed
-    monkeypatch.setenv("COLUMNS", "60")
-    inspection.main([str(scans)])
-    assert "…" not in capsys.readouterr().out, "cut off"
     (scans / "broken.nii").unlink()
     assert inspection.main([str(scans), "--headers"]) == 0
+
+
+def test_json_tells_what_the_table_does(scans: Path, tmp_path: Path, capsys) -> None:
+    dicom(tmp_path / "Größe", chest(3), "P 7", Modality="MR")
+    arguments = [str(scans), str(tmp_path / "nowhere"), str(tmp_path / "Größe"), "--spacing", "0.5", "--json"]
+    assert inspection.main(arguments) == 2
+    told = json.loads(capsys.readouterr().out)
+    broken, coronal, other = told["cases"]
+    assert coronal | {"doubts": 1} == {
+        "name": "coronal",
+        "domain": "clinical",
+        "path": str(scans / "coronal.nii.gz"),
+        "patient": "coronal",
+        "format": "nifti",
+        "size": [7, 30, 20],
+        "spacing": [4.0, 1.0, 1.0],
+        "orientation": "SAR",
+        "greys": {"type": "int16", "lowest": -1024, "highest": 350, "padding": pytest.approx(1 / 4200)},
+        "steps": ["turned: slices, rows, columns run to PIL", "slices resampled to 0.5 mm: 60 x 40 pixels"],
+        "doubts": 1,
+        "refused": None,
+    }
+    assert len(coronal["doubts"]) == 1
+    assert "interpolated" in coronal["doubts"][0]
+    assert "broken.nii is not a readable NIfTI file" in broken["refused"]
+    assert (broken["size"], broken["greys"]) == (None, None)
+    assert (other["name"], other["patient"], other["format"]) == ("Größe", "P 7", "dicom")
+    assert other["doubts"][-1] == "its header calls it MR (Modality), not CT"
+    assert told["notes"] == []
+    (problem,) = told["problems"]
+    assert "nowhere does not exist" in problem
+    assert inspection.main([str(scans / "coronal.nii.gz"), "--spacing", "0.5", "--headers", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["cases"][0]["greys"] is None
+    assert "would_train" not in told
+
+
+def test_json_of_a_training(both: Path, capsys) -> None:
+    assert inspection.main(["--config", str(config(both, clinical={"spacing": 1.0, "cover": 0.3})), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [case["name"] for case in told["cases"]] == ["c0", "c1", "c2", "m0", "m1", "m2"]
+    assert (told["would_train"], told["problems"]) == (True, [])
+    assert any("differ in scale" in note for note in told["notes"])
+    assert inspection.main(["--config", str(config(both, micro={"target": "edge"})), "--json"]) == 2
+    assert json.loads(capsys.readouterr().out) == {
+        "cases": [],
+        "problems": ["data.micro.target=edge: give centre or slab"],
+        "notes": [],
+        "would_train": False,
+    }
+    assert inspection.main(["--config", str(both / "no.yaml"), "--json"]) == 2
+    assert capsys.readouterr().out == ""
+
+
+LONG = "sub-0001_ses-01_acq-thorax_run-1_ct"
+
+
+@pytest.mark.parametrize("columns", [None, 300, 100, 80, 30])  # None: no terminal
+def test_no_name_or_number_is_broken(tmp_path: Path, columns: int | None, capsys, monkeypatch) -> None:
+    scan = nifti(tmp_path / f"{LONG}.nii", chest(1))
+    if columns is None:
+        monkeypatch.setenv("COLUMNS", "80")
+        assert inspection.main([str(scan)]) == 0
+        told = capsys.readouterr().out
+    else:
+        settings = ClinicalSettings(spacing=0.5)
+        console = Console(width=columns, force_terminal=True, color_system=None, file=io.StringIO())
+        print_findings([inspect(Case(LONG, scan), settings), inspect(Case("b", tmp_path), settings)], settings, console)
+        told = console.file.getvalue()
+        assert f"b: {tmp_path} " in told
+    lines = told.splitlines()
+    assert "…" not in told, "cut off"
+    for text in (LONG, "4 x 48 x 48", "2 x 0.625 x 0.625", "int16, -1"):
+        assert any(text in line for line in lines), text
+    table = columns is None or columns == 300
+    assert any(LONG in line and "int16" in line for line in lines) == table
+    assert (f"case: {LONG}" in lines) != table
+    if columns is None:
+        assert "4 x 48 x 48" in next(line for line in lines if LONG in line), "for grep"
 
 
 @pytest.mark.parametrize(
@@ -103,8 +184,7 @@ def test_is_a_program() -> None:
     assert "examples:" in done.stdout
 
 
-def test_patients_and_what_is_passed_over_are_told(tmp_path: Path, capsys, monkeypatch) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+def test_patients_and_what_is_passed_over_are_told(tmp_path: Path, capsys) -> None:
     for k in range(2):
         nifti(tmp_path / "p[1]" / f"s{k}.nii", chest(k))
         nifti(tmp_path / "p[1]" / f"s{k}_seg.nii", lung(chest(k)))
@@ -165,8 +245,7 @@ def test_would_this_train(both: Path, capsys) -> None:
     assert capsys.readouterr().out.endswith("would this train? yes\n")
 
 
-def test_why_this_would_not_train_all_at_once(both: Path, capsys, monkeypatch) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+def test_why_this_would_not_train_all_at_once(both: Path, capsys) -> None:
     nifti(both / "clinical" / "small.nii", chest(7)[:, :9, :9])
     nifti(both / "clinical" / "twin.nii.gz", chest(0))
     (both / "clinical" / "broken.nii").write_bytes(b"nothing")
@@ -188,9 +267,23 @@ def test_why_this_would_not_train_all_at_once(both: Path, capsys, monkeypatch) -
     assert lines[-1] == f"would this train? no, {len(problems)} problems"
 
 
-def test_what_only_voxels_tell_stands_against_a_training_too(both: Path, capsys, monkeypatch) -> None:
+def test_all_wrong_rows_of_a_list_stand_against_a_training(both: Path, capsys) -> None:
+    file = config(both)
+    keys = yaml.safe_load(file.read_text())
+    keys["data"]["list"] = str(both / "cases.csv")
+    file.write_text(yaml.safe_dump(keys))
+    (both / "cases.csv").write_text("domain,path\nclinical,clinical/c0.nii\nclinical,c8.nii\nct,clinical/c1.nii\n")
+    assert inspection.main(["--config", str(file)]) == 2
+    problem = f"problem: data.list={both}/cases.csv"
+    assert capsys.readouterr().out.splitlines() == [
+        f"{problem}, row 3 names {both}/c8.nii, which does not exist",
+        f"{problem}, row 4 has the domain ct: give clinical, micro",
+        "would this train? no, 2 problems",
+    ]
+
+
+def test_what_only_voxels_tell_stands_against_a_training_too(both: Path, capsys) -> None:
     """As preparation would: no lung, and a specimen of 24 pixels in which no patch of 96 lies."""
-    monkeypatch.setenv("COLUMNS", "200")
     nifti(both / "clinical" / "normalised.nii", (chest(8) / 1000).astype(np.float32))
     thin = np.full((10, 104, 104), 5000, np.uint16)
     thin[:, 40:64] = foam(5)[:, 40:64] + 9000
@@ -245,16 +338,49 @@ def test_other_files_are_no_configuration(both: Path, content: str | None, messa
 @pytest.mark.parametrize(
     ("add", "message"), [(1024, "look like HU + 1024: subtract 1024"), (-1024, "intercept applied twice"), (0, None)]
 )
-def test_a_scan_that_is_not_in_hu_is_marked(tmp_path: Path, add: int, message: str | None) -> None:
+def test_a_scan_that_is_not_in_hu_is_refused(tmp_path: Path, add: int, message: str | None) -> None:
     random = np.random.default_rng(0)
     hu = random.normal(-1000, 10, (40, 40, 6))
     hu[5:35, 5:35], hu[10:30, 10:30] = random.normal(40, 10, (30, 30, 6)), random.normal(-850, 20, (20, 20, 6))
     nibabel.save(nibabel.Nifti1Image((hu + add).astype(np.int16), np.diag([1.0, 1.0, 2.0, 1.0])), tmp_path / "a.nii")
     finding = inspect(Case("a", tmp_path / "a.nii"), ClinicalSettings(spacing=None))
-    assert finding.refused is None
-    doubts = [step for step in finding.plan if "[yellow]" in step]
-    assert len(doubts) == (message is not None)
-    assert message is None or message in doubts[0]
+    assert (finding.refused is None) == (message is None)
+    assert message is None or message in str(finding.refused)
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR", ""])
+def test_another_modality_is_said_in_words(tmp_path: Path, modality: str, capsys) -> None:
+    for name, greys in (("hu", chest(1)), ("mr", np.abs(chest(2) + 1100))):
+        dicom(tmp_path / "scans" / name, greys, name, Modality=modality)
+    assert inspection.main([str(tmp_path / "scans")]) == 2
+    told = capsys.readouterr().out
+    refused = next(line for line in told.splitlines() if line.startswith("mr: "))
+    assert refused.startswith("mr: greys of ")
+    assert told.count("its header calls it MR (Modality), not CT") == 2 * (modality == "MR")
+    assert refused.endswith("; its header calls it MR (Modality), not CT") == (modality == "MR")
+    assert "1 of 2 clinical cases can be used" in told
+
+
+@pytest.mark.parametrize(
+    ("domain", "shape", "patch", "problem"),
+    [
+        ("micro", (6, 24, 56), [], "24 x 56 pixels at 0.078125 mm, too few for a patch of 256"),
+        ("micro", (6, 260, 256), [], None),
+        ("micro", (6, 24, 56), ["--patch", "24"], None),
+        ("clinical", (6, 40, 24), [], "40 x 24 pixels at 0.625 mm, too few for a patch of 32"),
+        ("clinical", (6, 40, 24), ["--spacing", "0.3"], None),  # 83 x 50
+        ("clinical", (6, 40, 24), ["--patch", "0"], None),
+    ],
+)
+def test_a_patch_must_fit(tmp_path: Path, domain: str, shape, patch, problem: str | None, capsys) -> None:
+    spacing = (0.078125,) * 3 if domain == "micro" else (2.0, 0.625, 0.625)
+    nifti(tmp_path / "a.nii", np.arange(np.prod(shape), dtype=np.int32).reshape(shape), spacing)
+    arguments = [str(tmp_path / "a.nii"), "--domain", domain, "--headers", *patch]
+    assert inspection.main(arguments) == (0 if problem is None else 2)
+    told = capsys.readouterr().out
+    ways = f"set data.{domain}.spacing=native or a smaller data.{domain}.patch"
+    assert problem is None or f"a: case a has {problem}: {ways}\n" in told
+    assert f"{int(problem is None)} of 1 {domain} cases" in told
 
 
 def test_a_segmentation_is_no_specimen(tmp_path: Path) -> None:
@@ -265,9 +391,24 @@ def test_a_segmentation_is_no_specimen(tmp_path: Path) -> None:
     assert str(finding.refused).startswith("only two greys (0 and 255): a segmentation?")
 
 
+@pytest.mark.parametrize("ending", ["tif", "png"])
+def test_single_sections_of_several_animals_are_no_volume(tmp_path: Path, ending: str, capsys) -> None:
+    root = tmp_path / "sections"
+    root.mkdir()
+    for k, name in enumerate(("ratA_section", "mouseB_section", "ratC_section", "dogD_section")):
+        Image.fromarray(foam(k, slices=1)[0]).save(root / f"{name}.{ending}")
+    assert inspection.main([str(root), "--domain", "micro", "--file-spacing", "0.05"]) == 2
+    told = capsys.readouterr()
+    assert told.err == ""
+    assert (
+        f"sections: {root} holds slices of no common name, such as dogD_section.{ending}, mouseB_section.{ending}, "
+        f"ratA_section.{ending}, ratC_section.{ending}: number those of one volume alike, and give each volume a "
+        "folder of its own\n0 of 1 micro cases can be used"
+    ) in told.out
+
+
 def test_brackets_are_printed_as_they_are(tmp_path: Path, capsys, monkeypatch) -> None:
     """They are a markup for colours to the library that prints."""
-    monkeypatch.setenv("COLUMNS", "250")
     odd = tmp_path / "[red]"
     odd.mkdir()
     tifffile.imwrite(odd / "ct[bold]:lungs:.tif", np.zeros((4, 20, 30), np.uint8), photometric="minisblack")
@@ -275,7 +416,7 @@ def test_brackets_are_printed_as_they_are(tmp_path: Path, capsys, monkeypatch) -
     nifti(odd / "scan[i].nii.gz", chest(4))
     assert inspection.main([str(odd), "--files", "*"]) == 2
     told = capsys.readouterr()
-    for text in ("ct[bold]:lungs:", "[z,y,x]> (in training", "scan[i]", "a doubt [z,y,x] of [blue]"):
+    for text in ("ct[bold]:lungs:", "[z,y,x]> (in training", "scan[i]: a doubt [z,y,x] of [blue]"):
         assert text in told.out, text
     assert inspection.main([str(tmp_path / "[nowhere]")]) == 2
     assert capsys.readouterr().err.startswith(f"error: PATH={tmp_path / '[nowhere]'} does not exist")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -408,6 +410,49 @@ def test_patients_of_dicom_headers_are_named_in_no_file(tmp_path: Path) -> None:
     assert again.describe().patients == first.describe().patients
     again.write_split(tmp_path / "again.csv")
     assert (tmp_path / "again.csv").read_text() == (tmp_path / "split.csv").read_text()
+
+
+def test_patients_stay_as_the_user_named_them(tmp_path: Path) -> None:
+    """In a list whose paths do not tell them; also where the user's rule and the names of files tell them."""
+    names = ("Anna", "Bo", "Cy")
+    lines = ["domain,path,name,patient"]
+    for k in range(6):
+        scan = dicom(tmp_path / "clinical" / f"scan{k}", chest(k), f"SECRET{k}")
+        lines.append(f"clinical,{scan},,{names[k // 2]}")
+    for k in range(3):
+        lines.append(f"micro,{nifti(tmp_path / 'micro' / f'{names[k]}_1.nii', foam(k), (0.078125,) * 3)},,")
+    (tmp_path / "cases.csv").write_text("\n".join(lines))
+    first = ready(build(tmp_path, list=str(tmp_path / "cases.csv"), micro={"patient": "(.*)_"}))
+    first.write_split(tmp_path / "split.csv")
+    rows = list(csv.DictReader((tmp_path / "split.csv").open()))
+    assert [row["patient"] for row in rows] == [*(name for name in names for _ in range(2)), *names]
+    told = first.describe().patients
+    assert all(re.fullmatch("id-[0-9a-f]{16}", patient) for part in told.values() for patient in part)
+
+    former = (tmp_path / "split.csv").read_text()
+    for name in names:  # as former versions wrote them
+        former = former.replace(f",{name},", f",id-{hashlib.sha256(name.encode()).hexdigest()[:16]},")
+    (tmp_path / "former.csv").write_text(former)
+    for listed in ("split.csv", "former.csv"):
+        again = ready(build(tmp_path, seed=5, list=str(tmp_path / listed)))
+        assert again.describe().patients == told
+        assert [parts(again, domain) for domain in again.cases] == [parts(first, domain) for domain in first.cases]
+        again.write_split(tmp_path / "again.csv")
+        assert (tmp_path / "again.csv").read_text() == (tmp_path / listed).read_text()
+
+
+def test_an_id_that_a_name_only_holds_is_not_told(tmp_path: Path) -> None:
+    """Folders that are named by it tell it themselves."""
+    for k in range(3):
+        dicom(tmp_path / "clinical" / f"scan{k + 1}", chest(k), str(k + 1))
+        dicom(tmp_path / "clinical" / f"P{k}", chest(k + 3), f"P{k}")
+    specimens(tmp_path)
+    data = ready(build(tmp_path))
+    data.write_split(tmp_path / "split.csv")
+    rows = csv.DictReader((tmp_path / "split.csv").open())
+    told = {row["name"]: row["patient"] for row in rows if row["domain"] == "clinical"}
+    assert [told[f"P{k}"] for k in range(3)] == ["P0", "P1", "P2"]
+    assert all(told[f"scan{k + 1}"].startswith("id-") for k in range(3))
 
 
 def test_a_scan_added_to_a_runs_list_joins_its_patient(tmp_path: Path) -> None:

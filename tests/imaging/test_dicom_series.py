@@ -6,6 +6,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from ctsr.cli import run_cli
 from ctsr.errors import UserError
 from ctsr.imaging.dicom import find_series, is_scout, patient_of
 from ctsr.imaging.readers import read_volume
@@ -92,14 +93,32 @@ def test_one_is_picked(three, wanted, number) -> None:
 
 
 @pytest.mark.parametrize("number", [3, 4, 5])
-def test_what_is_listed_can_be_pasted(three, number) -> None:
-    with pytest.raises(UserError) as caught:
-        read_volume(three)
-    line = " ".join(str(caught.value).split())  # as the program prints it
-    listed = line.partition(", of ")[2].split("; ")
+def test_what_is_listed_can_be_pasted(three, number, capsys) -> None:
+    listed = told_of(three, capsys)
     (wanted,) = [text for text in listed if text.startswith(f"{number} ")]
     for text in (wanted, wanted.rpartition(" (")[0]):
         assert (read_volume(three, series=text).array == number).all()
+
+
+@pytest.mark.parametrize(
+    "blanks", ["Thorax  Routine  8.0.0", "  Thorax Routine", "Thorax Routine  ", "Thorax\tRoutine"]
+)
+def test_blanks_in_a_description_do_not_hinder(tmp_path, write_series, capsys, blanks) -> None:
+    for number, description in ((3, blanks), (4, "Thorax Bone")):
+        names, tags = [f"{number}-{z}" for z in range(3)], {"SeriesNumber": number, "SeriesDescription": description}
+        write_series(tmp_path, np.full((3, 4, 5), number, np.int16), uid=f"1.2.{number}", names=names, **tags)
+    first, _ = told_of(tmp_path, capsys)
+    assert first == f"3 '{blanks.strip()}' (3 slices)"
+    for text in (first, first.split("'")[1], blanks):
+        assert (read_volume(tmp_path, series=text).array == 3).all()
+
+
+def told_of(folder, capsys) -> list[str]:
+    """The series that the program lists where none is picked."""
+    assert run_cli(lambda: read_volume(folder)) == 2
+    line, *others = capsys.readouterr().err.splitlines()
+    assert others == []
+    return line.partition(", of ")[2].split("; ")
 
 
 @pytest.mark.parametrize(("wanted", "count"), [("Thorax", 3), ("LUNG 1.0", 2), ("bone", "no")])

@@ -31,8 +31,8 @@ def stack(names: Sequence[str]) -> tuple[list[str], int | None]:
         ([f"z{z}.tif" for z in (0, 3, 5, 8, 10, 13)], 3),  # every 2.5, rounded
         ([f"{z:03d}_at_{time}.tif" for z, time in enumerate((101112, 101115, 101117, 101201))], 1),
         (["only.tif"], None),
-        (["apex.tif", "base.tif", "middle.tif"], None),
-        (["a1.tif", "b_2.tif"], None),
+        (["slice_a.tif", "slice_B.tif", "slice_c.tif"], None),
+        (["R.png", "S.png"], None),
     ],
 )
 def test_slices_in_order(names: list[str], step: int | None) -> None:
@@ -79,6 +79,12 @@ def test_what_is_not_named_like_the_slices_is_passed_over(other: str, capsys: py
         (["scan1_9.tif", "scan2_8.tif", "scan3_7.tif"], "several numbers that count another way each"),
         (["a.tif", "A.tif"], "no number in their names"),
         (["apex.tif", "base.tif", "mid1.tif", "mid2.tif"], r"no common name, such as apex\.tif, base\.tif: number"),
+        (["apex.tif", "base.tif", "middle.tif"], r"no common name, such as apex\.tif, base\.tif, middle\.tif: number"),
+        (["a1.tif", "b_2.tif"], "no common name"),
+        (["ratA_section.tif", "mouseB_section.tif"], "no common name"),
+        (["slice_a.tif", "slice_c.tif"], "no common name"),
+        (["a_a.tif", "b_b.tif"], "no common name"),
+        (["rat.tif", "ratb.tif"], "no common name"),
     ],
 )
 def test_several_stacks_are_told(names: list[str], match: str) -> None:

@@ -402,6 +402,12 @@ def test_values_that_clash_are_one_line(overrides: tuple[str, ...], words: tuple
     assert all(word in line for word in words), line
 
 
+def test_a_long_value_is_cut_and_its_blanks_are_kept() -> None:
+    (line,) = problems(having("synth", **{"data.clinical.patch": "Thorax  8.0.0 " + "x" * 80}))
+    assert line.startswith("data.clinical.patch=Thorax  8.0.0 xxx")
+    assert "x ...: give" in line
+
+
 def test_all_wrong_keys_of_a_command_are_told_together() -> None:
     wrong = {"seed": -1, "networks.D1.norm": "layer", "loss.lambda1": -1, "synth.epochs": 0, "trainer.devices": 0}
     lines = problems(having("synth", **wrong, **{"data.micro.patch": 128, "typo": 1}))
