@@ -38,7 +38,7 @@ class ScansDataModule(LightningDataModule):
 
     Args:
         plan: Of the run: all its stages go by one. Its keys are those of `conf/data/volumes.yaml`, which documents
-            them; with `phantom` the scans are generated first.
+            them; the scans of a phantom are generated first.
         show_progress: Whether to show progress bars.
 
     Attributes:
@@ -65,7 +65,7 @@ class ScansDataModule(LightningDataModule):
             CollectedError: Keys that do not go together, a root without scans, scans that cannot be read, are too small
                 or given twice, masks that are missing, parts that share a patient.
         """
-        if (phantom := self.keys.phantom) is not None:
+        if (phantom := self.keys.made) is not None:
             settings = PhantomSettings(**phantom.model_dump(exclude={"root"}))
             generate(Path(phantom.root), settings, self.show_progress)
         self._given_pairs()
@@ -136,7 +136,7 @@ class ScansDataModule(LightningDataModule):
 
     def _given_pairs(self) -> list[Path]:
         """Folders of the paired cases that a user gave; the phantom's are lungs of their own."""
-        return [] if self.paired_root is None or self.keys.phantom is not None else find_pairs(self.paired_root)
+        return [] if self.paired_root is None or self.keys.made is not None else find_pairs(self.paired_root)
 
     def _trained_on(self) -> dict[str, str]:
         """Hashes of the files and of the voxels of each case that is trained or validated on, to its name."""

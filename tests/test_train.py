@@ -206,6 +206,7 @@ def test_infer_enlarges_a_scan_with_its_checkpoint(smoke_run: Path, workplace: P
             ["stage=synth", "data=volumes", "data.clinical.root=nowhere", "data.micro.root=nowhere"],
             ["nowhere", "exist"],
         ),
+        (["stage=synth", "data.clinical.root=.", "prepare_only=true"], ["data.clinical.root=.: ", "give data=volumes"]),
         (["stage=synth", "networks.G1.greys=guessed"], ["networks.G1.greys=guessed", "calibrated or learned"]),
         (["stage=synth", "data.micro.materials=[45,-1000]"], ["data.micro.materials=[45, -1000]", "air and of tissue"]),
         (["method=fx", "sr.noise=2"], ["sr.noise=2", "least and the largest"]),
@@ -221,6 +222,7 @@ def test_mistakes_are_one_line(arguments: list[str], expected: list[str], tmp_pa
     assert all(word in lines[0] for word in expected), lines[0]
     assert len(lines) == (2 if "data=volumes" in arguments else 1), "a line for each root"
     assert not list(tmp_path.rglob("*.ckpt"))
+    assert not (tmp_path / "phantom-data").exists()
 
 
 def test_pairs_that_are_measured_at_the_end_are_looked_for_at_the_start(

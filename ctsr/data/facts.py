@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ctsr.errors import some_of
 from ctsr.imaging.volume import Header, Volume
 from ctsr.records.case import CaseFacts
 
@@ -20,6 +22,8 @@ OUTLIER = 0.2  # a spacing that differs by this share from the others'
 WIDE = 2.0  # so does a µCT's range of greys, by this factor
 SATURATED = 0.02  # share of a µCT's specimen at the end of the range
 FEW_PATCHES = 50
+FEWEST_ALIKE = 3  # cases; of fewer nobody can tell which is the odd one
+NAMED = 4  # values in a message
 _SAMPLE = 5_000_000
 
 
@@ -51,12 +55,84 @@ def case_facts(scanned: Header, volume: Volume, mask: npt.NDArray[np.bool_]) -> 
     }
 
 
+@dataclass(frozen=True)
+class _Figure:
+    """Something that most cases of a domain should have in common.
+
+    Attributes:
+        name: Of it.
+        of: Its value in a case, above 0.
+        alike: Least and largest ratio of a value to the usual one.
+        text: A value in words.
+        ask: What a case that differs makes one ask.
+    """
+
+    name: str
+    of: Callable[[CaseFacts], float]
+    alike: tuple[float, float]
+    text: str
+    ask: str = ""
+
+    def odd(self, value: float, usual: float) -> bool:
+        """Whether a value differs from the usual one."""
+        low, high = self.alike
+        return not low * usual <= value <= high * usual
+
+    def usual(self, cohort: Sequence[CaseFacts]) -> float | None:
+        """The value that most cases are near to; None: they do not agree, or are too few."""
+        values = [self.of(case) for case in cohort]
+        middle = median(values)  # lies among those alike where these are more than half
+        alike = sum(not self.odd(value, middle) for value in values)
+        return middle if alike >= FEWEST_ALIKE and 2 * alike > len(values) else None
+
+    def outlier(self, case: CaseFacts, cohort: Sequence[CaseFacts]) -> list[str]:
+        """A warning where a case differs from a cohort that agrees."""
+        value, usual = self.of(case), self.usual(cohort)
+        if usual is None or not self.odd(value, usual):
+            return []
+        return [f"{self.name} {self.text.format(value)}, where {self.text.format(usual)} is usual here{self.ask}"]
+
+    def spread(self, cohort: Sequence[CaseFacts]) -> list[str]:
+        """A line where a cohort does not agree."""
+        cases = sorted(cohort, key=self.of)
+        low, high = self.of(cases[0]), self.of(cases[-1])
+        if self.usual(cohort) is not None or not self.odd(high, low):
+            return []
+        each = some_of([f"{case.name} {self.text.format(self.of(case))}" for case in cases], NAMED)
+        return [f"{self.name} from {self.text.format(low)} to {self.text.format(high)}, none of them usual ({each})"]
+
+
+_NEAR = (1 - OUTLIER, 1 + OUTLIER)
+SLICES = _Figure("slice distance", lambda facts: facts.spacing[0], _NEAR, "{:.3g} mm")
+PIXELS = _Figure("pixel size", lambda facts: facts.spacing[1], _NEAR, "{:.3g} mm")
+GREYS = _Figure(
+    "greys span",
+    lambda facts: facts.window.high - facts.window.low,
+    (1 / WIDE, WIDE),
+    "{:.4g}",
+    ": another scanner or scale?",
+)
+
+
+def notes_of(cohort: Sequence[CaseFacts]) -> list[str]:
+    """A line where the cases of a domain have no usual value, so that none of them is the odd one.
+
+    Pixels are not among them: `ctsr.data.scales` compares these.
+
+    Args:
+        cohort: All cases of the domain, each once.
+    """
+    domain = cohort[0].domain
+    told = [text for figure in (SLICES, *([GREYS] if domain == "micro" else [])) for text in figure.spread(cohort)]
+    return [f"{domain} cases differ: {'; '.join(told)}"] if told else []
+
+
 def warnings_of(facts: CaseFacts, cohort: Sequence[CaseFacts], patches: int) -> list[str]:
     """What somebody should look at before a training.
 
     Args:
         facts: Of the case, as `case.json` has them.
-        cohort: Of all cases of its domain, itself included.
+        cohort: Of all cases of its domain, each once, itself included.
         patches: Places that its patches can be drawn from.
     """
     of_domain = _of_lung(facts) if facts.domain == "clinical" else _of_micro(facts, cohort)
@@ -79,11 +155,7 @@ def _of_grid(facts: CaseFacts, cohort: Sequence[CaseFacts]) -> list[str]:
     distance = facts.spacing[0]
     if facts.domain == "clinical" and distance > THICK_MM:
         found.append(f"slices {distance:.3g} mm apart: too thick for small structures")
-    for what, axis in (("slice distance", 0), ("pixel size", 1)):
-        usual = median(other.spacing[axis] for other in cohort)
-        if abs(facts.spacing[axis] / usual - 1) > OUTLIER:
-            found.append(f"{what} {facts.spacing[axis]:.3g} mm, where {usual:.3g} mm is usual here")
-    return found
+    return [*found, *SLICES.outlier(facts, cohort), *PIXELS.outlier(facts, cohort)]
 
 
 def _of_lung(facts: CaseFacts) -> list[str]:
@@ -98,11 +170,7 @@ def _of_lung(facts: CaseFacts) -> list[str]:
 
 
 def _of_micro(facts: CaseFacts, cohort: Sequence[CaseFacts]) -> list[str]:
-    found = []
-    usual = median(other.window.high - other.window.low for other in cohort)
-    width = facts.window.high - facts.window.low
-    if not 1 / WIDE <= width / usual <= WIDE:
-        found.append(f"greys span {width:.4g}, where {usual:.4g} is usual here: another scanner or scale?")
+    found = GREYS.outlier(facts, cohort)
     for end, share in zip(("darkest", "brightest"), facts.at_ends, strict=True):
         if share > SATURATED:
             found.append(f"{share:.0%} of the specimen have the {end} grey: saturated")

@@ -18,7 +18,7 @@ from ctsr.data.masks import check_masks, find_masks
 from ctsr.data.patients import pseudonym
 from ctsr.data.prepared import check_size, of_case
 from ctsr.data.prepared_grid import canonical_spacing, prepared_spacing
-from ctsr.data.scales import scale_ratio, scale_warning
+from ctsr.data.scales import Parts, scale_notes, scale_ratio
 from ctsr.data.settings import ClinicalSettings, MicroSettings, Settings
 from ctsr.data.splits import PARTS, SlabSplit, Split, shared_cases, split_cases
 from ctsr.data.twins import twins
@@ -156,15 +156,26 @@ class Plan:
         return SlabSplit(split.val, split.test, split.gap_mm)
 
     @cached_property
+    def pixels(self) -> dict[str, Parts]:
+        """Domain -> part -> cases with their in-plane spacing as prepared, in mm; in mode slab each is in all parts."""
+        found: dict[str, Parts] = {}
+        for domain, settings in self.settings.items():
+            headers = {name: one for name, one in self._probed[domain].items() if isinstance(one, Header)}
+            sizes = {name: prepared_spacing(header, settings)[1] for name, header in headers.items()}
+            split = self.split.get(domain, dict.fromkeys(PARTS, sizes))
+            found[domain] = {part: {name: sizes[name] for name in split[part] if name in sizes} for part in PARTS}
+        return found
+
+    @property
     def scale_ratio(self) -> float | None:
-        """How much larger clinical pixels are than those of f(x), see `ctsr.data.scales`; None without both domains."""
-        spacings = {
-            domain: [prepared_spacing(header, settings)[1] for header in self._headers(domain)]
-            for domain, settings in self.settings.items()
-        }
-        if not all(spacings.get(domain) for domain in DOMAINS):
+        """How much larger clinical pixels are than those of f(x) in training, see `ctsr.data.scales`.
+
+        None without both domains.
+        """
+        trained = [self.pixels[domain]["train"].values() for domain in DOMAINS if domain in self.pixels]
+        if len(trained) < len(DOMAINS) or not all(trained):
             return None
-        return round(scale_ratio(spacings["clinical"], spacings["micro"]), 4)
+        return round(scale_ratio(*trained), 4)
 
     def listed(self) -> dict[str, list[Case]]:
         """Domain -> cases with the part each is in and the masks it has: what a list of cases holds.
@@ -213,7 +224,7 @@ class Plan:
 
     def notes(self) -> list[str]:
         """What should be known before a training, but does not stand against it."""
-        notes = [note for note in [scale_warning(self.scale_ratio)] if note is not None]
+        notes = scale_notes(self.pixels)
         if not self.split:
             everyone = [case for cases in self.found.values() for case in cases]
             together = {case.patient: [c.name for c in everyone if c.patient == case.patient] for case in everyone}

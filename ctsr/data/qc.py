@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from ctsr.data.facts import warnings_of
+from ctsr.data.facts import notes_of, warnings_of
 from ctsr.data.prepared import PreparedCase
 from ctsr.files import replacing
 
@@ -35,11 +35,12 @@ def write_page(cases: Cases, patches: Mapping[PreparedCase, int], path: Path, no
         cases: Domain -> part (train, val, test) -> cases.
         patches: For each case, the places that patches can be drawn from.
         path: An HTML file; it appears whole or not at all.
-        notes: What is odd about the cases together.
+        notes: What is odd about the cases together, beside what their facts tell.
     """
-    rows, pictures = [], []
+    rows, pictures, told = [], [], list(notes)
     for domain, parts in cases.items():
-        cohort = [case.facts for members in parts.values() for case in members]
+        cohort = list({case.name: case.facts for members in parts.values() for case in members}.values())
+        told += notes_of(cohort)
         for part, members in parts.items():
             for case in members:
                 found = warnings_of(case.facts, cohort, patches[case])
@@ -47,10 +48,10 @@ def write_page(cases: Cases, patches: Mapping[PreparedCase, int], path: Path, no
                 rows.append(_row(case, part, anchor, patches[case], found))
                 pictures.append(_picture(case, part, anchor, found))
     head = "".join(f"<th>{heading}</th>" for heading in HEADINGS)
-    told = "".join(f"<p class='warn'>{html.escape(note)}</p>" for note in notes)
+    above = "".join(f"<p class='warn'>{html.escape(note)}</p>" for note in told)
     page = (
         f"<!doctype html><html><head><meta charset='utf-8'><title>cases</title><style>{STYLE}</style></head><body>"
-        f"<h1>Cases</h1>{told}<table><tr>{head}</tr>{''.join(rows)}</table>{''.join(pictures)}</body></html>"
+        f"<h1>Cases</h1>{above}<table><tr>{head}</tr>{''.join(rows)}</table>{''.join(pictures)}</body></html>"
     )
     with replacing(path) as partial:
         partial.write_text(page, encoding="utf-8")

@@ -10,6 +10,7 @@ from typing import Any
 from ctsr.errors import as_typed
 from ctsr.imaging.volume import SCALE
 from ctsr.methods import misnamed
+from ctsr.records.phantom import lies_in
 from ctsr.records.trainer import counted
 
 AUTO = "auto"
@@ -91,6 +92,29 @@ def _inputs(v: Values, stages: Sequence[str]) -> Iterator[str]:
         yield "sr.inputs=pairs validates on a share of the pairs: give a share for data.split.val, no names"
     if v["data.clinical.root"] is None and v["data.list"] is None:
         yield f"sr.inputs={inputs} needs data.clinical.root=<folder of scans>, whose greys it is given"
+
+
+def _own_scans(v: Values, stages: Sequence[str]) -> Iterator[str]:
+    """Lungs that are made first do not take the place of scans that somebody has."""
+    phantom = v["data.phantom.root"]
+    roots = {f"data.{kind}.root": v[f"data.{kind}.root"] for kind in ("clinical", "micro", "paired")}
+    made = [f"{key}={root}" for key, root in roots.items() if lies_in(phantom, root)]
+    trained = {key: root for key, root in roots.items() if key != "data.paired.root" and root is not None}
+    own = [f"{key}={root}" for key, root in trained.items() if not lies_in(phantom, root)]
+    if (listed := v["data.list"]) is not None and not _lists_lungs_of(phantom, Path(listed)):
+        own.append(f"data.list={listed}")
+    if own and made:
+        yield (
+            f"{', '.join(own)}: data=phantom, the default, would add lungs that it makes ({', '.join(made)}): "
+            "give data=volumes for scans of your own"
+        )
+
+
+def _lists_lungs_of(phantom: str, listed: Path) -> bool:
+    """Whether a list of cases is one that a run on the phantom wrote."""
+    with suppress(OSError, ValueError):
+        return f"{Path(phantom).resolve()}/" in listed.read_text(encoding="utf-8")
+    return False
 
 
 def _patches(v: Values, stages: Sequence[str]) -> Iterator[str]:
@@ -191,6 +215,7 @@ RULES: Sequence[Rule] = (
     _name,
     _checkpoints,
     _inputs,
+    _own_scans,
     _patches,
     _window,
     _margin,

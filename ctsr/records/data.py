@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ctsr.records.phantom import PhantomSettings
+from ctsr.records.phantom import PhantomSettings, lies_in
 from ctsr.records.settings import Settings, Takes
 from ctsr.records.values import (
     AsList,
@@ -106,3 +106,11 @@ class Data(Settings):
     def of(self, domain: str) -> Clinical | Micro:
         """The keys of clinical CT, or of µCT."""
         return self.clinical if domain == "clinical" else self.micro
+
+    @property
+    def made(self) -> Phantom | None:
+        """The lungs to make first: none where no root is theirs, whatever an experiment says of a phantom."""
+        roots = (self.clinical.root, self.micro.root, self.paired.root)
+        if self.phantom is None or not any(lies_in(self.phantom.root, root) for root in roots):
+            return None
+        return self.phantom

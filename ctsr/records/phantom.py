@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import model_validator
 
 from ctsr.records.settings import Settings
@@ -101,3 +103,8 @@ class PhantomSettings(Settings):
             paired_pixels=16,
             nodule_radius=(1.0, 1.5),
         )
+
+
+def lies_in(root: str, path: str | None) -> bool:
+    """Whether a path is of a phantom in `root`, be it made already or not."""
+    return path is not None and Path(path).resolve().is_relative_to(Path(root).resolve())

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ctsr.data.facts import case_facts, warnings_of
+from ctsr.data.facts import case_facts, notes_of, warnings_of
 from ctsr.imaging.volume import Header, Volume
 from ctsr.records.case import CaseFacts
 
@@ -74,7 +74,51 @@ def test_nothing_to_say_of_a_usual_case(usual) -> None:
 )
 def test_what_is_odd_is_told(case, warning) -> None:
     usual = clinical() if case.domain == "clinical" else micro()
-    assert [text for text in warnings_of(case, [usual, usual, case], patches=1000) if warning in text]
+    assert [text for text in warnings_of(case, [usual, usual, usual, case], patches=1000) if warning in text]
+
+
+def test_where_scanners_differ_no_case_is_the_odd_one() -> None:
+    """Slices of four scanners: one line for all, from the thinnest on, and no warning on each."""
+    distances = {"a": 0.8, "b": 2.12, "c": 1.25, "d": 2.5, "e": 0.8}
+    cohort = [clinical(name=name, spacing=[z, 0.625, 0.625]) for name, z in distances.items()]
+    assert [text for case in cohort for text in warnings_of(case, cohort, patches=1000)] == []
+    assert notes_of(cohort) == [
+        "clinical cases differ: slice distance from 0.8 mm to 2.5 mm, none of them usual "
+        "(a 0.8 mm, e 0.8 mm, c 1.25 mm, b 2.12 mm, ...)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("distances", "odd", "spread"),
+    [
+        ((0.8, 0.9, 1.0), [], False),
+        ((0.8, 2.0), [], True),
+        ((0.8, 0.8, 2.0), [], True),  # two alike may be the two odd ones
+        ((0.8, 0.8, 0.8, 2.0), [2.0], False),
+        ((0.8, 0.8, 0.8, 2.0, 2.0, 2.0), [], True),  # half are no majority
+        ((0.8, 0.85, 0.8, 0.8, 0.4, 2.0, 1.25), [0.4, 2.0, 1.25], False),
+        ((0.8,), [], False),
+    ],
+)
+def test_usual_is_what_three_cases_and_more_than_half_share(
+    distances: tuple[float, ...], odd: list[float], spread: bool
+) -> None:
+    cohort = [clinical(spacing=[z, 0.625, 0.625]) for z in distances]
+    warned = [case.spacing[0] for case in cohort if any("usual" in t for t in warnings_of(case, cohort, 1000))]
+    assert warned == odd
+    assert bool(notes_of(cohort)) == spread
+
+
+def test_greys_of_several_scanners_are_one_line_with_their_slices() -> None:
+    greys = {"a": 255.0, "b": 4000.0, "c": 60000.0}
+    cohort = [
+        micro(name=name, window={"low": 0.0, "high": high}, spacing=[high / 1e6, 0.07, 0.07])
+        for name, high in greys.items()
+    ]
+    assert [text for case in cohort for text in warnings_of(case, cohort, patches=1000)] == []
+    (line,) = notes_of(cohort)
+    assert line.endswith("greys span from 255 to 6e+04, none of them usual (a 255, b 4000, c 6e+04)")
+    assert line.startswith("micro cases differ: slice distance from 0.000255 mm to 0.06 mm")
 
 
 def test_few_places_for_patches() -> None:

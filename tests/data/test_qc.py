@@ -70,6 +70,33 @@ def test_what_is_odd_of_all_together_stands_above(case: PreparedCase, tmp_path: 
     assert 0 < text.index("scales &lt;differ&gt;") < text.index("<table>")
 
 
+def scan(folder: Path, name: str, distance: float, seed: int) -> PreparedCase:
+    hu = np.random.default_rng(seed).normal(-850, 20, (6, 24, 24)).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(hu.T, np.diag([1.0, 1.0, distance, 1.0])), folder / f"{name}.nii")
+    (folder / "masks").mkdir(exist_ok=True)
+    inside = np.ones_like(hu, np.uint8)
+    nibabel.save(nibabel.Nifti1Image(inside.T, np.diag([1.0, 1.0, distance, 1.0])), folder / "masks" / f"{name}.nii")
+    settings = ClinicalSettings(spacing=None, masks=str(folder / "masks"))
+    return prepare(Case(name, folder / f"{name}.nii"), settings, folder / "cache")
+
+
+def test_scanners_that_differ_are_one_line_above_all_cases(tmp_path: Path) -> None:
+    a, b, c = (scan(tmp_path, name, z, k) for k, (name, z) in enumerate({"a": 0.8, "b": 2.12, "c": 1.25}.items()))
+    write_page({"clinical": {"train": [a, b], "val": [c]}}, {a: 99, b: 99, c: 99}, tmp_path / "data.html")
+    text = (tmp_path / "data.html").read_text()
+    assert text.count("usual") == 1
+    assert 0 < text.index("none of them usual (a 0.8 mm, c 1.25 mm, b 2.12 mm)") < text.index("<table>")
+
+
+def test_a_case_cut_into_parts_counts_once(tmp_path: Path) -> None:
+    """As in mode slab: three parts of one case are no majority against another."""
+    a, b = scan(tmp_path, "a", 0.8, 0), scan(tmp_path, "b", 2.0, 1)
+    parts = {part: [a.view(range(k, k + 2)), b.view(range(k, k + 2))] for part, k in (("train", 0), ("val", 2))}
+    places = {case: 99 for cases in parts.values() for case in cases}
+    write_page({"clinical": parts}, places, tmp_path / "data.html")
+    assert "none of them usual (a 0.8 mm, b 2 mm)" in (tmp_path / "data.html").read_text()
+
+
 def test_pictures_are_drawn_once(case: PreparedCase, tmp_path: Path, monkeypatch) -> None:
     cases = {"clinical": {"train": [case]}}
     write_page(cases, {case: 7}, tmp_path / "first.html")

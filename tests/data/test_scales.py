@@ -1,8 +1,16 @@
+"""Pixels of named cases, compared by hand."""
+
 from __future__ import annotations
 
 import pytest
 
-from ctsr.data.scales import scale_ratio, scale_warning
+from ctsr.data.scales import Parts, scale_notes, scale_ratio
+
+ONE = 0.078125  # mm: eight of them are 0.625
+
+
+def parts(train: dict[str, float], val: dict[str, float] | None = None, test: dict[str, float] | None = None) -> Parts:
+    return {"train": train, "val": val or {}, "test": test or {}}
 
 
 def test_ratio_of_medians_by_hand() -> None:
@@ -10,14 +18,60 @@ def test_ratio_of_medians_by_hand() -> None:
     assert scale_ratio([0.7], [0.05, 0.05, 0.2]) == pytest.approx(1.75)
 
 
+@pytest.mark.parametrize("micro", [ONE, ONE / 1.5, ONE * 1.5])
+def test_nothing_to_say_of_what_is_near_enough(micro: float) -> None:
+    clinical = parts({"a": 0.625, "b": 0.625 * (1 + 1e-7)}, {"c": 0.625})
+    assert scale_notes({"clinical": clinical, "micro": parts({"m": micro}, {"n": micro})}) == []
+
+
 @pytest.mark.parametrize(
-    ("ratio", "told"),
-    [(None, None), (1.0, None), (1.5, None), (0.67, None), (1.75, "by 1.75: clinical structures cover fewer pixels")],
+    ("micro", "told"),
+    [
+        (0.0390625, "by 2 in training: clinical structures cover fewer pixels than micro-CT ones (0.625 mm (a, b) "),
+        (0.15625, "by 2 in training: micro-CT structures cover fewer pixels than clinical ones (0.156 mm (m) against"),
+    ],
 )
-def test_what_is_told(ratio: float | None, told: str | None) -> None:
-    assert told in (scale_warning(ratio), None) if told is None else told in str(scale_warning(ratio))
-    assert (scale_warning(ratio) is None) == (told is None)
+def test_either_domain_may_be_the_coarser(micro: float, told: str) -> None:
+    (line,) = scale_notes({"clinical": parts({"a": 0.625, "b": 0.625}), "micro": parts({"m": micro})})
+    assert told in line
+    assert line.endswith("data.clinical.spacing=8 x data.micro.spacing brings them to one")
 
 
-def test_the_other_way_round() -> None:
-    assert "by 2: micro-CT structures cover fewer pixels" in str(scale_warning(0.5))
+def test_a_coarse_validation_does_not_hide_what_is_trained_on() -> None:
+    """0.7 / (8 x 0.0195) = 4.49, 8 x 0.141 / 0.7 = 1.61, 0.141 / 0.0195 = 7.23; the ratio of medians is 1.09."""
+    clinical = parts({"c0": 0.7}, {"c1": 0.7})
+    training, held_out, between = scale_notes(
+        {"clinical": clinical, "micro": parts({"fine": 0.0195}, {"coarse": 0.141})}
+    )
+    assert "by 4.49 in training: clinical" in training
+    assert "0.7 mm (c0) against 0.0195 mm (fine)" in training
+    assert "by 1.61 in validation and test: micro-CT" in held_out
+    assert "0.141 mm (coarse) against 0.7 mm (c1)" in held_out
+    assert between.startswith(
+        "micro pixels differ in size by 7.23: 0.141 mm (coarse (val)) against 0.0195 mm (fine (train))"
+    )
+
+
+def test_one_case_among_many_is_not_averaged_away() -> None:
+    micro = {f"m{k}": ONE for k in range(9)} | {"odd": ONE / 3}
+    across, within = scale_notes({"clinical": parts({"a": 0.625}), "micro": parts(micro)})
+    assert "by 3 in training: clinical" in across
+    assert "0.625 mm (a) against 0.026 mm (odd)" in across
+    assert "0.0781 mm (m0 (train), m1 (train), m2 (train), ...) against 0.026 mm (odd (train))" in within
+
+
+def test_cases_in_all_parts_are_told_once() -> None:
+    """As in mode slab."""
+    clinical, micro = {"a": 0.625}, {"m": ONE / 2}
+    everywhere = {"clinical": parts(clinical, clinical, clinical), "micro": parts(micro, micro, micro)}
+    (line,) = scale_notes(everywhere)
+    assert "by 2 in training, validation and test: clinical" in line
+    assert "0.625 mm (a) against 0.0391 mm (m)" in line
+
+
+def test_one_domain_is_compared_with_itself() -> None:
+    (line,) = scale_notes({"micro": parts({"a": 0.02}, {}, {"b": 0.04, "c": 0.0201})})
+    assert line == (
+        "micro pixels differ in size by 2: 0.04 mm (b (test)) against 0.02 to 0.0201 mm (a (train), c (test)), so one "
+        "network sees structures at both sizes; data.micro.spacing=<mm> brings them to one"
+    )

@@ -49,7 +49,7 @@ def build(root: Path, kind: type[ScansDataModule] = UnpairedDataModule, **change
     keys |= {"patches_per_case": 8, "val_patches": 6, "global_batch_size": 4, "workers": 0}
     keys["cache"] = str(root.parent / "cache")
     for name, value in changes.items():
-        keys[name] = keys[name] | value if isinstance(value, dict) else value
+        keys[name] = keys.get(name, {}) | value if isinstance(value, dict) else value
     data = checked(Data, keys)
     return kind(Plan(data, 0, kind.domains), show_progress=False)
 
@@ -66,6 +66,15 @@ def test_an_epoch_without_a_batch_is_refused_before_work(root: Path, tmp_path: P
         with pytest.raises(UserError, match=r"an epoch of [13] patches is smaller than data.global_batch_size=64"):
             build(root, split=split, **few).check()
     assert not (tmp_path / "cache").exists()
+
+
+def test_no_phantom_is_made_beside_scans_of_ones_own(root: Path, tmp_path: Path) -> None:
+    """Experiments have keys of a phantom, whatever is trained on."""
+    phantom = PhantomSettings.tiny().model_dump() | {"root": str(tmp_path / "made")}
+    own = build(root, phantom=phantom, paired={"root": str(root / "paired")})
+    own.check()
+    assert not (tmp_path / "made").exists()
+    assert [folder.name for folder in own._given_pairs()] == ["lung_100"], "test cases that nobody may train on"
 
 
 def test_batches_of_each_stage(root: Path) -> None:

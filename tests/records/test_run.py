@@ -274,7 +274,10 @@ def test_wrong_values_are_one_line_that_names_the_key(key: str) -> None:
 @pytest.mark.parametrize("key", KEYS)
 def test_values_at_the_edge_are_taken_as_they_are_and_names_are_texts(key: str) -> None:
     for value in KEYS[key][1]:
-        run = read_run(having(stage_of(key), **{key: value}))
+        values = having(stage_of(key), **{key: value})
+        if key in ("data.list", "data.clinical.root", "data.micro.root"):
+            del values["data"]["phantom"]  # which does not go with scans of one's own
+        run = read_run(values)
         expected = str(value) if (key == "name" or key.endswith((".series", ".patient"))) and value else value
         if isinstance(value, list):
             expected = tuple(map(str, value)) if key.startswith("data.split.") else tuple(value)
@@ -348,6 +351,24 @@ def test_a_key_that_is_missing_is_named() -> None:
         (("method=ceiling", "sr.pairs=lungs", "data.split.val=[a]"), ("sr.inputs=pairs", "data.split.val, no names")),
         (("stage=all", "sr.inputs=fx", "name=mine"), ("sr.inputs=fx", "stage=sr")),
         (("method=fx", "data=volumes"), ("sr.inputs=fx", "data.clinical.root")),
+        # scans of one's own, and lungs that are made
+        (
+            ("stage=synth", "data.clinical.root=mine"),
+            (
+                *("data.clinical.root=mine: ", "data.micro.root=phantom-data/demo/micro", "data.paired.root=phantom"),
+                "give data=volumes",
+            ),
+        ),
+        (("stage=synth", "data.micro.root=mine"), ("data.micro.root=mine: ", "data.clinical.root=phantom", "=volumes")),
+        (
+            ("stage=synth", "data.clinical.root=a", "data.micro.root=b"),
+            ("data.clinical.root=a, data.micro.root=b: ", "data.paired.root=phantom-data/demo/paired", "data=volumes"),
+        ),
+        (("stage=synth", "data.list=mine.csv"), ("data.list=mine.csv: ", "data.micro.root=phantom", "data=volumes")),
+        (
+            ("experiment=smoke", "data.clinical.root=phantom-data/tiny/clinical", "data.micro.root=a", "stage=synth"),
+            ("data.micro.root=a: ", "(data.clinical.root=phantom-data/tiny/clinical", "data=volumes"),
+        ),
         # patches
         (("stage=synth", "data.micro.patch=128"), ("data.micro.patch=128", "data.clinical.patch=32")),
         (("stage=synth", "data.clinical.patch=16"), ("data.micro.patch=256", "data.clinical.patch=16")),
@@ -408,6 +429,32 @@ def test_a_long_value_is_cut_and_its_blanks_are_kept() -> None:
     assert "x ...: give" in line
 
 
+def made(*overrides: str) -> bool:
+    return read_run(train.plain(composed("stage=all", *overrides))).data.made is not None
+
+
+def test_lungs_are_made_only_for_runs_on_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = ("data.clinical.root=a", "data.micro.root=b")
+    assert made()
+    assert made("data.paired.root=tested"), "what is only measured on may be one's own"
+    assert made("data.clinical.root=null"), "stage sr can do without"
+    assert made(f"data.clinical.root={tmp_path}/phantom-data/demo/clinical"), "the same folder"
+    assert not made("data=volumes", *own)
+    for experiment in ("smoke", "study"):  # these have keys of a phantom
+        assert made(f"experiment={experiment}")
+        assert not made(f"experiment={experiment}", "data=volumes", *own)
+        assert not made(f"experiment={experiment}", "data=volumes", "data.list=mine.csv")
+    assert not made(*own, "data.paired.root=c")
+
+
+def test_a_list_that_a_run_on_the_phantom_wrote_goes_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = f"domain,path\r\nmicro,{tmp_path}/phantom-data/demo/micro/specimen_000.nii.gz\r\n"
+    (tmp_path / "split.csv").write_text(rows)
+    assert made("data.list=split.csv")
+
+
 def test_all_wrong_keys_of_a_command_are_told_together() -> None:
     wrong = {"seed": -1, "networks.D1.norm": "layer", "loss.lambda1": -1, "synth.epochs": 0, "trainer.devices": 0}
     lines = problems(having("synth", **wrong, **{"data.micro.patch": 128, "typo": 1}))
@@ -449,7 +496,8 @@ def test_groups_give_back_what_was_composed(stage: str, group: str) -> None:
     for name in options(group):
         if name.startswith("paper"):
             continue
-        asked = (f"stage={stage}", f"{group}={name}", *GIVEN[stage], "name=mine", "data.clinical.root=scans")
+        own = ("data.clinical.root=scans",) if name == "volumes" else ()
+        asked = (f"stage={stage}", f"{group}={name}", *GIVEN[stage], "name=mine", *own)
         values = train.plain(composed(*asked))
         run = read_run(values)
         (only,) = run.stages
