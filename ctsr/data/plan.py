@@ -111,9 +111,10 @@ class Plan:
             raise UserError(
                 "data.micro.slab_mm=auto takes the clinical slice spacing: give data.clinical.root or a number"
             )
-        spacings = [canonical_spacing(header)[0] for header in self._headers("clinical")]
-        if not spacings:
-            raise UserError("data.micro.slab_mm=auto takes the clinical slice spacing, but no clinical scan is read")
+        probed = self._probed["clinical"].values()
+        spacings = [canonical_spacing(header)[0] for header in probed if isinstance(header, Header)]
+        if not spacings:  # then the reasons are what is to be told
+            raise CollectedError([str(error) for error in probed])
         return round(median(spacings), 4)
 
     @cached_property
@@ -254,6 +255,9 @@ class Plan:
         yield lambda: self.found
         if _refusal(lambda: self.found):
             return
+        for domain, cases in self.found.items():
+            for case in cases:
+                yield partial(self.header, case, domain)
         yield lambda: self.settings
         if self.readable:
             for domain, cases in self.found.items():
@@ -310,10 +314,6 @@ class Plan:
         return {
             domain: {case.name: self._probe(case, domain) for case in cases} for domain, cases in self.found.items()
         }
-
-    def _headers(self, domain: str) -> list[Header]:
-        """The headers of a domain, as far as they can be read."""
-        return [header for header in self._probed.get(domain, {}).values() if isinstance(header, Header)]
 
     def _probe(self, case: Case, domain: str) -> Header | UserError:
         keys = self.keys.of(domain)

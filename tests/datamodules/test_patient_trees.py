@@ -555,3 +555,19 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     ]
     for what in [*wanted, "case specimen_1:", "case specimen_2:", "data.split.val names nobody"]:
         assert sum(what in problem for problem in problems) == 1, (what, problems)
+
+
+def test_why_no_clinical_scan_is_read_is_told_with_all_else(tmp_path: Path) -> None:
+    """The clinical slice spacing, which the slab of the micro-CT takes, is then not known either."""
+    for k in range(3):
+        folder = dicom(tmp_path / "clinical" / f"scan{k}", chest(k), f"P{k}")
+        other = dicom(tmp_path / "other" / f"scan{k}", chest(k), f"P{k}", SeriesNumber=4)
+        for file in other.iterdir():
+            shutil.move(file, folder / f"again_{file.name}")
+    tiff(tmp_path / "micro" / "m.tif", foam(0))
+    with pytest.raises(CollectedError) as raised:
+        build(tmp_path).check()
+    told = raised.value.problems
+    assert sum("holds 2 DICOM series" in line for line in told) == 3
+    assert sum("m.tif has no spacing inside" in line for line in told) == 1
+    assert len(told) == 4
