@@ -27,7 +27,7 @@ from ctsr.data.settings import ClinicalSettings, MicroSettings, Settings
 from ctsr.data.twins import twins
 from ctsr.errors import CollectedError, UserError, one_line
 from ctsr.imaging.formats import format_of
-from ctsr.imaging.hounsfield import not_hu
+from ctsr.imaging.hounsfield import doubts_of_ct
 from ctsr.imaging.orientation import find_orientation
 from ctsr.imaging.padding import PADDING_BELOW_HU, mark_padding
 from ctsr.imaging.readers import probe, read_volume
@@ -187,10 +187,7 @@ def _greys(case: Case, settings: Settings, patch: Patch | None, only_hu: bool) -
     volume = read_volume(case.path, settings.file_spacing, None, settings.series, settings.spacing)
     doubts = []
     if isinstance(settings, ClinicalSettings):
-        found = not_hu(volume)
-        doubts = [found, *_other_than_ct(case, settings)] if found else _other_than_ct(case, settings)
-        if found is not None and only_hu:
-            raise UserError("; ".join(doubts))
+        doubts = doubts_of_ct(case.path, volume, settings.series, must_be_hu=only_hu)
         volume = mark_padding(volume, volume.array < PADDING_BELOW_HU)
     else:
         from ctsr.imaging.specimen import check_greys  # here, as `outline` below
@@ -201,16 +198,6 @@ def _greys(case: Case, settings: Settings, patch: Patch | None, only_hu: bool) -
     array, outside = volume.array, volume.outside
     padding = None if outside is None else float(outside.mean())
     return Greys(array.dtype.name, array.min().item(), array.max().item(), padding, voxel_hash(array)), doubts
-
-
-def _other_than_ct(case: Case, settings: Settings) -> list[str]:
-    """What a header says that a scan is, where it is no CT."""
-    if format_of(case.path) != "dicom":
-        return []
-    from ctsr.imaging.dicom import modality_of  # here, since it takes pydicom
-
-    modality = modality_of(case.path, settings.series)
-    return [] if modality in ("", "CT") else [f"its header calls it {modality} (Modality), not CT"]
 
 
 def _check_place(case: Case, volume: Volume, settings: Settings, size: int, cover: float) -> None:

@@ -17,7 +17,7 @@ from ctsr.imaging.formats import files_in, may_be_dicom
 from ctsr.imaging.padding import mark_padding
 from ctsr.imaging.volume import Header, Volume
 
-__all__ = ["DicomScan", "find_series", "is_scout", "modality_of", "patient_of"]
+__all__ = ["DicomScan", "find_series", "is_scout", "other_than_ct", "patient_of"]
 
 _SHOWN = 3  # names in a message
 
@@ -66,9 +66,13 @@ def _thickness(slices: list[Slice]) -> float | None:
     return median(told) if told else None
 
 
-def modality_of(path: Path, series: str | None = None) -> str:
-    """What made a series by its header, such as "CT"; empty where it is not told. Errors as for `DicomScan`."""
-    return choose(path, find_series(path), series).headers[0].text("Modality")
+def other_than_ct(path: Path, series: str | None = None) -> str | None:
+    """What a series is by its header, where it is no CT, in words; None: it is, or nobody tells.
+
+    Arguments and errors as for `DicomScan`.
+    """
+    modality = choose(path, find_series(path), series).headers[0].text("Modality")
+    return None if modality in ("", "CT") else f"its header calls it {modality} (Modality), not CT"
 
 
 def _passed_over(path: Path, found: list[Series], chosen: Series, series: str | None) -> list[str]:

@@ -25,7 +25,7 @@ from ctsr.data.hashes import scan_hash
 from ctsr.errors import UserError, warn
 from ctsr.imaging.consistency import Consistency, told
 from ctsr.imaging.formats import is_nifti, stem, suffix
-from ctsr.imaging.hounsfield import not_hu
+from ctsr.imaging.hounsfield import doubts_of_ct
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.interpolation import bicubic
 from ctsr.imaging.lung import lung_mask
@@ -108,7 +108,7 @@ def super_resolve_scan(
     scan, orientation = canonical(as_read)
     scan = mark_padding(scan, find_padding(scan.array))
     beside = BesideTraining(Sampling.of_scan(scan), Sampling.of_training(model.card))
-    warnings = [f"{input_path}: {doubt}" for doubt in [*_not_hu(as_read, input_path, settings), *beside.doubts()]]
+    warnings = [f"{input_path}: {doubt}" for doubt in [*_not_ct(as_read, input_path, settings), *beside.doubts()]]
     for text in warnings:
         warn(text)
     volume, lung = crop(scan, settings.roi), crop_mask(_lung(scan, settings.region), settings.roi)
@@ -220,16 +220,11 @@ def _say(console: Console, line: str) -> None:
     console.print(line, soft_wrap=True, markup=False, emoji=False, highlight=False)
 
 
-def _not_hu(scan: Volume, path: Path, settings: ScanSettings) -> list[str]:
-    """Why a scan does not look like HU, where that is to be a warning only.
-
-    Raises:
-        UserError: It does not, and must.
-    """
-    found = not_hu(scan)
-    if found is not None and settings.must_be_hu:
-        raise UserError(f"{path}: {found}; nothing is enlarged. must_be_hu=false does it nevertheless, with a warning")
-    return [] if found is None else [found]
+def _not_ct(scan: Volume, path: Path, settings: ScanSettings) -> list[str]:
+    try:
+        return doubts_of_ct(path, scan, settings.series, settings.must_be_hu)
+    except UserError as error:
+        raise UserError(f"{path} is not enlarged: {error} (must_be_hu=false does it with a warning)") from error
 
 
 def _padding(volume: Volume, greys: Window, settings: ScanSettings) -> float:

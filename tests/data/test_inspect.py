@@ -355,9 +355,9 @@ def test_another_modality_is_said_in_words(tmp_path: Path, modality: str, capsys
     assert inspection.main([str(tmp_path / "scans")]) == 2
     told = capsys.readouterr().out
     refused = next(line for line in told.splitlines() if line.startswith("mr: "))
-    assert refused.startswith("mr: greys of ")
+    assert "greys of " in refused
     assert told.count("its header calls it MR (Modality), not CT") == 2 * (modality == "MR")
-    assert refused.endswith("; its header calls it MR (Modality), not CT") == (modality == "MR")
+    assert refused.startswith("mr: its header calls it MR (Modality), not CT; greys of ") == (modality == "MR")
     assert "1 of 2 clinical cases can be used" in told
 
 
@@ -412,7 +412,7 @@ def test_brackets_are_printed_as_they_are(tmp_path: Path, capsys, monkeypatch) -
     odd = tmp_path / "[red]"
     odd.mkdir()
     tifffile.imwrite(odd / "ct[bold]:lungs:.tif", np.zeros((4, 20, 30), np.uint8), photometric="minisblack")
-    monkeypatch.setattr(inspection, "not_hu", lambda volume: "a doubt [z,y,x] of [blue]")
+    monkeypatch.setattr("ctsr.imaging.hounsfield.not_hu", lambda volume: "a doubt [z,y,x] of [blue]")
     nifti(odd / "scan[i].nii.gz", chest(4))
     assert inspection.main([str(odd), "--files", "*"]) == 2
     told = capsys.readouterr()

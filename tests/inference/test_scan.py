@@ -387,7 +387,7 @@ def test_a_scan_that_is_not_in_hu_is_refused_or_told_and_recorded(
     source = write_scan(tmp_path / "scan.nii", AFFINES["axial"], change(hu).astype(np.float32))
     with pytest.raises(UserError) as caught:
         run(model, source, tmp_path / "sr.nii")
-    assert str(caught.value).startswith(f"{source}: greys of ")
+    assert str(caught.value).startswith(f"{source} is not enlarged: greys of ")
     assert message in str(caught.value)
     assert "must_be_hu=false" in str(caught.value)
     assert not list(tmp_path.glob("sr*"))
@@ -408,7 +408,7 @@ def test_an_mr_is_refused(tmp_path: Path, model: SRModel) -> None:
     greys[8:56, 6:50] += 400
     greys[16:48, 12:28] -= 320
     source = write_scan(tmp_path / "mr.nii", AFFINES["axial"], greys.astype(np.int16))
-    with pytest.raises(UserError, match="nothing is enlarged"):
+    with pytest.raises(UserError, match="is not enlarged: greys of 0"):
         run(model, source, tmp_path / "sr.nii")
 
 
