@@ -123,23 +123,20 @@ def super_resolve_scan(
     model.GS.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     consistency = Consistency(model.card.to_clinical, clinical)
     differences: dict[int, Image] = {}
-    nowhere = np.zeros(volume.shape[1:], dtype=bool)
     places = lung_places(volume, lung, clinical)
     with (
         nifti_stream(output, steps.output_shape, steps.output_affine, orientation, settings.level) as stream,
         closing(_progress(len(volume.array), console)) as slices,  # an error ends it, before it is told
     ):
         for z in slices:
-            outside = nowhere if volume.outside is None else volume.outside[z]
+            outside = np.zeros(volume.shape[1:], bool) if volume.outside is None else volume.outside[z]
             lr = clinical.normalise(steps.to_network(nearest_inside(volume.array[z].astype(np.float32), outside)))
             inside = steps.to_network(lung[z].astype(np.float32)) > 0.5
             where = _grown(inside) if settings.region == "lung" else None
             elsewhere = None if where is None else to_result.apply(_bicubic(lr))
             sr = super_resolve_slice(model.GS, lr, settings.tile, device, settings.precision, where, elsewhere)
             sr = np.clip(sr, -1.0, 1.0)
-            fine = _within(greys, greys.restore(steps.to_output(sr)))
-            fine[steps.fine(outside)] = padding
-            stream[z] = fine
+            stream[z] = _finished(sr, outside, steps, greys, padding)
             difference = consistency.difference(lr, sr)
             seen = steps.to_network(outside.astype(np.float32)) < 0.5
             consistency.add(difference, inside, seen if where is None else inside & seen)
@@ -152,28 +149,27 @@ def super_resolve_scan(
     write_picture(views, reformats, results.picture, f"{output.name}: {NOTICE}")
     figures = consistency.figures()
     _say(console, f"|f(SR) - scan|: {told(figures)}")
-    write_json(
-        {
-            "notice": NOTICE,
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "input": {
-                "path": str(input_path),
-                "sha256": scan_hash(input_path),
-                "greys": [float(as_read.array.min()), float(as_read.array.max())],
-                "padding": scan.padding,
-            },
-            "output": {"path": str(results.volume), "picture": str(results.picture)},
-            "warnings": warnings,
-            "consistency": {"what": "|f(SR) - y| inside the field of view", **figures},
-            "sampling": beside.to_plain(),
-            "settings": settings.model_dump(mode="json", include=set(ScanSettings.model_fields)),
-            "geometry": _geometry(steps, orientation),
-            "checkpoint": {"path": str(model.path), "sha256": model.sha256, "ctsr": brief(model.card)},
-            "versions": versions(),
-            "seconds": round(time.monotonic() - started, 1),
-        },
-        results.record,
-    )
+    scanned = {
+        "path": str(input_path),
+        "sha256": scan_hash(input_path),
+        "greys": [float(as_read.array.min()), float(as_read.array.max())],
+        "padding": scan.padding,
+    }
+    record = {
+        "notice": NOTICE,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "input": scanned,
+        "output": {"path": str(results.volume), "picture": str(results.picture)},
+        "warnings": warnings,
+        "consistency": {"what": "|f(SR) - y| inside the field of view", **figures},
+        "sampling": beside.to_plain(),
+        "settings": settings.model_dump(mode="json", include=set(ScanSettings.model_fields)),
+        "geometry": _geometry(steps, orientation),
+        "checkpoint": {"path": str(model.path), "sha256": model.sha256, "ctsr": brief(model.card)},
+        "versions": versions(),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    write_json(record, results.record)
     return results
 
 
@@ -234,10 +230,14 @@ def _padding(volume: Volume, greys: Window, settings: ScanSettings) -> float:
     return AIR_HU if settings.units == "hu" else greys.low
 
 
-def _within(greys: Window, image: Image) -> Image:
-    """Greys that the window has: a network may overshoot [-1, 1], and so does interpolation. Whole ones are written."""
-    clipped: Image = np.clip(image, np.ceil(greys.low), np.floor(greys.high))
-    return clipped
+def _finished(sr: Image, outside: Mask, steps: Plan, greys: Window, padding: float) -> Image:
+    """One slice as it is written.
+
+    Interpolation may overshoot [-1, 1]; greys are written as whole numbers, of which the window's ends need be none.
+    """
+    fine: Image = np.clip(greys.restore(steps.to_output(sr)), np.ceil(greys.low), np.floor(greys.high))
+    fine[steps.fine(outside)] = padding
+    return fine
 
 
 def _summary(steps: Plan, model: SRModel) -> str:

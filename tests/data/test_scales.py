@@ -27,8 +27,8 @@ def test_nothing_to_say_of_what_is_near_enough(micro: float) -> None:
 @pytest.mark.parametrize(
     ("micro", "told"),
     [
-        (0.0390625, "by 2 in training: clinical structures cover fewer pixels than micro-CT ones (0.625 mm (a, b) "),
-        (0.15625, "by 2 in training: micro-CT structures cover fewer pixels than clinical ones (0.156 mm (m) against"),
+        (0.0390625, "by 2: clinical structures cover fewer pixels than micro ones (train a, train b: 0.625 mm against"),
+        (0.15625, "by 2: micro structures cover fewer pixels than clinical ones (train m: 0.156 mm against"),
     ],
 )
 def test_either_domain_may_be_the_coarser(micro: float, told: str) -> None:
@@ -40,38 +40,35 @@ def test_either_domain_may_be_the_coarser(micro: float, told: str) -> None:
 def test_a_coarse_validation_does_not_hide_what_is_trained_on() -> None:
     """0.7 / (8 x 0.0195) = 4.49, 8 x 0.141 / 0.7 = 1.61, 0.141 / 0.0195 = 7.23; the ratio of medians is 1.09."""
     clinical = parts({"c0": 0.7}, {"c1": 0.7})
-    training, held_out, between = scale_notes(
-        {"clinical": clinical, "micro": parts({"fine": 0.0195}, {"coarse": 0.141})}
-    )
-    assert "by 4.49 in training: clinical" in training
-    assert "0.7 mm (c0) against 0.0195 mm (fine)" in training
-    assert "by 1.61 in validation and test: micro-CT" in held_out
-    assert "0.141 mm (coarse) against 0.7 mm (c1)" in held_out
+    finer, coarser, between = scale_notes({"clinical": clinical, "micro": parts({"fine": 0.0195}, {"coarse": 0.141})})
+    assert "by 4.49: clinical" in finer
+    assert "train c0, val c1: 0.7 mm against train fine: 0.0195 mm" in finer
+    assert "by 1.61: micro" in coarser
+    assert "val coarse: 0.141 mm against train c0, val c1: 0.7 mm" in coarser
     assert between.startswith(
-        "micro pixels differ in size by 7.23: 0.141 mm (coarse (val)) against 0.0195 mm (fine (train))"
+        "micro pixels differ in size by 7.23 (val coarse: 0.141 mm against train fine: 0.0195 mm), so"
     )
 
 
 def test_one_case_among_many_is_not_averaged_away() -> None:
     micro = {f"m{k}": ONE for k in range(9)} | {"odd": ONE / 3}
     across, within = scale_notes({"clinical": parts({"a": 0.625}), "micro": parts(micro)})
-    assert "by 3 in training: clinical" in across
-    assert "0.625 mm (a) against 0.026 mm (odd)" in across
-    assert "0.0781 mm (m0 (train), m1 (train), m2 (train), ...) against 0.026 mm (odd (train))" in within
+    assert "by 3: clinical" in across
+    assert "train a: 0.625 mm against train odd: 0.026 mm" in across
+    assert "train m0, train m1, train m2, ...: 0.0781 mm against train odd: 0.026 mm" in within
 
 
-def test_cases_in_all_parts_are_told_once() -> None:
+def test_cases_in_all_parts_are_told_without_one() -> None:
     """As in mode slab."""
     clinical, micro = {"a": 0.625}, {"m": ONE / 2}
     everywhere = {"clinical": parts(clinical, clinical, clinical), "micro": parts(micro, micro, micro)}
     (line,) = scale_notes(everywhere)
-    assert "by 2 in training, validation and test: clinical" in line
-    assert "0.625 mm (a) against 0.0391 mm (m)" in line
+    assert "a: 0.625 mm against m: 0.0391 mm" in line
 
 
 def test_one_domain_is_compared_with_itself() -> None:
     (line,) = scale_notes({"micro": parts({"a": 0.02}, {}, {"b": 0.04, "c": 0.0201})})
     assert line == (
-        "micro pixels differ in size by 2: 0.04 mm (b (test)) against 0.02 to 0.0201 mm (a (train), c (test)), so one "
+        "micro pixels differ in size by 2 (test b: 0.04 mm against train a, test c: 0.02 to 0.0201 mm), so one "
         "network sees structures at both sizes; data.micro.spacing=<mm> brings them to one"
     )
