@@ -81,7 +81,7 @@ def test_summary_names_protocol_method_metric_and_next_command(smoke_run: Path) 
         *((method, "swd") for method in ("fx", "real")),
     }
     screen = (smoke_run / "screen.txt").read_text()
-    assert screen.startswith("method scanner: a physical model of the scanner in place of the paper's G1; ")
+    assert screen.startswith("method scanner: a physical model of the scanner in place of the paper's G1\n")
     assert screen.index("\nstage synth\n") < screen.index("\nstage sr\n")
     assert re.findall(r"^epoch (\d) of 2(?=[,:])", screen, flags=re.MULTILINE) == ["1", "2", "1", "2"], "of each stage"
     following = "train.py stage=sr experiment=smoke method=scanner synth_ckpt=outputs/smoke/synth/checkpoints/last.ckpt"
