@@ -58,6 +58,7 @@ class Finding:
         steps: What preparing it would do.
         doubts: What is odd about it.
         refused: Why it cannot be used; None: it can.
+        cramped: Whether it can with a smaller patch only.
     """
 
     case: Case
@@ -70,6 +71,7 @@ class Finding:
     steps: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     refused: str | None = None
+    cramped: bool = False
 
     @property
     def seen(self) -> dict[str, str]:
@@ -130,8 +132,10 @@ def print_findings(findings: Sequence[Finding], settings: Settings, console: Con
             console.print(f"[red]{name}:[/] {escape(finding.refused)}", soft_wrap=True, highlight=False)
     usable = sum(finding.refused is None for finding in findings)
     patients = len({finding.case.patient for finding in findings})
+    cramped = sum(finding.cramped for finding in findings)
+    only = f", {cramped} of them with a smaller patch only" if cramped else ""
     console.print(
-        f"{usable} of {len(findings)} {settings.domain} cases can be used, of {patients} "
+        f"{usable} of {len(findings)} {settings.domain} cases can be used{only}, of {patients} "
         f"{'patient' if patients == 1 else 'patients'}. {_for_all(settings)}",
         highlight=False,
     )

@@ -31,9 +31,10 @@ from ctsr.imaging.hounsfield import doubts_of_ct
 from ctsr.imaging.orientation import find_orientation
 from ctsr.imaging.padding import PADDING_BELOW_HU, mark_padding
 from ctsr.imaging.readers import probe, read_volume
-from ctsr.imaging.volume import Header, Volume, spacing_of
+from ctsr.imaging.volume import SCALE, Header, Volume, spacing_of
 from ctsr.imaging.voxel_hash import voxel_hash
 from ctsr.imaging.voxel_size import FileSpacing, plausible
+from ctsr.records.data import SMALLEST_PATCH
 from ctsr.records.run import run_of_file
 
 DEFAULTS = Path(__file__).parents[2] / "conf/data/volumes.yaml"
@@ -47,10 +48,12 @@ class Patch:
     Attributes:
         size: Pixels a side.
         cover: Least share of it inside the lungs or the specimen; None: these are not looked for.
+        least: A smaller one would do, but none below this; None: it must be this one.
     """
 
     size: int
     cover: float | None = None
+    least: int | None = None
 
 
 def inspect(
@@ -72,6 +75,7 @@ def inspect(
     """
     settings = of_case(settings, case)
     seen: dict[str, Any] = {"format": format_of(case.path)}
+    cramped: list[str] = []
     try:
         if plan is not None:
             header = plan.header(case, settings.domain)
@@ -81,15 +85,20 @@ def inspect(
         seen["size"] = tuple(int(size) for size in orientation.apply_shape(header.shape))
         seen["spacing"] = tuple(map(float, spacing_of(orientation.apply_affine(header.affine, header.shape))))
         seen["orientation"] = "".join(aff2axcodes(header.affine))
-        if patch is not None:
-            check_size(case, header, settings, patch.size)
         steps, doubts = _steps(header, settings), interpolated(seen["spacing"][1:], settings.spacing)
+        volume = None
         if not headers_only:
-            seen["greys"], odd = _greys(case, settings, patch, only_hu=plan is None)
-            doubts = [*doubts, *odd]
+            as_read = read_volume(case.path, settings.file_spacing, None, settings.series, settings.spacing)
+            volume, seen["greys"] = _greys(as_read, settings)
+            doubts += _odd_greys(case, as_read, settings, only_hu=plan is None)
+        if patch is not None:
+            cramped = _cramped(case, header, settings, patch)
+            doubts += cramped
+            if volume is not None and patch.cover is not None:
+                _check_place(case, volume, settings, patch.size, patch.cover)
     except UserError as error:
         return Finding(case, settings.domain, **seen, refused=str(error))
-    return Finding(case, settings.domain, **seen, steps=steps, doubts=doubts)
+    return Finding(case, settings.domain, **seen, steps=steps, doubts=doubts, cramped=bool(cramped))
 
 
 @dataclass
@@ -178,26 +187,46 @@ def _print_training(answer: Answer, console: Console) -> None:
     console.print(f"would this train? {told}", highlight=False)
 
 
-def _greys(case: Case, settings: Settings, patch: Patch | None, only_hu: bool) -> tuple[Greys, list[str]]:
-    """The greys, and what is odd about them.
-
-    Raises:
-        UserError: They cannot be read, are too few, are not HU, or leave the patch no place.
-    """
-    volume = read_volume(case.path, settings.file_spacing, None, settings.series, settings.spacing)
-    doubts = []
+def _greys(volume: Volume, settings: Settings) -> tuple[Volume, Greys]:
+    """A scan with its padding marked, and its greys."""
     if isinstance(settings, ClinicalSettings):
-        doubts = doubts_of_ct(case.path, volume, settings.series, must_be_hu=only_hu)
         volume = mark_padding(volume, volume.array < PADDING_BELOW_HU)
-    else:
-        from ctsr.imaging.specimen import check_greys  # here, as `outline` below
-
-        check_greys(volume.array)
-    if patch is not None and patch.cover is not None:
-        _check_place(case, volume, settings, patch.size, patch.cover)
     array, outside = volume.array, volume.outside
     padding = None if outside is None else float(outside.mean())
-    return Greys(array.dtype.name, array.min().item(), array.max().item(), padding, voxel_hash(array)), doubts
+    return volume, Greys(array.dtype.name, array.min().item(), array.max().item(), padding, voxel_hash(array))
+
+
+def _odd_greys(case: Case, volume: Volume, settings: Settings, only_hu: bool) -> list[str]:
+    """What is odd about the greys.
+
+    Raises:
+        UserError: They are too few, or are not HU.
+    """
+    if isinstance(settings, ClinicalSettings):
+        return doubts_of_ct(case.path, volume, settings.series, must_be_hu=only_hu)
+    from ctsr.imaging.specimen import check_greys  # here, as `outline` below
+
+    check_greys(volume.array)
+    return []
+
+
+def _cramped(case: Case, header: Header, settings: Settings, patch: Patch) -> list[str]:
+    """A line where a smaller patch fits only.
+
+    Raises:
+        UserError: None does.
+    """
+    try:
+        check_size(case, header, settings, patch.size)
+    except UserError:
+        if patch.least is None:
+            raise
+        check_size(case, header, settings, patch.least)
+        scale = 1 if settings.domain == "clinical" else SCALE
+        fits = min(prepared_plane(header, settings)) // (4 * scale) * 4
+        keys = f"data.clinical.patch={fits} data.micro.patch={SCALE * fits}"
+        return [f"too small for a patch of {patch.size}: give {keys}, or less"]
+    return []
 
 
 def _check_place(case: Case, volume: Volume, settings: Settings, size: int, cover: float) -> None:
@@ -241,10 +270,11 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 
 
 def _patch(arguments: argparse.Namespace) -> Patch:
-    """As given, or as a training has it."""
+    """As given, or as a training has it, which may be given a smaller one."""
     if arguments.patch is not None:
         return Patch(arguments.patch)
-    return Patch(yaml.safe_load(DEFAULTS.read_text(encoding="utf-8"))[arguments.domain]["patch"])
+    usual = yaml.safe_load(DEFAULTS.read_text(encoding="utf-8"))[arguments.domain]["patch"]
+    return Patch(usual, least=SMALLEST_PATCH * (1 if arguments.domain == "clinical" else SCALE))
 
 
 def _pixel_size(text: str) -> float:

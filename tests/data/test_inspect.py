@@ -364,23 +364,46 @@ def test_another_modality_is_said_in_words(tmp_path: Path, modality: str, capsys
 @pytest.mark.parametrize(
     ("domain", "shape", "patch", "problem"),
     [
-        ("micro", (6, 24, 56), [], "24 x 56 pixels at 0.078125 mm, too few for a patch of 256"),
+        ("micro", (6, 24, 56), [], "too few for a patch of 96: set data.micro.spacing=native"),  # the smallest
+        ("micro", (6, 24, 56), ["--spacing", "native"], "too few for a patch of 96: leave it out"),
+        ("micro", (6, 24, 56), ["--patch", "256"], "256: set data.micro.spacing=native or a smaller data.micro.patch"),
         ("micro", (6, 260, 256), [], None),
         ("micro", (6, 24, 56), ["--patch", "24"], None),
-        ("clinical", (6, 40, 24), [], "40 x 24 pixels at 0.625 mm, too few for a patch of 32"),
+        ("clinical", (6, 40, 11), [], "40 x 11 pixels at 0.625 mm, too few for a patch of 12"),
         ("clinical", (6, 40, 24), ["--spacing", "0.3"], None),  # 83 x 50
         ("clinical", (6, 40, 24), ["--patch", "0"], None),
     ],
 )
 def test_a_patch_must_fit(tmp_path: Path, domain: str, shape, patch, problem: str | None, capsys) -> None:
-    spacing = (0.078125,) * 3 if domain == "micro" else (2.0, 0.625, 0.625)
-    nifti(tmp_path / "a.nii", np.arange(np.prod(shape), dtype=np.int32).reshape(shape), spacing)
-    arguments = [str(tmp_path / "a.nii"), "--domain", domain, "--headers", *patch]
-    assert inspection.main(arguments) == (0 if problem is None else 2)
+    assert inspection.main(patched(tmp_path, domain, shape, patch)) == (0 if problem is None else 2)
     told = capsys.readouterr().out
-    ways = f"set data.{domain}.spacing=native or a smaller data.{domain}.patch"
-    assert problem is None or f"a: case a has {problem}: {ways}\n" in told
-    assert f"{int(problem is None)} of 1 {domain} cases" in told
+    if problem is not None:
+        (line,) = (
+            line for line in told.splitlines() if line.startswith(f"a: case a has {shape[1]} x {shape[2]} pixels")
+        )
+        assert problem in line
+    assert f"{int(problem is None)} of 1 {domain} cases can be used, of" in told
+
+
+@pytest.mark.parametrize(
+    ("domain", "shape", "keys"),
+    [
+        ("micro", (6, 140, 128), "too small for a patch of 256: give data.clinical.patch=16 data.micro.patch=128"),
+        ("micro", (6, 96, 300), "too small for a patch of 256: give data.clinical.patch=12 data.micro.patch=96"),
+        ("clinical", (6, 40, 27), "too small for a patch of 32: give data.clinical.patch=24 data.micro.patch=192"),
+    ],
+)
+def test_a_smaller_patch_that_fits_is_told(tmp_path: Path, domain: str, shape, keys: str, capsys) -> None:
+    assert inspection.main(patched(tmp_path, domain, shape, [])) == 0
+    told = capsys.readouterr().out
+    assert keys in told
+    assert f"1 of 1 {domain} cases can be used, 1 of them with a smaller patch only, of 1 patient" in told
+
+
+def patched(folder: Path, domain: str, shape: tuple[int, ...], patch: list[str]) -> list[str]:
+    spacing = (0.078125,) * 3 if domain == "micro" else (2.0, 0.625, 0.625)
+    nifti(folder / "a.nii", np.arange(np.prod(shape), dtype=np.int32).reshape(shape), spacing)
+    return [str(folder / "a.nii"), "--domain", domain, "--headers", *patch]
 
 
 def test_a_segmentation_is_no_specimen(tmp_path: Path) -> None:
