@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from ctsr.imaging.orientation import canonical
 from ctsr.imaging.padding import find_padding, mark_padding, nearest_inside
+from ctsr.imaging.readers import read_volume
 from ctsr.imaging.volume import Volume
 
 
@@ -45,6 +49,15 @@ def test_air_and_what_is_not_round_are_no_padding() -> None:
     ellipse = np.hypot((y - 31.5) / 20, (x - 31.5) / 30) < 1
     assert not find_padding(noisy(ellipse, -1024)).any(), "a body in air without noise"
     assert not find_padding(noisy(disc(64, 32), -1000)).any(), "a grey of air that air has everywhere"
+
+
+@pytest.mark.realdata
+def test_the_field_of_a_real_scanner_is_found_in_a_converted_scan(shared_data: Path) -> None:
+    """Its own padding is -3024, and told; here it is taken for a converter's -1024, with all air clipped there."""
+    scan, _ = canonical(read_volume(shared_data / "clinical" / "rider-pilot-0117"))
+    assert scan.padding == -3024
+    assert scan.outside is not None
+    np.testing.assert_array_equal(find_padding(np.maximum(scan.array, -1024)), scan.outside)
 
 
 def test_a_slice_goes_on_as_its_edge() -> None:
