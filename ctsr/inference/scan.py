@@ -148,7 +148,7 @@ def super_resolve_scan(
         reformats = sight.reformats(places[len(places) // 2])
     write_picture(views, reformats, results.picture, f"{output.name}: {NOTICE}")
     figures = consistency.figures()
-    _say(console, f"|f(SR) - scan|: {told(figures)}")
+    _say(console, f"|f(SR) - scan|: {told(figures) or 'nothing was computed'}")
     scanned = {
         "path": str(input_path),
         "sha256": scan_hash(input_path),

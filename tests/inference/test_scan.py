@@ -555,6 +555,13 @@ def test_a_scan_of_one_slice(tmp_path: Path, model: SRModel) -> None:
     assert nibabel.load(results.volume).shape == (128, 96, 1)
 
 
+def test_a_part_without_lung_is_told(tmp_path: Path, model: SRModel) -> None:
+    source, _ = chest(tmp_path / "scan.nii.gz")
+    settings = ScanSettings(region="lung", roi=(0, 2, 0, 8, 0, 8))
+    _, text = run(model, source, tmp_path / "sr.nii", settings)
+    assert "|f(SR) - scan|: nothing was computed\n" in text
+
+
 def test_an_error_ends_the_progress_bar(tmp_path: Path, model: SRModel, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write_scan(tmp_path / "scan.nii.gz", AFFINES["axial"])
     monkeypatch.setattr(scan, "super_resolve_slice", lambda *_: 1 / 0)
