@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from ctsr.imaging.volume import Volume
 from ctsr.records.card import ModelCard
 
@@ -33,9 +35,10 @@ class Sampling:
     def of_scan(cls, volume: Volume) -> Sampling:
         """That of a scan in HU, canonical orientation; padding does not count."""
         z, y, x = volume.spacing
-        outside = volume.outside
-        greys = volume.array if outside is None or outside.all() else volume.array[~outside]
-        return cls((y, x), z, volume.thickness, (float(greys.min()), float(greys.max())))
+        greys = volume.array
+        inside = np.True_ if volume.outside is None else ~volume.outside
+        low, high = greys.min(where=inside, initial=greys.max()), greys.max(where=inside, initial=greys.min())
+        return cls((y, x), z, volume.thickness, (float(low), float(high)))
 
     @classmethod
     def of_training(cls, card: ModelCard) -> Sampling:
@@ -75,9 +78,9 @@ class BesideTraining:
         if here.slice_mm is None or there.slice_mm is None:
             return
         thickest = there.thickness_mm or OVERLAP * there.slice_mm
-        if here.thickness_mm is not None and here.thickness_mm > THICKER * thickest:
+        if here.thickness_mm is not None and _above(here.thickness_mm, thickest):
             slices = f"slices {here.thickness_mm:.4g} mm thick"
-        elif here.slice_mm > THICKER * there.slice_mm:
+        elif _above(here.slice_mm, there.slice_mm):
             slices = f"slices {here.slice_mm:.4g} mm apart"
         else:
             return
@@ -89,3 +92,7 @@ class BesideTraining:
     def to_plain(self) -> dict[str, Any]:
         """For the record."""
         return {"scan": asdict(self.scan), "learned_on": asdict(self.training)}
+
+
+def _above(size: float, learned: float) -> bool:
+    return round(size / learned, 4) > THICKER  # headers hold single precision
