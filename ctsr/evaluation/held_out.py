@@ -10,7 +10,7 @@ from ctsr.evaluation.figures import paired_figure
 from ctsr.evaluation.protocols import protocols
 from ctsr.evaluation.results import Row, write_csv
 from ctsr.evaluation.samples import Cut
-from ctsr.evaluation.tile_room import check_tiles
+from ctsr.evaluation.tile_room import with_tiles
 
 ASKED = ("paired", "synthetic")
 
@@ -25,12 +25,9 @@ def measure(contestant: Contestant, test: TestSet, folder: Path, cut: Cut) -> li
         cut: Tiles and slices.
 
     Returns:
-        One row for each case, protocol, method and metric; none where nothing was held out.
-
-    Raises:
-        UserError: A case has no tile.
+        One row for each case, protocol, method and metric; none where nothing was held out, or has a tile.
     """
-    check_tiles(test, cut, size_key=None, cover_key="data.micro.cover")
+    test = with_tiles(test, cut)
     rows: list[Row] = []
     for protocol in protocols(test, [contestant], cut):
         if protocol.name in ASKED:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import floor
 
 import numpy as np
 import numpy.typing as npt
 
-from ctsr.errors import UserError
+from ctsr.errors import UserError, warn
 from ctsr.evaluation.contestants import TestSet
 from ctsr.evaluation.features import FEWEST, patches_in
 from ctsr.evaluation.pairs import Pair
@@ -22,37 +23,52 @@ STEP = 16  # pixels between the sizes that are tried for a hint; the half of eac
 LEAST_COVER = 0.3  # a lower one is not worth a hint: such a tile shows little but air
 
 
-def check_tiles(test: TestSet, cut: Cut, size_key: str | None = "tile_micro", cover_key: str = "cover") -> None:
+def check_tiles(test: TestSet, cut: Cut) -> None:
     """Refuse cases without a tile, all in one line, with a size and a cover that would serve every case.
 
     Args:
         test: The cases; `empty` and `clinical` ones are looked at whole.
         cut: Tiles and slices.
-        size_key: What sets the tile's size; None: nothing does.
-        cover_key: What sets its cover.
 
     Raises:
         UserError: There are such cases.
     """
-    specimens = {f"paired {pair.name}": _inside(pair, cut) for pair in test.pairs}
-    for case in test.micro:
-        specimens[f"micro {case.name}"] = [case.mask[z] for z in spread(range(len(case.slices)), cut.slices)]
+    specimens = _specimens(test, cut)
     shares = {name: _best_cover(masks, cut.tile) for name, masks in specimens.items()}
     narrow = [name for name, share in shares.items() if share < cut.cover]
     if not narrow:
         return
-    hints = []
-    if size_key is not None:
-        smaller = range((cut.tile - 1) // STEP * STEP, LEAST_TILE - 1, -STEP)
-        fits = (size for size in smaller if all(_best_cover(of, size) >= cut.cover for of in specimens.values()))
-        hints += [f"{size_key}={size}" for size in [next(fits, None)] if size is not None]
+    smaller = range((cut.tile - 1) // STEP * STEP, LEAST_TILE - 1, -STEP)
+    fits = (size for size in smaller if all(_best_cover(of, size) >= cut.cover for of in specimens.values()))
+    hints = [f"tile_micro={size}" for size in [next(fits, None)] if size is not None]
     cover = floor(100 * min(shares.values())) / 100
     if cover >= LEAST_COVER:
-        hints.append(f"{cover_key}={cover:g}")
+        hints.append(f"cover={cover:g}")
     raise UserError(
-        f"{', '.join(narrow)}: no {cut.tile}-pixel tile lies inside the specimen ({cover_key}={cut.cover:g}): "
+        f"{', '.join(narrow)}: no {cut.tile}-pixel tile lies inside the specimen (cover={cut.cover:g}): "
         + (f"give {' or '.join(hints)}" if hints else f"leave {'it' if len(narrow) == 1 else 'them'} out")
     )
+
+
+def with_tiles(test: TestSet, cut: Cut) -> TestSet:
+    """The micro-CT and the pairs that have a tile; the others are left out, which is told."""
+    shares = {name: _best_cover(masks, cut.tile) for name, masks in _specimens(test, cut).items()}
+    narrow = {name for name, share in shares.items() if share < cut.cover}
+    if narrow:
+        names = ", ".join(name for name in shares if name in narrow)
+        warn(f"not measured, for no {cut.tile}-pixel tile lies {cut.cover:.0%} inside the specimen: {names}")
+    return replace(
+        test,
+        micro=[case for case in test.micro if f"micro {case.name}" not in narrow],
+        pairs=[pair for pair in test.pairs if f"paired {pair.name}" not in narrow],
+    )
+
+
+def _specimens(test: TestSet, cut: Cut) -> dict[str, Masks]:
+    """Where each specimen is, in the slices that are compared."""
+    pairs: dict[str, Masks] = {f"paired {pair.name}": _inside(pair, cut) for pair in test.pairs}
+    slices = {case.name: spread(range(len(case.slices)), cut.slices) for case in test.micro}
+    return pairs | {f"micro {case.name}": [case.mask[z] for z in slices[case.name]] for case in test.micro}
 
 
 def without_patches(test: TestSet, cut: Cut) -> list[str]:

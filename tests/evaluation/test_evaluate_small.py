@@ -21,6 +21,7 @@ from ctsr.evaluation.compare import Competitor
 from ctsr.evaluation.contestants import Contestant, TestSet
 from ctsr.evaluation.evaluate import evaluate
 from ctsr.evaluation.figures import synthesis_figure
+from ctsr.evaluation.held_out import measure
 from ctsr.evaluation.methods import Enlarge, interpolations
 from ctsr.evaluation.pairs import Pair
 from ctsr.evaluation.progress import AskingBar
@@ -93,10 +94,18 @@ def test_a_case_that_no_tile_fits_is_to_be_left_out(tmp_path: Path) -> None:
         check_tiles(TestSet(micro=[prepared(tmp_path / "tiny", noise(2, 48, 48))]), Cut(64))
 
 
-def test_only_what_the_training_can_set_is_suggested_there(tmp_path: Path) -> None:
-    test = TestSet(micro=[prepared(tmp_path / "a", noise(2, 160, 160), edge=16)])
-    with pytest.raises(UserError, match=r"\(data\.micro\.cover=0\.8\): give data\.micro\.cover=0\.64$"):
-        check_tiles(test, Cut(256), size_key=None, cover_key="data.micro.cover")
+def test_a_training_ends_without_the_cases_that_have_no_tile(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = prepared(tmp_path / "small", noise(2, 160, 160), edge=16)
+    wide = prepared(tmp_path / "wide", noise(2, 256, 256))
+    rows = measure(ours(), TestSet(micro=[small, wide], pairs=[a_pair()]), tmp_path, Cut(256, cover=0.8))
+    assert {(row.protocol, row.case) for row in rows} == {("synthetic", "wide")}
+    told = capsys.readouterr().err
+    assert "not measured, for no 256-pixel tile lies 80% inside the specimen: paired p, micro small\n" in told
+    (tmp_path / "nothing").mkdir()
+    assert measure(ours(), TestSet(micro=[small]), tmp_path / "nothing", Cut(256, cover=0.8)) == []
+    assert not list((tmp_path / "nothing").iterdir())
 
 
 def test_nothing_is_left_where_a_case_has_no_tile(tmp_path: Path) -> None:
