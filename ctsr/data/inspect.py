@@ -34,7 +34,7 @@ from ctsr.imaging.readers import probe, read_volume
 from ctsr.imaging.volume import SCALE, Header, Volume, spacing_of
 from ctsr.imaging.voxel_hash import voxel_hash
 from ctsr.imaging.voxel_size import FileSpacing, plausible
-from ctsr.records.data import SMALLEST_PATCH
+from ctsr.records.data import smallest_patch
 from ctsr.records.run import run_of_file
 
 DEFAULTS = Path(__file__).parents[2] / "conf/data/volumes.yaml"
@@ -90,7 +90,7 @@ def inspect(
         if not headers_only:
             as_read = read_volume(case.path, settings.file_spacing, None, settings.series, settings.spacing)
             volume, seen["greys"] = _greys(as_read, settings)
-            doubts += _odd_greys(case, as_read, settings, only_hu=plan is None)
+            doubts += _odd_greys(as_read, settings, only_hu=plan is None)
         if patch is not None:
             cramped = _cramped(case, header, settings, patch)
             doubts += cramped
@@ -196,14 +196,14 @@ def _greys(volume: Volume, settings: Settings) -> tuple[Volume, Greys]:
     return volume, Greys(array.dtype.name, array.min().item(), array.max().item(), padding, voxel_hash(array))
 
 
-def _odd_greys(case: Case, volume: Volume, settings: Settings, only_hu: bool) -> list[str]:
+def _odd_greys(volume: Volume, settings: Settings, only_hu: bool) -> list[str]:
     """What is odd about the greys.
 
     Raises:
         UserError: They are too few, or are not HU.
     """
     if isinstance(settings, ClinicalSettings):
-        return doubts_of_ct(case.path, volume, settings.series, must_be_hu=only_hu)
+        return doubts_of_ct(volume, must_be_hu=only_hu)
     from ctsr.imaging.specimen import check_greys  # here, as `outline` below
 
     check_greys(volume.array)
@@ -274,7 +274,7 @@ def _patch(arguments: argparse.Namespace) -> Patch:
     if arguments.patch is not None:
         return Patch(arguments.patch)
     usual = yaml.safe_load(DEFAULTS.read_text(encoding="utf-8"))[arguments.domain]["patch"]
-    return Patch(usual, least=SMALLEST_PATCH * (1 if arguments.domain == "clinical" else SCALE))
+    return Patch(usual, least=smallest_patch(arguments.domain))
 
 
 def _pixel_size(text: str) -> float:

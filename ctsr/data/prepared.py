@@ -27,9 +27,9 @@ from ctsr.data.settings import Settings
 from ctsr.errors import UserError, warn
 from ctsr.files import content_hash, locked
 from ctsr.imaging.intensity import Window
-from ctsr.imaging.volume import SCALE, Affine, Header, Spacing, Volume, spacing_of
+from ctsr.imaging.volume import Affine, Header, Spacing, Volume, spacing_of
 from ctsr.records.case import CaseFacts
-from ctsr.records.data import SMALLEST_PATCH
+from ctsr.records.data import smallest_patch
 
 FORMAT = 7  # raise it whenever preparation changes what it makes of the same scan
 ARRAYS = ("image", "slab", "mask")
@@ -168,7 +168,7 @@ def check_size(case: Case, header: Header, settings: Settings, patch: int) -> No
     if min(height, width) < patch:
         spacing = "its own spacing" if settings.spacing is None else f"{settings.spacing:g} mm"
         ways = [] if settings.spacing is None else [f"set data.{settings.domain}.spacing=native"]
-        if patch > (SMALLEST_PATCH if settings.domain == "clinical" else SCALE * SMALLEST_PATCH):
+        if patch > smallest_patch(settings.domain):
             ways.append(f"{'' if ways else 'set '}a smaller data.{settings.domain}.patch")
         raise UserError(
             f"case {case.name} has {height} x {width} pixels at {spacing}, too few for a patch of {patch}: "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import floor
 
@@ -34,14 +34,13 @@ def check_tiles(test: TestSet, cut: Cut) -> None:
         UserError: There are such cases.
     """
     specimens = _specimens(test, cut)
-    shares = {name: _best_cover(masks, cut.tile) for name, masks in specimens.items()}
-    narrow = [name for name, share in shares.items() if share < cut.cover]
+    narrow = _narrow(specimens, cut)
     if not narrow:
         return
     smaller = range((cut.tile - 1) // STEP * STEP, LEAST_TILE - 1, -STEP)
     fits = (size for size in smaller if all(_best_cover(of, size) >= cut.cover for of in specimens.values()))
     hints = [f"tile_micro={size}" for size in [next(fits, None)] if size is not None]
-    cover = floor(100 * min(shares.values())) / 100
+    cover = floor(100 * min(narrow.values())) / 100
     if cover >= LEAST_COVER:
         hints.append(f"cover={cover:g}")
     raise UserError(
@@ -52,16 +51,22 @@ def check_tiles(test: TestSet, cut: Cut) -> None:
 
 def with_tiles(test: TestSet, cut: Cut) -> TestSet:
     """The micro-CT and the pairs that have a tile; the others are left out, which is told."""
-    shares = {name: _best_cover(masks, cut.tile) for name, masks in _specimens(test, cut).items()}
-    narrow = {name for name, share in shares.items() if share < cut.cover}
+    narrow = _narrow(_specimens(test, cut), cut)
     if narrow:
-        names = ", ".join(name for name in shares if name in narrow)
-        warn(f"not measured, for no {cut.tile}-pixel tile lies {cut.cover:.0%} inside the specimen: {names}")
+        warn(
+            f"not measured, for no {cut.tile}-pixel tile lies {cut.cover:.0%} inside the specimen: {', '.join(narrow)}"
+        )
     return replace(
         test,
         micro=[case for case in test.micro if f"micro {case.name}" not in narrow],
         pairs=[pair for pair in test.pairs if f"paired {pair.name}" not in narrow],
     )
+
+
+def _narrow(specimens: Mapping[str, Masks], cut: Cut) -> dict[str, float]:
+    """Those without a tile, with the largest share of one that lies inside."""
+    shares = {name: _best_cover(masks, cut.tile) for name, masks in specimens.items()}
+    return {name: share for name, share in shares.items() if share < cut.cover}
 
 
 def _specimens(test: TestSet, cut: Cut) -> dict[str, Masks]:

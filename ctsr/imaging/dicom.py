@@ -17,7 +17,7 @@ from ctsr.imaging.formats import files_in, may_be_dicom
 from ctsr.imaging.padding import mark_padding
 from ctsr.imaging.volume import Header, Volume
 
-__all__ = ["DicomScan", "find_series", "is_scout", "other_than_ct", "patient_of"]
+__all__ = ["DicomScan", "find_series", "is_scout", "patient_of"]
 
 _SHOWN = 3  # names in a message
 
@@ -39,6 +39,7 @@ class DicomScan:
         self._path = path
         found = find_series(path)
         chosen = choose(path, found, series)
+        self._modality = chosen.headers[0].text("Modality") or None
         self._slices, self._affine = _stack(path, chosen)
         self._told = [*_passed_over(path, found, chosen, series), *_doubts(path, self._slices)]
 
@@ -56,7 +57,8 @@ class DicomScan:
         for told in self._told:
             warn(told)
         greys, padding = read_greys(self._path, self._slices)
-        volume = Volume(greys, self._affine, slice_axis=0, thickness=_thickness(self._slices))
+        thickness = _thickness(self._slices)
+        volume = Volume(greys, self._affine, slice_axis=0, thickness=thickness, modality=self._modality)
         return mark_padding(volume, padding)
 
 
@@ -64,15 +66,6 @@ def _thickness(slices: list[Slice]) -> float | None:
     """Of a slice in mm, the median over those that tell; None: none does."""
     told = [s.thickness for s in slices if s.thickness is not None]
     return median(told) if told else None
-
-
-def other_than_ct(path: Path, series: str | None = None) -> str | None:
-    """What a series is by its header, where it is no CT, in words; None: it is, or nobody tells.
-
-    Arguments and errors as for `DicomScan`.
-    """
-    modality = choose(path, find_series(path), series).headers[0].text("Modality")
-    return None if modality in ("", "CT") else f"its header calls it {modality} (Modality), not CT"
 
 
 def _passed_over(path: Path, found: list[Series], chosen: Series, series: str | None) -> list[str]:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from ctsr.errors import UserError
-from ctsr.imaging.formats import format_of
 from ctsr.imaging.volume import Volume
 
 AIR_HU = (-1200.0, -400.0)  # with lung
@@ -25,23 +23,18 @@ _SAMPLE = 2_000_000
 Greys = npt.NDArray[np.float64]
 
 
-def doubts_of_ct(path: Path, volume: Volume, series: str | None, must_be_hu: bool) -> list[str]:
+def doubts_of_ct(volume: Volume, must_be_hu: bool) -> list[str]:
     """What speaks against a clinical scan's being a CT in HU: its header, and its greys.
 
     Args:
-        path: Where it was read.
         volume: The scan.
-        series: Which series of a DICOM folder that holds several.
         must_be_hu: Refuse greys that do not look like HU.
 
     Raises:
         UserError: They do not, and must.
     """
-    doubts = []
-    if format_of(path) == "dicom":
-        from ctsr.imaging.dicom import other_than_ct  # here, as the readers' libraries everywhere
-
-        doubts = [told for told in [other_than_ct(path, series)] if told is not None]
+    told = volume.modality
+    doubts = [] if told in (None, "CT") else [f"its header calls it {told} (Modality), not CT"]
     if (found := not_hu(volume)) is not None:
         doubts.append(found)
         if must_be_hu:

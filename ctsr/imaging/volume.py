@@ -30,6 +30,7 @@ class Volume:
             None: unknown (NIfTI), to be judged from the spacing.
         padding: The grey that the file itself has outside, the lowest where it has several; None: as `outside`.
         thickness: Of a slice in mm, where the file tells (DICOM); slices may overlap or leave gaps.
+        modality: What made it, such as "CT", where the file tells (DICOM).
     """
 
     array: Array
@@ -38,6 +39,7 @@ class Volume:
     slice_axis: int | None = None
     padding: float | None = None
     thickness: float | None = None
+    modality: str | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:

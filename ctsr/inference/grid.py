@@ -83,6 +83,13 @@ class Plan:
         y, x = self.network_plane
         return resample_plane(image, (y / SCALE, x / SCALE), self.output_plane, self.output_shape[1:])
 
+    def coarse(self, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """A mask of one slice of the scan on the network's grid."""
+        if not mask.any():
+            return np.zeros(self.network_shape, dtype=bool)
+        coarse: npt.NDArray[np.bool_] = self.to_network(mask.astype(np.float32)) > 0.5
+        return coarse
+
     def fine(self, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """A mask of one slice of the scan on the grid that is written: each pixel as the one of the scan it lies in."""
         rows, columns = (

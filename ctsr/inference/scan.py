@@ -131,14 +131,13 @@ def super_resolve_scan(
         for z in slices:
             outside = np.zeros(volume.shape[1:], bool) if volume.outside is None else volume.outside[z]
             lr = clinical.normalise(steps.to_network(nearest_inside(volume.array[z].astype(np.float32), outside)))
-            inside = steps.to_network(lung[z].astype(np.float32)) > 0.5
+            inside, seen = steps.coarse(lung[z]), ~steps.coarse(outside)
             where = _grown(inside) if settings.region == "lung" else None
             elsewhere = None if where is None else to_result.apply(_bicubic(lr))
             sr = super_resolve_slice(model.GS, lr, settings.tile, device, settings.precision, where, elsewhere)
             sr = np.clip(sr, -1.0, 1.0)
             stream[z] = _finished(sr, outside, steps, greys, padding)
             difference = consistency.difference(lr, sr)
-            seen = steps.to_network(outside.astype(np.float32)) < 0.5
             consistency.add(difference, inside, seen if where is None else inside & seen)
             if any(place.z == z for place in places):
                 differences[z] = difference
@@ -218,7 +217,7 @@ def _say(console: Console, line: str) -> None:
 
 def _not_ct(scan: Volume, path: Path, settings: ScanSettings) -> list[str]:
     try:
-        return doubts_of_ct(path, scan, settings.series, settings.must_be_hu)
+        return doubts_of_ct(scan, settings.must_be_hu)
     except UserError as error:
         raise UserError(f"{path} is not enlarged: {error} (must_be_hu=false does it with a warning)") from error
 
@@ -236,7 +235,8 @@ def _finished(sr: Image, outside: Mask, steps: Plan, greys: Window, padding: flo
     Interpolation may overshoot [-1, 1]; greys are written as whole numbers, of which the window's ends need be none.
     """
     fine: Image = np.clip(greys.restore(steps.to_output(sr)), np.ceil(greys.low), np.floor(greys.high))
-    fine[steps.fine(outside)] = padding
+    if outside.any():
+        fine[steps.fine(outside)] = padding
     return fine
 
 

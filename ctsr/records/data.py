@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ctsr.imaging.volume import SCALE
 from ctsr.records.phantom import PhantomSettings, lies_in
 from ctsr.records.settings import Settings, Takes
 from ctsr.records.values import (
@@ -33,6 +34,11 @@ Part = Annotated[LessThanAll | Names | Text, Takes("a share, 0 to less than 1, o
 ClinicalPatch = Annotated[
     int, Field(ge=SMALLEST_PATCH, multiple_of=4), Takes(f"a multiple of 4 pixels, at least {SMALLEST_PATCH}")
 ]
+
+
+def smallest_patch(domain: str) -> int:
+    """The smallest patch of a domain, in its pixels: one of µCT covers the clinical one."""
+    return SMALLEST_PATCH * (1 if domain == "clinical" else SCALE)
 
 
 class Domain(Settings):
