@@ -6,7 +6,6 @@ Or compare trained networks: python infer.py task=evaluate ckpt=[<checkpoint>,..
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from ctsr.cli import quoted, run_cli
+from ctsr.arguments import AsTyped
+from ctsr.cli import run_cli
 from ctsr.errors import UserError
 from ctsr.methods import described
 
@@ -23,10 +23,10 @@ from ctsr.methods import described
 if TYPE_CHECKING:
     from ctsr.records.tasks import Comparison, Enlargement
 
-PATHS = ("ckpt", "input", "output", "data", "clinical", "cache")
-TEXTS = ("series",)
+AS_TYPED = AsTyped(
+    paths=("ckpt", "input", "output", "data", "clinical", "cache"), texts=("series",), names=("reference", "wandb")
+)
 USED = ("GS", "G1", "GA", "GB")  # networks that are compared: all else of a checkpoint is let go
-TERMINATED = 128 + signal.SIGTERM
 
 
 def infer(cfg: DictConfig) -> None:
@@ -97,6 +97,5 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = quoted(sys.argv[1:], PATHS, texts=TEXTS)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # partial files are removed on the way out
+    sys.argv[1:] = AS_TYPED.quoted(sys.argv[1:])
     sys.exit(run_cli(main))

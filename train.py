@@ -12,11 +12,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from ctsr.cli import quoted, run_cli, unquoted
+from ctsr.arguments import asks_for_sweep
+from ctsr.cli import run_cli
 from ctsr.errors import Stopped
 from ctsr.methods import described
 from ctsr.records.clashes import AUTO
-from ctsr.records.run import PATHS, TEXTS, Run, read_run
+from ctsr.records.run import AS_TYPED, Run, read_run
 from ctsr.records.stages import Stage
 from ctsr.sweeps.callback import plain
 from ctsr.sweeps.jobs import run_job
@@ -119,7 +120,7 @@ def typed(cfg: DictConfig) -> Run:
         return read_run(plain(cfg))
     job = HydraConfig.get()
     own = [f"--config-dir={source.path}" for source in job.runtime.config_sources if source.provider == "command-line"]
-    return read_run(plain(cfg), own + unquoted(job.overrides.task, (*PATHS, *TEXTS)))
+    return read_run(plain(cfg), own + AS_TYPED.unquoted(job.overrides.task))
 
 
 def run_once(cfg: DictConfig) -> None:
@@ -147,7 +148,7 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = quoted(sys.argv[1:], PATHS, existing=True, texts=TEXTS)
+    sys.argv[1:] = AS_TYPED.quoted(sys.argv[1:], asks_for_sweep(sys.argv))
     if {"--help", "-h"} & set(sys.argv) and not any(argument.startswith("stage=") for argument in sys.argv):
         sys.argv.append("stage=all")  # help needs none, but Hydra composes the configuration first
     sys.exit(run_cli(main))

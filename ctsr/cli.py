@@ -2,45 +2,73 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import select
 import signal
 import sys
-from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import TextIOWrapper
 from traceback import walk_tb
+from typing import Any
 
-from ctsr.errors import CollectedError, UserError, one_line
+from ctsr.arguments import cure
+from ctsr.errors import CollectedError, Interrupted, UserError, one_line
 
 MISTAKE = 2  # exit code of a user's mistake
 # Threads of OpenMP that wait for each other soon leave the core to other processes: without it, a run beside a busy
 # process takes about twice as long, and without any spinning it is slower alone: `python -m benchmarks.beside`.
 BRIEF_WAIT = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "5000"}
-_QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")  # as Hydra has it
 NOBODY_READS = 128 + signal.SIGPIPE  # exit code where a reader, such as `head`, has had enough
+STOPS = (signal.SIGINT, signal.SIGTERM)
+_CONFIGURATION = ("hydra", "omegaconf")
+_LIBRARIES = ("wandb",)  # whose errors tell of accounts and connections
+_CURES = {
+    errno.ENOSPC: "free some, or choose another place",
+    errno.EDQUOT: "free some, or choose another place",
+    errno.EROFS: "choose another place",
+    errno.EACCES: "choose another place, or get the right to this one",
+    errno.EPERM: "choose another place, or get the right to this one",
+    errno.ENAMETOOLONG: "choose a shorter one",
+    errno.EMFILE: "raise the limit: ulimit -n 4096",
+}
 
 
-def run_cli(program: Callable[[], object]) -> int:
+def run_cli(program: Callable[[], int | None]) -> int:
     """Runs a program and returns its exit code.
 
+    A text that the terminal cannot show is written with escapes.
+
     Args:
-        program: Does the work; a `UserError`, or an error of the configuration library (recognised by its module's
-            name), becomes one line on standard error. Anything else is a bug and passes through.
+        program: Does the work, and returns the exit code if it is not 0. A `UserError`, and errors of the operating
+            system, of memory and of the configuration library, become one line on standard error. Anything else is a
+            bug and passes through.
 
     Returns:
-        0, 2 after a user's mistake, or 141 where nobody reads standard output to its end.
+        The program's, 2 after such an error, 141 where nobody reads standard output to its end, or 128 and the number
+        of the signal that stopped it: 130 for Ctrl-C, 143 for SIGTERM.
     """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let errors reach us instead of being printed over many lines
     if not BRIEF_WAIT.keys() & os.environ.keys():
         os.environ |= BRIEF_WAIT  # read when torch is loaded
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # not where a test, or a notebook, has put another
+            stream.reconfigure(errors="backslashreplace")
     try:
-        program()
-        sys.stdout.flush()  # what a closed pipe does not take fails here, not at the interpreter's end
+        with _interrupted_by(*STOPS):
+            code = program()
+            sys.stdout.flush()  # what a closed pipe does not take fails here, not at the interpreter's end
     except BrokenPipeError:
         if not _nobody_reads():
             raise
         return NOBODY_READS
+    except (Interrupted, KeyboardInterrupt) as stop:
+        number = stop.number if isinstance(stop, Interrupted) else signal.SIGINT
+        print(f"stopped by {signal.Signals(number).name}: unfinished files are removed", file=sys.stderr)
+        return 128 + number
     except Exception as error:
         mistake = _mistake(error)
         if mistake is None:
@@ -48,7 +76,31 @@ def run_cli(program: Callable[[], object]) -> int:
         for line in mistake:
             print(f"error: {line}", file=sys.stderr)
         return MISTAKE
-    return 0
+    return code or 0
+
+
+@contextmanager
+def _interrupted_by(*numbers: signal.Signals) -> Iterator[None]:
+    """Signals that would end the process at once raise `Interrupted` in the main thread, so that files are removed."""
+    process = os.getpid()
+
+    def interrupt(number: int, frame: object) -> None:
+        if os.getpid() == process:
+            raise Interrupted(number)
+        signal.signal(number, signal.SIG_DFL)  # in a process that this one has forked
+        os.kill(os.getpid(), number)
+
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        usual = (signal.SIG_DFL, signal.default_int_handler)
+        before = {number: handler for number in numbers if (handler := signal.getsignal(number)) in usual}
+    for number in before:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _nobody_reads() -> bool:
@@ -61,69 +113,44 @@ def _nobody_reads() -> bool:
     return True
 
 
-def quoted(
-    arguments: Sequence[str], keys: Collection[str], existing: bool = False, texts: Collection[str] = ()
-) -> list[str]:
-    """The command line with the values of some keys quoted, so that Hydra takes any real path or text as it is.
-
-    Args:
-        arguments: `key=value` and others.
-        keys: Those whose values are paths, or lists of them: [a,b], without commas in a path.
-        existing: Quote only paths that are there; other values, such as a sweep's list, keep their meaning.
-        texts: Keys whose values are texts, such as the description of a series; what is quoted already, and null, stay.
-    """
-    return [_quoted(argument, keys, existing, texts) for argument in arguments]
-
-
-def _quoted(argument: str, keys: Collection[str], existing: bool, texts: Collection[str]) -> str:
-    key, equals, value = argument.partition("=")
-    if key in texts and value not in ("", "null") and not _QUOTED.fullmatch(value):
-        return f"{key}={in_quotes(value)}"
-    if key not in keys or not equals or (existing and not (value and Path(value).exists())):
-        return argument
-    if value.startswith("[") and value.endswith("]") and not Path(value).exists():
-        return f"{key}=[{','.join(map(in_quotes, value[1:-1].split(',')))}]"
-    return f"{key}={in_quotes(value)}"
-
-
-def unquoted(arguments: Sequence[str], keys: Collection[str]) -> list[str]:
-    """The command line as it was before `quoted`."""
-    return [_unquoted(argument, keys) for argument in arguments]
-
-
-def _unquoted(argument: str, keys: Collection[str]) -> str:
-    key, _, value = argument.partition("=")
-    if key not in keys or not (value.startswith("'") and _QUOTED.fullmatch(value)):
-        return argument
-    halved = re.sub(r"(\\+)('|\$\{|\Z)", lambda run: "\\" * (len(run[1]) // 2) + run[2], value[1:-1])
-    return argument if halved in ("", "null") else f"{key}={halved}"
-
-
-def in_quotes(value: str) -> str:
-    """A text as Hydra's grammar takes it, whatever is in it."""
-    # Inside quotes Hydra gives a meaning to a quote, to ${, and to backslashes before these or at the end.
-    escaped = re.sub(r"\\+(?='|\$\{|\Z)", lambda run: 2 * run[0], value).replace("'", "\\'").replace("${", "\\${")
-    return f"'{escaped}'"
-
-
-def _mistake(error: BaseException) -> list[str] | None:
+def _mistake(error: Exception) -> list[str] | None:
     """A line for each mistake, or None for a bug."""
     if isinstance(error, CollectedError):
         return [one_line(problem) for problem in error.problems]
     if isinstance(error, UserError):
         return [one_line(error)]
     if _of_configuration(error):
-        cause = error.__cause__  # Hydra says which override, OmegaConf what is wrong with it
-        reason = f" {_of_library(cause)}" if cause is not None and _of_configuration(cause) else ""
-        return [_of_library(error) + ("" if reason.strip() in _of_library(error) else reason)]
+        return [_told_by_configuration(error)]
+    if isinstance(error, OSError) and error.errno is not None:
+        return [_told_by_system(error)]
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, of a GPU
+        return [f"out of memory: {one_line(error) or 'ask for less at once, or for a machine with more'}"]
+    if type(error).__module__.partition(".")[0] in _LIBRARIES:
+        return [f"{type(error).__module__.partition('.')[0]}: {one_line(error)}"]
     return None
+
+
+def _told_by_system(error: OSError) -> str:
+    where = "" if error.filename is None else f"{error.filename}: "
+    return f"{where}{error.strerror}" + (f": {_CURES[error.errno]}" if error.errno in _CURES else "")
 
 
 def _of_configuration(error: BaseException) -> bool:
     """Whether it is of the configuration libraries, or of a common kind but raised by one: `stage=null`."""
+    if isinstance(error, OSError):  # such as a folder that Hydra cannot make
+        return False
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]
     raised_in = [frames[-1].f_globals["__name__"]] if frames else []
-    return any(name.partition(".")[0] in ("hydra", "omegaconf") for name in [type(error).__module__, *raised_in])
+    return any(name.partition(".")[0] in _CONFIGURATION for name in [type(error).__module__, *raised_in])
+
+
+def _told_by_configuration(error: BaseException) -> str:
+    if (argument := getattr(error, "override", None)) is not None:  # that its grammar cannot read
+        return f"{argument} cannot be read: {cure(argument)}"
+    cause = error.__cause__  # Hydra says which override, OmegaConf what is wrong with it
+    text = _of_library(error)
+    reason = _of_library(cause) if cause is not None and _of_configuration(cause) else ""
+    return text if reason in text else f"{text} {reason}"
 
 
 def _of_library(error: BaseException) -> str:

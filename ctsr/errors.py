@@ -37,6 +37,18 @@ class Stopped(Exception):  # noqa: N818 - not an error
         self.exits_first = exits_first
 
 
+class Interrupted(BaseException):  # no library takes it for an error, and goes on
+    """A signal that ends the program.
+
+    Attributes:
+        number: Of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 class Collapsed(Exception):  # noqa: N818 - a state, as it is told
     """The training has gone wrong; the message says how, and in which batch."""
 

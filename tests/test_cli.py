@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
+import torch
 from omegaconf.errors import ConfigAttributeError
 
-from ctsr.cli import in_quotes, quoted, run_cli, unquoted
+from ctsr.cli import run_cli
 from ctsr.errors import CollectedError, UserError
 from tests.conftest import REPOSITORY
 
@@ -38,52 +39,105 @@ def test_mistakes_become_one_line(error: Exception, line: str, capsys: pytest.Ca
     assert capsys.readouterr().err == f"{line}\n"
 
 
-def test_paths_that_exist_are_quoted_and_sweeps_kept(tmp_path: Path) -> None:
-    path = tmp_path / "loss.lambda1=0.1,loss.lambda2=0.2" / "it's.ckpt"
-    path.parent.mkdir()
-    path.touch()
-    arguments = quoted([f"synth_ckpt={path}", "resume=a,b", "seed=1,2"], {"synth_ckpt", "resume"}, existing=True)
-    first, *others = OverridesParser.create().parse_overrides(arguments)
-    assert first.value() == str(path)
-    assert [override.is_sweep_override() for override in others] == [True, True]
-
-
 @pytest.mark.parametrize(
-    "text",
+    ("number", "line"),
     [
-        "Thorax LUNG 1.0 (B60f), iDose [3]",
-        "3 'Thorax LUNG 1.0 (B60f), iDose [3]' (8 slices)",
-        "'LUNG' (8 slices), or 'STD'",
-        "[LUNG]",
-        "1.2.840.113619.2.55.3",
-        "{a: b} = ${c} \\",
-        "7",
-        "null and void",
+        (errno.EACCES, "/x: Permission denied: choose another place, or get the right to this one"),
+        (errno.EROFS, "/x: Read-only file system: choose another place"),
+        (errno.ENOSPC, "/x: No space left on device: free some, or choose another place"),
+        (errno.ENAMETOOLONG, "/x: File name too long: choose a shorter one"),
+        (errno.ENOTDIR, "/x: Not a directory"),
+        (errno.ESTALE, "/x: Stale file handle"),
     ],
 )
-def test_texts_come_as_they_were_typed(text: str) -> None:
-    (argument,) = quoted([f"data.micro.series={text}"], (), texts=["data.micro.series"])
-    value = OverridesParser.create().parse_override(argument).value()
-    assert OmegaConf.to_container(OmegaConf.create({"series": str(value)}), resolve=True) == {"series": text}
-    assert quoted([argument], (), texts=["data.micro.series"]) == [argument]  # a job of a sweep quotes again
-    assert unquoted([argument], ["data.micro.series"]) == [f"data.micro.series={text}"]
+def test_what_the_system_refuses_is_one_line(number: int, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def program() -> None:
+        raise OSError(number, os.strerror(number), "/x")
+
+    assert run_cli(program) == 2
+    assert capsys.readouterr().err == f"error: {line}\n"
+
+
+def test_real_refusals_name_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file" / "below", tmp_path / ("x" * 300), Path("/proc/no folder/here")):
+        assert run_cli(lambda place=place: place.mkdir(parents=True)) == 2
+        told = capsys.readouterr().err
+        assert told.startswith("error: /"), "with its place"
+        assert told.count("\n") == 1
+
+
+def test_a_full_disk_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def program() -> None:
+        with Path("/dev/full").open("w") as file:
+            file.write("a")
+
+    assert run_cli(program) == 2
+    assert capsys.readouterr().err == "error: No space left on device: free some, or choose another place\n"
 
 
 @pytest.mark.parametrize(
-    "text", ["a b", "it's", r"a\'b", r"\\'", "${a}", r"\${a}", r"\\${a}", "a\\", r"a\\", r"a\b", "[x]=y"]
+    "error", [MemoryError(), MemoryError("Unable to allocate 3 TiB"), torch.OutOfMemoryError("CUDA")]
 )
-def test_quotes_are_taken_away_again(text: str) -> None:
-    assert unquoted([f"key={in_quotes(text)}"], ["key"]) == [f"key={text}"]
+def test_too_little_memory_is_one_line(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    def program() -> None:
+        raise error
+
+    assert run_cli(program) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: out of memory: ")
+    assert str(error) in told
+    assert told.count("\n") == 1
 
 
-def test_what_was_not_quoted_stays() -> None:
-    arguments = ["key=a", "key='null'", "key=''", "other='a b'", 'key="a b"', "key=['a','b']", "key"]
-    assert unquoted(arguments, ["key"]) == arguments
+STOPPED = """
+import os, signal, sys
+from pathlib import Path
+from ctsr.cli import run_cli
+from ctsr.files import replacing
+
+def program():
+    with replacing(Path(sys.argv[1])) as partial:
+        partial.touch()
+        os.kill(os.getpid(), {number})
+        signal.pause()
+
+sys.exit(run_cli(program))
+"""
 
 
-def test_no_text_stays_none() -> None:
-    arguments = ["series=null", "series=", "series", "series='a b'", 'series="a, b"', "other=a b"]
-    assert quoted(arguments, (), texts=["series"]) == arguments
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_program_in_one_line(number: signal.Signals, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED.format(number=int(number)), tmp_path / "file"], capture_output=True, text=True
+    )
+    assert done.returncode == 128 + number
+    assert done.stderr == f"stopped by {number.name}: unfinished files are removed\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_signals_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    own = []
+    assert run_cli(lambda: own.append(signal.getsignal(signal.SIGTERM))) == 0
+    assert own != [before[1]]
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as a scheduler may have it
+    try:
+        run_cli(lambda: own.append(signal.getsignal(signal.SIGTERM)))
+    finally:
+        signal.signal(signal.SIGTERM, before[1])
+    assert own[-1] == signal.SIG_IGN
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+@pytest.mark.parametrize("text", ["Größe µ", "肺", b"byte \xff".decode("utf-8", "surrogateescape")])
+def test_what_the_terminal_cannot_show_is_written_with_escapes(encoding: str, text: str) -> None:
+    program = f"from ctsr.cli import run_cli; raise SystemExit(run_cli(lambda: print({text!a})))"
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == text.encode(encoding, "backslashreplace") + b"\n"
 
 
 @pytest.mark.parametrize("words", [1, 100_000])  # in the buffer to the end, and beyond it
@@ -106,22 +160,6 @@ def test_bugs_keep_their_traceback() -> None:
 
     with pytest.raises(ZeroDivisionError):
         run_cli(program)
-
-
-@pytest.mark.parametrize(
-    ("typed", "seen"),
-    [
-        ("data.micro.patient=(.*)_[0-9]+$", "(.*)_[0-9]+$"),
-        ("data.micro.patient='(.*)_[0-9]+$'", "(.*)_[0-9]+$"),
-        ("data.micro.patient=null", None),
-        ("data.micro.patient=case", "case"),
-        ("data.micro.patient=^([^-]+)-a,b", "^([^-]+)-a,b"),
-    ],
-)
-def test_patterns_need_no_quotes_of_hydras(typed: str, seen: str | None) -> None:
-    parser = OverridesParser.create()
-    (argument,) = quoted([typed], [], texts=["data.micro.patient"])
-    assert parser.parse_override(argument).value() == seen
 
 
 def test_several_mistakes_are_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,8 +10,7 @@ from lightning import Trainer
 from omegaconf import DictConfig, OmegaConf
 
 import train
-from ctsr.cli import quoted
-from ctsr.records.run import PATHS, TEXTS
+from ctsr.records.run import AS_TYPED
 from ctsr.records.settings import checked
 from ctsr.records.trainer import TrainerSettings
 from ctsr.training.trainer import build_trainer, devices
@@ -48,7 +47,7 @@ def test_every_option_resolves(stage: str, override: str) -> None:
 @pytest.mark.parametrize("series", ["LUNG 1.0 (B60f), iDose [3]", "3 'LUNG, [3]' (8 slices)", "7", "'LUNG'"])
 def test_a_series_is_a_text(series: str) -> None:
     typed = ["stage=synth", "data=volumes", f"data.clinical.series={series}", f"data.micro.series={series}"]
-    cfg = composed(*quoted(typed, PATHS, existing=True, texts=TEXTS))
+    cfg = composed(*AS_TYPED.quoted(typed))
     for domain in ("clinical", "micro"):
         assert str(OmegaConf.to_container(cfg.data, resolve=True)[domain]["series"]) == series.strip("'")
 

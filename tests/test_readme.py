@@ -11,8 +11,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from ctsr.cli import quoted
-from infer import PATHS
+from infer import AS_TYPED
 from tests.conftest import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text()
@@ -62,7 +61,7 @@ def test_command_composes(command: str) -> None:
         assert all(re.search(rf"^{name} \?=", MAKEFILE, flags=re.MULTILINE) for name in variables)
     elif program == "python" and arguments[0] in ("train.py", "infer.py"):
         overrides = [argument for argument in arguments[1:] if argument not in ("-m", "--cfg", "job", "--resolve")]
-        overrides = quoted(overrides, PATHS) if arguments[0] == "infer.py" else overrides
+        overrides = AS_TYPED.quoted(overrides) if arguments[0] == "infer.py" else overrides
         parsed = OverridesParser.create().parse_overrides(overrides)
         single = [
             f"{o.key_or_group}={next(o.sweep_string_iterator())}" if o.is_sweep_override() else o.input_line

@@ -15,6 +15,7 @@ from nibabel import aff2axcodes
 from rich.console import Console
 from rich.markup import escape
 
+from ctsr.cli import MISTAKE, run_cli
 from ctsr.data.cases import Case, find_cases
 from ctsr.data.facts import interpolated
 from ctsr.data.findings import AXES, UNLIMITED, Finding, Greys, print_findings
@@ -38,7 +39,6 @@ from ctsr.records.data import smallest_patch
 from ctsr.records.run import run_of_file
 
 DEFAULTS = Path(__file__).parents[2] / "conf/data/volumes.yaml"
-REFUSED = 2  # exit code where a scan cannot be used
 
 
 @dataclass(frozen=True)
@@ -298,6 +298,10 @@ def _sizes(option: str, text: str) -> list[float]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Inspect what the command line names; 0 if every case can be used."""
+    return run_cli(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m ctsr.data.inspect",
         description="Tells what ctsr sees in your scans, what it would do with them, and what it refuses and why.",
@@ -323,14 +327,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if (arguments.config is None) == (not arguments.paths):
         parser.error("give either paths, or --config FILE")
-    try:
-        if arguments.config is not None:
-            answer = would_train(Path(arguments.config), arguments.headers)
-        else:
-            answer = _look_at_paths(arguments)
-    except UserError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return REFUSED
+    if arguments.config is not None:
+        answer = would_train(Path(arguments.config), arguments.headers)
+    else:
+        answer = _look_at_paths(arguments)
     console = Console(emoji=False)
     if not console.is_terminal:  # a file, or a program such as grep
         console.width = UNLIMITED
@@ -343,7 +343,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"error: {problem}", file=sys.stderr)
         for settings, found in answer.findings:
             print_findings(found, settings, console)
-    return 0 if answer.yes else REFUSED
+    return 0 if answer.yes else MISTAKE
 
 
 def _look_at_paths(arguments: argparse.Namespace) -> Answer:

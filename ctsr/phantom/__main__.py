@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from ctsr.errors import UserError
+from ctsr.cli import run_cli
 from ctsr.records.phantom import PhantomSettings
 
 KINDS = {
@@ -17,7 +18,7 @@ KINDS = {
 }
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m ctsr.phantom", description="Write the phantom's data set.")
     parser.add_argument("folder", type=Path, help="folder to write")
@@ -25,16 +26,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="another seed makes other lungs")
     for kind, what in KINDS.items():
         parser.add_argument(f"--{kind}", type=int, metavar="N", help=what)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     from ctsr.phantom.cases import generate  # here: help does not wait for what makes tissue
 
     settings = PhantomSettings.tiny() if arguments.tiny else PhantomSettings()
     typed = {f"{kind}_cases": count for kind in KINDS if (count := getattr(arguments, kind)) is not None}
-    try:
-        generate(arguments.folder, settings.changed(seed=arguments.seed, **typed))
-    except UserError as error:
-        sys.exit(f"{error}")
+    generate(arguments.folder, settings.changed(seed=arguments.seed, **typed))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_cli(main))

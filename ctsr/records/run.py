@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import yaml
 
+from ctsr.arguments import AsTyped
 from ctsr.errors import CollectedError, UserError, one_line
 from ctsr.records.clashes import clashes
 from ctsr.records.data import Data
@@ -21,10 +22,18 @@ SHARED = ("networks", "loss")  # groups that hold keys of all stages
 HOW = "give a run's config.yaml, or what train.py prints with --cfg job --resolve"
 MADE = ("stages", "composed", "typed")  # no keys
 
-ROOTS = ("data.clinical.root", "data.micro.root", "data.paired.root", "data.list", "data.cache")
-MASKS = ("data.clinical.masks", "data.micro.masks")
-PATHS = ("synth_ckpt", "resume", *ROOTS, *MASKS, "sr.pairs", "hydra.run.dir")
-TEXTS = tuple(f"data.{domain}.{key}" for domain in ("clinical", "micro") for key in ("series", "files", "patient"))
+
+def _of_scans(*keys: str) -> tuple[str, ...]:
+    return tuple(f"data.{domain}.{key}" for domain in ("clinical", "micro") for key in keys)
+
+
+_DATA = ("data.list", "data.cache", "data.phantom.root", "data.paired.root", *_of_scans("root", "masks"))
+AS_TYPED = AsTyped(
+    paths=("synth_ckpt", "resume", "sr.pairs", "hydra.run.dir", "hydra.sweep.dir", *_DATA),
+    texts=_of_scans("series", "files", "patient"),
+    names=tuple(f"logger.{key}" for key in ("name", "project", "group", "entity", "job_type", "notes", "id", "tags")),
+    shares=("data.split.val", "data.split.test"),
+)
 
 
 class Run(Settings):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,19 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import InterpolationResolutionError
 
+from ctsr.arguments import in_quotes
 from ctsr.cli import run_cli
 from ctsr.errors import CollectedError
 from ctsr.files import replacing
+from ctsr.records.run import AS_TYPED
+from ctsr.sweeps.jobs import as_mapping
+from ctsr.sweeps.names import folder_names
 from ctsr.sweeps.table import markdown, pooled, read_jobs, swept, write_table
 
+FOLDERS = "hydra.callbacks.sweeps.folders"
 FAILED = 1  # exit code of a sweep with jobs that failed
 
 Check = Callable[[Sequence[Mapping[str, Any]], Path | None], None]
@@ -42,9 +48,10 @@ class SweepCallback(Callback):
         self._exit_if_wrong(lambda: ([config], Path(config.hydra.run.dir)))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Checks all jobs of a sweep; not where a sweeper chooses their values as it goes."""
+        """Checks all jobs of a sweep, and names their folders; not where a sweeper chooses their values as it goes."""
         if config.hydra.sweeper._target_.endswith(BasicSweeper.__name__):
-            self._exit_if_wrong(lambda: (jobs_of(config), None))
+            self._exit_if_wrong(lambda: (list(map(partial(composed, config), overrides_of_jobs(config))), None))
+            name_folders(config)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Writes `sweep.csv`, `sweep.md` and pictures into the sweep's folder, and tells which jobs failed."""
@@ -58,30 +65,50 @@ class SweepCallback(Callback):
             partial.write_text(markdown(jobs))
         draw_sweep(pooled(jobs), swept(jobs), folder)
         print(f"{markdown(jobs)}\nsweep: {folder / 'sweep.md'}")
-        if failed := [job.folder.name for job in jobs if job.failed]:
-            print(f"error: {len(failed)} jobs of the sweep failed: {'; '.join(failed)}", file=sys.stderr)
+        if failed := [f"{job.folder}/log.txt" for job in jobs if job.failed]:
+            told = "1 job" if len(failed) == 1 else f"{len(failed)} jobs"
+            print(f"error: {told} of the sweep failed, see {', '.join(failed)}", file=sys.stderr)
             sys.exit(FAILED)
 
     def _exit_if_wrong(self, asked: Callable[[], tuple[Sequence[DictConfig], Path | None]]) -> None:
         def check() -> None:
             try:
                 jobs, folder = asked()
-                composed = [plain(job) for job in jobs]
+                plainly = [plain(job) for job in jobs]
             except InterpolationResolutionError:  # of what Hydra knows of a job when it runs: told then
                 return
-            self._check(composed, folder)
+            self._check(plainly, folder)
 
         if code := run_cli(check):
             sys.exit(code)
 
 
-def jobs_of(sweep: DictConfig) -> list[DictConfig]:
-    """The configuration of each job of a sweep, as Hydra's own sweeper will compose it."""
+def overrides_of_jobs(sweep: DictConfig) -> list[list[str]]:
+    """The overrides of each job of a sweep, as Hydra's own sweeper will give them."""
     loader = GlobalHydra.instance().config_loader()
     params = [f"{key}={value}" for key, value in (sweep.hydra.sweeper.params or {}).items()]
     parsed = OverridesParser.create(config_loader=loader).parse_overrides([*params, *sweep.hydra.overrides.task])
-    batches = BasicSweeper.split_arguments(parsed, None)
-    return [loader.load_sweep_config(sweep, job) for batch in batches for job in batch]
+    return [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
+
+
+def composed(sweep: DictConfig, overrides: list[str]) -> DictConfig:
+    """The configuration of a job, as Hydra's own sweeper will compose it."""
+    return GlobalHydra.instance().config_loader().load_sweep_config(sweep, overrides)
+
+
+def name_folders(sweep: DictConfig) -> None:
+    """Give each job of a sweep a folder directly below the sweep's, unless the user has said how they are named.
+
+    What Hydra knows of a job when its folder is made is the job's number and overrides that all jobs have; so these
+    hold the names.
+    """
+    given = sweep.hydra.overrides.hydra
+    if any(override.startswith("hydra.sweep.subdir=") for override in given):
+        return
+    jobs = [as_mapping(AS_TYPED.unquoted(job)) for job in overrides_of_jobs(sweep)]
+    listed = ",".join(map(in_quotes, folder_names(jobs)))
+    with read_write(given):
+        given += [f"+{FOLDERS}=[{listed}]", f"hydra.sweep.subdir='${{oc.select:{FOLDERS}.${{hydra:job.num}}}}'"]
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -17,12 +18,12 @@ DECADE = 10.0
 LEAST_SPAN = 0.005  # of colours and axes: smaller differences are chance, and shall not look like more
 
 
-def draw_sweep(points: Sequence[Point], swept: Mapping[str, set[str]], folder: Path) -> list[Path]:
+def draw_sweep(points: Sequence[Point], swept: Mapping[str, Mapping[str, str]], folder: Path) -> list[Path]:
     """Draw what the number of swept keys allows: a heat map for two, lines for one, the Pareto front for stage synth.
 
     Args:
         points: Of `ctsr.sweeps.table.pooled`.
-        swept: The swept keys, the seed apart, and their values (`ctsr.sweeps.table.swept`).
+        swept: The swept keys, the seed apart, and how their values are shown (`ctsr.sweeps.table.swept`).
         folder: Where to.
 
     Returns:
@@ -39,9 +40,9 @@ def draw_sweep(points: Sequence[Point], swept: Mapping[str, set[str]], folder: P
     return drawn
 
 
-def _heat_maps(points: Sequence[Point], swept: Mapping[str, set[str]], names: Sequence[str]) -> Figure:
+def _heat_maps(points: Sequence[Point], swept: Mapping[str, Mapping[str, str]], names: Sequence[str]) -> Figure:
     figure = Figure(figsize=(4.6 * len(names), 4.0), layout="constrained")
-    keys, (across, down) = list(swept), map(_sorted, swept.values())
+    keys, (across, down) = list(swept), (_sorted(set(shown.values())) for shown in swept.values())
     for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         values = np.full((len(down), len(across)), np.nan)
         for point in points:
@@ -122,7 +123,7 @@ def _span(values: npt.ArrayLike, margin: float = 0.0) -> tuple[float, float]:
 
 
 def _written(figure: Figure, path: Path) -> Path:
-    with replacing(path) as partial:
+    with replacing(path) as partial, rc_context({"text.parse_math": False}):  # a $ in a path is no formula
         figure.savefig(partial, dpi=110)
     return path
 

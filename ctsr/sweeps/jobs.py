@@ -6,13 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ctsr.cli import quoted
 from ctsr.errors import warn
 from ctsr.files import replacing
+from ctsr.records.run import AS_TYPED
 from ctsr.sweeps.table import JOB
 
 SSIM_KEYS = ("loss.lambda1=", "loss.lambda2=", "loss.ssim.")
@@ -32,26 +32,32 @@ def run_job(
         number: Which job it is, from 0.
         at_once: Jobs that run at the same time on this machine; -1: one for each core.
     """
-    typed = list(overrides)
+    typed = AS_TYPED.unquoted(overrides)
     told = [one for one in typed if one.startswith(SSIM_KEYS)]
     if told and number == 0 and config["stage"] in ("synth", "all") and config["networks"]["G1"]["kind"] == "scanner":
         warn(f"{', '.join(told)}: a G1 of kind scanner cannot distort, so SSIM terms change next to nothing")
-    if "project" in config["logger"]:  # W&B: the jobs of a sweep stand together, named by what differs
-        given = {"logger.group": folder.parent.name, "logger.name": folder.name}
-        chosen = {override.partition("=")[0] for override in typed}
-        typed += quoted([f"{key}={value}" for key, value in given.items() if key not in chosen], given)
+    given = [f"hydra.run.dir={folder}"]
+    if "project" in config["logger"]:  # W&B: the jobs of a sweep stand together, named as their folders
+        chosen = set(as_mapping(typed))
+        together = {"logger.group": folder.parent.name, "logger.name": folder.name}
+        given += [f"{key}={value}" for key, value in together.items() if key not in chosen]
     with (folder / "log.txt").open("w") as log:
         done = subprocess.run(
-            [sys.executable, str(program), *typed, *quoted([f"hydra.run.dir={folder}"], ["hydra.run.dir"])],
+            [sys.executable, str(program), *typed, *given],
             env=job_environment(number, at_once),
             stdout=log,
             stderr=subprocess.STDOUT,
             check=False,
         )
-    swept = dict(override.split("=", 1) for override in typed if not override.startswith("logger."))
     with replacing(folder / JOB) as partial:
-        partial.write_text(json.dumps({"number": number, "overrides": swept, "returncode": done.returncode}))
+        job = {"number": number, "overrides": as_mapping(typed), "returncode": done.returncode}
+        partial.write_text(json.dumps(job))
     print(f"job {number}: {folder.name}: {'done' if done.returncode == 0 else f'failed, see {folder}/log.txt'}")
+
+
+def as_mapping(overrides: Iterable[str]) -> dict[str, str]:
+    """Key -> value of `key=value`."""
+    return dict(override.lstrip("+").split("=", 1) for override in overrides if "=" in override)
 
 
 def job_environment(number: int, at_once: int) -> dict[str, str]:

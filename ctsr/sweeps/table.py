@@ -11,6 +11,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from ctsr.files import replacing
+from ctsr.sweeps.names import differing, shortened
 
 Figures = Mapping[str, float]  # "protocol/metric" of the job's own method, "protocol/method/metric" of others -> value
 
@@ -50,24 +51,24 @@ class Point:
     """Jobs that differ in their seed alone.
 
     Attributes:
-        overrides: Values of the swept keys.
-        count: How many jobs.
+        overrides: Values of the swept keys, of paths the parts that differ.
+        folders: Of the jobs.
         means: Of each figure.
         deviations: Standard deviation over seeds of each figure; none for a single job.
     """
 
     overrides: Mapping[str, str]
-    count: int
+    folders: Sequence[str]
     means: Figures
     deviations: Figures
 
     @property
     def name(self) -> str:
         """Short: the last part of each key and its value."""
-        return ", ".join(f"{short(key)}={value}" for key, value in self.overrides.items())
+        return ", ".join(f"{last_part(key)}={value}" for key, value in self.overrides.items())
 
 
-def short(key: str) -> str:
+def last_part(key: str) -> str:
     """The last part of a key."""
     return key.rpartition(".")[2]
 
@@ -92,20 +93,24 @@ def _figures(summary: Mapping[str, Any]) -> Figures:
     }
 
 
-def swept(jobs: Sequence[Job]) -> dict[str, set[str]]:
-    """Keys, the seed apart, that do not have the same value in all jobs, and their values, also of jobs that failed."""
-    keys = dict.fromkeys(key for job in jobs for key in job.overrides if key != SEED)
-    values = {key: {job.overrides.get(key, "") for job in jobs} for key in keys}
-    return {key: different for key, different in values.items() if len(different) > 1}
+def swept(jobs: Sequence[Job]) -> dict[str, dict[str, str]]:
+    """The keys, the seed apart, that do not have the same value in all jobs, also in those that failed.
+
+    Returns:
+        Key -> value -> how it is shown: of paths the parts that differ.
+    """
+    values = differing([{key: value for key, value in job.overrides.items() if key != SEED} for job in jobs])
+    return {key: shortened(different) for key, different in values.items()}
 
 
 def pooled(jobs: Sequence[Job]) -> list[Point]:
     """Jobs that went well, those put together that differ in their seed alone."""
-    keys = list(swept(jobs))
+    keys = swept(jobs)
     groups: dict[tuple[str, ...], list[Job]] = {}
     for job in jobs:
         if not job.failed:
-            groups.setdefault(tuple(job.overrides.get(key, "") for key in keys), []).append(job)
+            shown = tuple(short[job.overrides.get(key, "")] for key, short in keys.items())
+            groups.setdefault(shown, []).append(job)
     points = []
     for values, group in groups.items():
         names = [name for name in group[0].figures if all(name in job.figures for job in group)]
@@ -113,7 +118,7 @@ def pooled(jobs: Sequence[Job]) -> list[Point]:
         points.append(
             Point(
                 dict(zip(keys, values, strict=True)),
-                len(group),
+                [job.folder.name for job in group],
                 {name: fmean(column) for name, column in columns.items()},
                 {name: stdev(column) for name, column in columns.items() if len(column) > 1},
             )
@@ -157,13 +162,14 @@ def markdown(jobs: Sequence[Job]) -> str:
     keys, points = list(swept(jobs)), ranked(pooled(jobs))
     front = {point.name for point in pareto_front(points)}
     names = [name for name in dict.fromkeys(name for point in points for name in point.means) if name.count("/") == 1]
-    header = [*map(short, keys), "seeds", *(name.replace("/", " ") for name in names)]
+    header = [*map(last_part, keys), "seeds", *(name.replace("/", " ") for name in names), "folders"]
     lines = [header, ["---"] * len(header)]
     for point in points:
         mark = " *" if point.name in front else ""
-        values = [*point.overrides.values(), f"{point.count}{mark}"]
-        lines.append([*values, *(_cell(point, name) for name in names)])
-    text = "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+        values = [*point.overrides.values(), f"{len(point.folders)}{mark}"]
+        folders = ", ".join(f"`{folder}`" for folder in point.folders)
+        lines.append([*values, *(_cell(point, name) for name in names), folders])
+    text = "".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |\n" for line in lines)
     if front:
         text += "\n\\* on the Pareto front of structure (ssim_G1, more is better) and realism (swd, less is better)\n"
     if ENLARGEMENT in names:
@@ -174,7 +180,7 @@ def markdown(jobs: Sequence[Job]) -> str:
     failed = [job for job in jobs if job.failed]
     if failed:
         text += f"\nFailed: {len(failed)} of {len(jobs)} jobs\n\n"
-        text += "".join(f"- `{job.folder.name}` (exit code {job.returncode}), see its log.txt\n" for job in failed)
+        text += "".join(f"- `{job.folder.name}/log.txt` (exit code {job.returncode})\n" for job in failed)
     return text
 
 

@@ -48,7 +48,7 @@ def infer(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
 @pytest.mark.parametrize("path", ODD_PATHS)
 def test_hydra_takes_any_path_as_it_is(path: str) -> None:
     program: dict[str, Any] = runpy.run_path(str(PROGRAM))
-    arguments = program["quoted"]([f"input={path}", "roi=[0,1,0,1,0,1]"], program["PATHS"])
+    arguments = program["AS_TYPED"].quoted([f"input={path}", "roi=[0,1,0,1,0,1]"])
     assert arguments[1] == "roi=[0,1,0,1,0,1]"
     override = OverridesParser.create().parse_override(arguments[0])
     cfg = OmegaConf.create({"input": None})

@@ -12,11 +12,11 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 import train  # noqa: F401 - registers the resolver of run folders
 from ctsr.errors import CollectedError
-from ctsr.sweeps.callback import SweepCallback
+from ctsr.sweeps.callback import SweepCallback, composed, overrides_of_jobs
 from tests.conftest import REPOSITORY
 
 Jobs = Sequence[Mapping[str, Any]]
@@ -67,6 +67,37 @@ def test_a_sweep_that_conf_has_ready_is_checked_with_its_own_values() -> None:
         SweepCallback(check).on_multirun_start(config)
     found = {(j["loss"]["lambda1"], j["loss"]["ssim"]["C1"], j["loss"]["ssim"]["C2"], j["seed"]) for j in check.jobs}
     assert found == {(w, c1, c2, s) for w in (1, 2) for c1 in (0.0004, 0.02) for c2 in (0.0036, 0.06) for s in (0, 1)}
+
+
+W = (0.1, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("asked", "folders"),
+    [
+        (
+            ["loss.lambda1=choice(0.1,0.5)", "seed=range(2)"],
+            [f"loss.lambda1={w},seed={s}" for w in (0.1, 0.5) for s in (0, 1)],
+        ),
+        (["stage=sr", "synth_ckpt='/a/g=1/l.ckpt','/a/g,2/l.ckpt'"], ["synth_ckpt=g=1", "synth_ckpt=g,2"]),
+        (["data.split.val=['1_1'],['1_2','b']"], ["data.split.val=1_1", "data.split.val=1_2,b"]),
+        (["stage=synth"], ["job=0"]),
+        (["seed=1,2", "hydra.sweep.subdir=own/${seed}"], ["own/1", "own/2"]),
+    ],
+)
+def test_jobs_have_folders_named_by_what_differs(asked: list[str], folders: list[str]) -> None:
+    """As Hydra's sweeper resolves them for each job."""
+    given = [*(["stage=synth"] if not asked[0].startswith("stage") else []), *asked]
+    with loaded(RunMode.MULTIRUN, *given) as config:
+        SweepCallback(Seen()).on_multirun_start(config)
+        found = []
+        for number, overrides in enumerate(overrides_of_jobs(config)):
+            job = composed(config, overrides)
+            with open_dict(job):
+                job.hydra.job.num = number
+            HydraConfig.instance().set_config(job)
+            found.append(OmegaConf.select(job, "hydra.sweep.subdir"))
+    assert found == folders
 
 
 def test_what_hydra_knows_only_of_a_running_job_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

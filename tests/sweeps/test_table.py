@@ -44,9 +44,9 @@ def synth(tmp_path: Path) -> Path:
 
 def test_seeds_are_pooled(synth: Path) -> None:
     jobs = read_jobs(synth)
-    assert swept(jobs) == {"loss.lambda1": {"0.1", "0.5", "0.9"}}
+    assert swept(jobs) == {"loss.lambda1": {"0.1": "0.1", "0.5": "0.5", "0.9": "0.9"}}
     points = pooled(jobs)
-    assert [(point.name, point.count) for point in points] == [
+    assert [(point.name, len(point.folders)) for point in points] == [
         ("lambda1=0.1", 2),
         ("lambda1=0.5", 1),
         ("lambda1=0.9", 1),
@@ -85,9 +85,34 @@ def test_tables_hold_every_job_and_name_what_failed(synth: Path) -> None:
     assert [row["returncode"] for row in rows] == ["0", "0", "0", "2", "0"]
     assert [row["validation/swd"] for row in rows] == ["0.02", "0.04", "0.05", "", "0.06"]
     text = markdown(jobs)
-    assert "| 0.1 | 2 * | 0.8200 ± 0.0283 | 0.0300 ± 0.0141 |" in text
+    folders = ", ".join(f"`stage=synth,loss.lambda1=0.1,seed={seed}`" for seed in (0, 1))
+    assert f"| 0.1 | 2 * | 0.8200 ± 0.0283 | 0.0300 ± 0.0141 | {folders} |" in text
     assert "Failed: 1 of 5 jobs" in text
-    assert "`stage=synth,loss.lambda1=0.5,seed=1` (exit code 2)" in text
+    assert "`stage=synth,loss.lambda1=0.5,seed=1/log.txt` (exit code 2)" in text
+
+
+def test_values_that_are_paths_are_shown_by_what_differs(tmp_path: Path) -> None:
+    figures = {"ssim": 0.5}
+    paths = ["/data/g|1/checkpoints/last.ckpt", "/data/g$2$/checkpoints/last.ckpt"]
+    jobs = []
+    for number, path in enumerate(paths):
+        folder = tmp_path / f"job={number}"
+        folder.mkdir()
+        job = {"number": number, "overrides": {"synth_ckpt": path}, "returncode": 0}
+        (folder / "job.json").write_text(json.dumps(job))
+        rows = [{"protocol": "validation", "method": "ours", "metric": k, "value": v} for k, v in figures.items()]
+        (folder / "summary.json").write_text(json.dumps({"method": "ours", "rows": rows}))
+    jobs = read_jobs(tmp_path)
+    assert [point.name for point in pooled(jobs)] == ["synth_ckpt=g|1", "synth_ckpt=g$2$"]
+    rows_of_table = [line for line in markdown(jobs).splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in rows_of_table} == {5}, "a | in a path parts no cell"
+    assert draw_sweep(pooled(jobs), swept(jobs), tmp_path) == [tmp_path / "lines.png"], "nor is a $ a formula"
+    write_table(jobs, tmp_path / "sweep.csv")
+    with (tmp_path / "sweep.csv").open() as file:
+        assert [(row["job"], row["synth_ckpt"]) for row in csv.DictReader(file)] == [
+            ("job=0", paths[0]),
+            ("job=1", paths[1]),
+        ]
 
 
 @pytest.mark.parametrize("keys", [1, 2, 3])
