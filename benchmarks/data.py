@@ -159,7 +159,7 @@ def memory(gib: float, workers: int, batches: int) -> str:
 def _memory(process: int) -> tuple[int, int]:
     """Bytes of memory that a process has mapped and in use, and those that are not files' or others'."""
     sizes = {}
-    for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()[1:]:
+    for line in Path(f"/proc/{process}/smaps_rollup").read_text(encoding="utf-8").splitlines()[1:]:
         name, size = line.split()[:2]
         sizes[name] = int(size) * 1024
     return sizes["Rss:"], sizes["Private_Dirty:"]

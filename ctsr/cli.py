@@ -16,7 +16,7 @@ from traceback import walk_tb
 from typing import Any
 
 from ctsr.arguments import cure
-from ctsr.errors import CollectedError, Interrupted, UserError, one_line
+from ctsr.errors import NOT_UTF_8, CollectedError, Interrupted, UserError, one_line
 
 MISTAKE = 2  # exit code of a user's mistake
 # Threads of OpenMP that wait for each other soon leave the core to other processes: without it, a run beside a busy
@@ -125,6 +125,8 @@ def _mistake(error: Exception) -> list[str] | None:
         return [_told_by_system(error)]
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, of a GPU
         return [f"out of memory: {one_line(error) or 'ask for less at once, or for a machine with more'}"]
+    if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:  # of a file's name, as Python holds it
+        return [f"{one_line(error.object)}: {NOT_UTF_8}"]
     if type(error).__module__.partition(".")[0] in _LIBRARIES:
         return [f"{type(error).__module__.partition('.')[0]}: {one_line(error)}"]
     return None

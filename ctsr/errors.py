@@ -4,6 +4,8 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 
+NOT_UTF_8 = "the name is not written in UTF-8: rename it"
+
 
 class UserError(Exception):
     """A mistake in the input or the configuration.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import os
 import re
@@ -138,6 +139,55 @@ def test_what_the_terminal_cannot_show_is_written_with_escapes(encoding: str, te
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, env=environment)
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout == text.encode(encoding, "backslashreplace") + b"\n"
+
+
+def test_a_name_that_is_not_utf_8_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    name = b"Gr\xf6\xdfe".decode("utf-8", "surrogateescape")
+    assert run_cli(lambda: name.encode() and None) == 2
+    assert "the name is not written in UTF-8: rename it" in capsys.readouterr().err
+    with pytest.raises(UnicodeEncodeError):  # a bug of ours
+        run_cli(lambda: "µ".encode("ascii") and None)
+
+
+WRITTEN = """
+from pathlib import Path
+from ctsr.training.run_folder import write_config
+from ctsr.sweeps.table import Job, markdown, write_table
+
+folder = Path({folder!r})
+write_config({{"data": "Größe µ 肺"}}, folder)
+write_table([Job(folder / "Größe", {{"k": "±"}}, 0, {{}})], folder / "sweep.csv")
+"""
+
+
+def test_files_are_utf_8_whatever_the_terminal_has(tmp_path: Path) -> None:
+    from_ascii = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    program = tmp_path / "program.py"
+    program.write_text(WRITTEN.format(folder=str(tmp_path)), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, program],
+        cwd=REPOSITORY,
+        env=from_ascii | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Größe µ 肺" in (tmp_path / "config.yaml").read_text(encoding="utf-8")
+    assert "Größe,±" in (tmp_path / "sweep.csv").read_text(encoding="utf-8")
+
+
+def test_texts_are_read_and_written_with_an_encoding() -> None:
+    """Else a locale without µ ends a run in an error, after everything was computed."""
+    bare = []
+    rooms = ("ctsr", "datamodules", "lightning_modules")
+    for file in (file for room in rooms for file in (REPOSITORY / room).rglob("*.py")):
+        source = file.read_text(encoding="utf-8")
+        for call in ast.walk(ast.parse(source)):
+            if isinstance(call, ast.Call) and getattr(call.func, "attr", "") in ("read_text", "write_text"):
+                text = ast.get_source_segment(source, call) or ""
+                if not any(sign in text for sign in ("encoding=", "latin-1", "/proc/")):
+                    bare.append(f"{file}: {text}")
+    assert not bare
 
 
 @pytest.mark.parametrize("words", [1, 100_000])  # in the buffer to the end, and beyond it

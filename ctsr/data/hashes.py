@@ -44,7 +44,7 @@ def remember(hashes: Mapping[Path, str], cache: Path) -> None:
 def _note(cache: Path, entries: Mapping[str, Mapping[str, str]]) -> None:
     """Of two processes that write the index at once one may lose its entries; that costs time, nothing else."""
     with replacing(cache / INDEX) as partial:
-        partial.write_text(json.dumps({**_index(cache), **entries}))
+        partial.write_text(json.dumps({**_index(cache), **entries}), encoding="utf-8")
 
 
 def _state(path: Path) -> str:
@@ -71,5 +71,5 @@ def _index(cache: Path) -> Mapping[str, Mapping[str, str]]:
 @lru_cache(1)
 def _read(file: Path, inode: int, changed: int) -> Mapping[str, Mapping[str, str]]:
     """The index, parsed once as long as its file stays: a cohort's is asked for thousands of times."""
-    index: dict[str, dict[str, str]] = json.loads(file.read_text())
+    index: dict[str, dict[str, str]] = json.loads(file.read_text(encoding="utf-8"))
     return index

@@ -103,7 +103,7 @@ def channels_of(scans: Sequence[Path]) -> Mapping[Path, tuple[str, str]]:
 def _channels_told(dataset: Path) -> int | None:
     """How many channels nnU-Net's description of a data set tells."""
     try:
-        content = json.loads(dataset.read_text())
+        content = json.loads(dataset.read_text(encoding="utf-8"))
         return len(content.get("channel_names") or content["modality"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, or not nnU-Net's
         return None

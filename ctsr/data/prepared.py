@@ -188,7 +188,7 @@ def _key(case: Case, masks: Sequence[Path], settings: Settings, cache: Path) -> 
 
 def _read_facts(folder: Path) -> CaseFacts:
     """What `case.json` of a prepared case holds; `ValueError` where it is not what was written."""
-    return CaseFacts.model_validate(json.loads((folder / "case.json").read_text()))
+    return CaseFacts.model_validate(json.loads((folder / "case.json").read_text(encoding="utf-8")))
 
 
 def _damage(folder: Path, cache: Path) -> Path | None:
@@ -233,7 +233,9 @@ def _make(case: Case, masks: Sequence[Path], settings: Settings, folder: Path) -
                 for file in sorted(partial.iterdir())
             },
         }
-        (partial / "case.json").write_text(json.dumps(CaseFacts.model_validate(facts).to_plain(), indent=1))
+        (partial / "case.json").write_text(
+            json.dumps(CaseFacts.model_validate(facts).to_plain(), indent=1), encoding="utf-8"
+        )
         partial.rename(folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)

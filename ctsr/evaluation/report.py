@@ -77,7 +77,7 @@ def write_report(
         ]
     )
     with replacing(folder / "report.md") as partial:
-        partial.write_text(text)
+        partial.write_text(text, encoding="utf-8")
     images = "".join(
         f"<h3>{path.stem}</h3><p>{html.escape(CAPTIONS[path.stem])}</p>"
         f"<img alt='{path.stem}' src='data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}'>"

@@ -68,7 +68,7 @@ def markdown(rows: Sequence[Row]) -> str:
 
 def write_csv(rows: Iterable[Row], path: Path) -> None:
     """Write every row, per case, to a CSV file; it appears whole or not at all."""
-    with replacing(path) as partial, partial.open("w", newline="") as stream:
+    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         table = csv.writer(stream)
         table.writerow(["protocol", "case", "method", "seed", "metric", "value"])
         table.writerows(

@@ -69,7 +69,7 @@ def _is_made(root: Path, settings: PhantomSettings) -> bool:
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     try:
-        found = json.loads((root / MARKER).read_text())
+        found = json.loads((root / MARKER).read_text(encoding="utf-8"))
         form, made, cases = found["format"], found["settings"], found["cases"]
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{root} holds something that is no phantom: name another folder for the phantom") from error
@@ -100,7 +100,7 @@ def _make(folder: Path, settings: PhantomSettings, show_progress: bool) -> None:
         done = track(as_completed(futures), "phantom", total=len(futures), disable=not show_progress)
         drawn = {futures[future]: future.result() for future in done}
     record = {"format": FORMAT, "settings": settings.model_dump(), "cases": dict(sorted(drawn.items()))}
-    (folder / MARKER).write_text(json.dumps(record, indent=1))
+    (folder / MARKER).write_text(json.dumps(record, indent=1), encoding="utf-8")
 
 
 def _make_empty(path: Path, settings: PhantomSettings, rng: np.random.Generator) -> Drawn:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar, Union, get_args, get_
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ctsr.errors import CollectedError, as_typed
+from ctsr.errors import NOT_UTF_8, CollectedError, as_typed
 
 MANY = 8  # keys that are not all listed in a line
 LONGEST = 80  # characters of a value that is told
@@ -168,6 +168,8 @@ def _told(group: type[Settings], values: Any, error: Any, prefix: str, wording: 
         return key, f"{key}: {error['ctx']['error']}" if key else str(error["ctx"]["error"])
     value = as_typed(values)
     value = value if len(value) <= LONGEST else f"{value[: LONGEST - 4]} ..."
+    if error["type"] == "string_unicode":
+        return key, f"{key}={value}: {NOT_UTF_8}"
     return key, wording.wrong.format(key=key, value=value, words=takes(annotation))
 
 

@@ -62,7 +62,7 @@ class SweepCallback(Callback):
             return
         write_table(jobs, folder / "sweep.csv")
         with replacing(folder / "sweep.md") as partial:
-            partial.write_text(markdown(jobs))
+            partial.write_text(markdown(jobs), encoding="utf-8")
         draw_sweep(pooled(jobs), swept(jobs), folder)
         print(f"{markdown(jobs)}\nsweep: {folder / 'sweep.md'}")
         if failed := [f"{job.folder}/log.txt" for job in jobs if job.failed]:

@@ -51,7 +51,7 @@ def run_job(
         )
     with replacing(folder / JOB) as partial:
         job = {"number": number, "overrides": as_mapping(typed), "returncode": done.returncode}
-        partial.write_text(json.dumps(job))
+        partial.write_text(json.dumps(job), encoding="utf-8")
     print(f"job {number}: {folder.name}: {'done' if done.returncode == 0 else f'failed, see {folder}/log.txt'}")
 
 

@@ -77,10 +77,10 @@ def read_jobs(folder: Path) -> list[Job]:
     """The jobs of a sweep, in the order in which they were started."""
     jobs = []
     for file in folder.rglob(JOB):
-        job = json.loads(file.read_text())
+        job = json.loads(file.read_text(encoding="utf-8"))
         summary = file.with_name("summary.json")
         done = summary.is_file() and job["returncode"] == 0
-        figures = _figures(json.loads(summary.read_text())) if done else {}
+        figures = _figures(json.loads(summary.read_text(encoding="utf-8"))) if done else {}
         jobs.append((job["number"], Job(file.parent, job["overrides"], job["returncode"], figures)))
     return [job for _, job in sorted(jobs, key=lambda pair: pair[0])]
 
@@ -150,7 +150,7 @@ def write_table(jobs: Sequence[Job], path: Path) -> None:
     """Write a CSV with a row for each job: overrides, return code, figures."""
     keys = list(dict.fromkeys(key for job in jobs for key in job.overrides))
     names = list(dict.fromkeys(name for job in jobs for name in job.figures))
-    with replacing(path) as partial, partial.open("w", newline="") as file:
+    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["job", *keys, "returncode", *names])
         writer.writeheader()
         for job in jobs:

@@ -109,8 +109,8 @@ def _run_id(folder: Path) -> str:
     if not file.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(file) as partial:
-            partial.write_text(uuid.uuid4().hex[:8])
-    return file.read_text()
+            partial.write_text(uuid.uuid4().hex[:8], encoding="utf-8")
+    return file.read_text(encoding="utf-8")
 
 
 def _has_account() -> bool:

@@ -36,7 +36,7 @@ class MetricsCSV(Logger):
         self._rows: list[Mapping[str, Any]] = []
         self._written = 0
         if resumed_at is not None and self.path.is_file():
-            with self.path.open(newline="") as file:
+            with self.path.open(newline="", encoding="utf-8") as file:
                 rows = list(csv.DictReader(file))
             behind = 1 if rows and rows[0]["epoch"] == "0" else 0
             self._rows = [row | {"epoch": int(row["epoch"]) + behind} for row in rows if int(row["step"]) < resumed_at]
@@ -74,7 +74,7 @@ class MetricsCSV(Logger):
             return
         names = sorted({name for row in self._rows for name in row} - {"epoch", "step"})
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(self.path) as partial, partial.open("w", newline="") as file:
+        with replacing(self.path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, ["epoch", "step", *names])
             writer.writeheader()
             writer.writerows(self._rows)

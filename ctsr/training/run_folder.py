@@ -46,4 +46,4 @@ def write_config(config: Mapping[str, Any], folder: Path) -> None:
     """Write `config.yaml`, whole or not at all, into a folder that need not be there."""
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / "config.yaml") as partial:
-        partial.write_text(as_yaml(config))
+        partial.write_text(as_yaml(config), encoding="utf-8")

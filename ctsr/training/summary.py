@@ -68,7 +68,7 @@ def summarise(
 def finished(folder: Path) -> dict[str, Any] | None:
     """What a stage that was trained to its end left."""
     summary = folder / SUMMARY
-    return json.loads(summary.read_text()) if summary.is_file() else None
+    return json.loads(summary.read_text(encoding="utf-8")) if summary.is_file() else None
 
 
 def tell_again(run: Run, stage: Stage, folder: Path) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def tell_again(run: Run, stage: Stage, folder: Path) -> dict[str, Any]:
 def write_summary(summary: Mapping[str, Any], folder: Path) -> None:
     """Writes `folder/summary.json`, whole or not at all."""
     with replacing(folder / SUMMARY) as partial:
-        partial.write_text(json.dumps(summary, indent=2) + "\n")
+        partial.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
 
 
 @rank_zero_only

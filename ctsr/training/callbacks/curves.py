@@ -82,7 +82,7 @@ def draw_curves(metrics: Path, path: Path, method: str) -> bool:
 
 def read_charts(metrics: Path, method: str) -> dict[str, dict[str, Curve]]:
     """The curves of a `metrics.csv`: chart -> label -> (batches, values); training first, then validation."""
-    with metrics.open(newline="") as stream:
+    with metrics.open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     names = [name for name in (rows[0] if rows else {}) if name not in ("step", "epoch")]
     charts: dict[str, dict[str, Curve]] = {}
