@@ -119,8 +119,8 @@ def test_a_tag_that_cannot_be_read_tells_nothing(series) -> None:
     path = series("AcquisitionNumber", [11, 12] * 3)
     for file in path.iterdir():
         content = file.read_bytes()
-        assert b"\x20\x00\x12\x00IS\x02\x001" in content
-        file.write_bytes(content.replace(b"\x20\x00\x12\x00IS\x02\x001", b"\x20\x00\x12\x00IS\x02\x00x"))
+        assert b"\x20\x00\x12\x00IS\x02\x00" in content
+        file.write_bytes(content.replace(b"\x20\x00\x12\x00IS\x02\x00", b"\x20\x00\x12\x00FD\x02\x00"))  # of 8 bytes
     assert probe(path).shape[0] == 6
 
 
