@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from os.path import exists
 from pathlib import Path
 
 from ctsr.data.layouts import places
 from ctsr.data.patients import patient_of
 from ctsr.errors import UserError, some_of, warn_once
-from ctsr.imaging.formats import FEWEST_PICTURES, FORMATS, entries, files_in, format_of, is_tiff, natural_key, stem
+from ctsr.imaging.content import check_content, lack_of
+from ctsr.imaging.formats import (
+    FEWEST_PICTURES,
+    FORMATS,
+    files_in,
+    format_of,
+    hollow_in,
+    is_tiff,
+    natural_key,
+    promises_scan,
+    stem,
+    visible,
+)
 from ctsr.imaging.voxel_size import FileSpacing
 
 NAMED = 5  # scans in a message
@@ -64,7 +77,8 @@ def find_cases(
     root = Path(root).expanduser()
     key = f"{key or f'data.{domain}.root'}={root}"
     if not root.exists():
-        raise UserError(f"{key} does not exist: give {FORMATS}, or a folder of these")
+        lack = lack_of(root) if root.is_symlink() else None
+        raise UserError(f"{key} {lack or f'does not exist: give {FORMATS}, or a folder of these'}")
     if files is not None:
         scans = _chosen(root, domain, files)
     elif root.is_file() or _is_scan(root):
@@ -115,12 +129,13 @@ def _scans_below(root: Path, domain: str, key: str) -> list[Path]:
     """All scans below a root that is none itself; what lies beside them and is none is told."""
     from ctsr.data.beside_scans import beside, told  # here, since what is prepared needs no readers
 
-    candidates = [scan for path in _visible(root) for scan in _scans_at(path)]
+    candidates = list(_scans_in(root))
     reasons = beside(candidates, root, pictures_too=domain == "micro")
     scans = [scan for scan in candidates if scan not in reasons]
     if reasons and not scans:
         raise UserError(f"{key} holds no scan, but {told(reasons, root)}")
     if not scans:
+        check_content([path for path in sorted(root.rglob("*")) if lack_of(path) and promises_scan(path)])
         raise UserError(f"{key} holds no scan: give {FORMATS}, or a folder of these")
     if reasons:
         warn_once(f"{key}: passed over {told(reasons, root)}")
@@ -138,6 +153,7 @@ def _chosen(root: Path, domain: str, files: str) -> list[Path]:
         ) from error
     if not scans:
         raise UserError(f"{key} matches nothing below {root}: give a pattern such as */ct.nii.gz")
+    check_content([path for path in scans if not path.exists()])
     other = next((path for path in scans if format_of(path) is None), None)
     if other is not None:
         raise UserError(f"{key} matches {other}, which is no scan: give {FORMATS}")
@@ -147,7 +163,6 @@ def _chosen(root: Path, domain: str, files: str) -> list[Path]:
 def _scans_at(path: Path) -> Iterator[Path]:
     if path.is_symlink():
         if not path.exists():  # such as a file of a data set that was not fetched
-            warn_once(f"{path} is a link to nothing, and passed over")
             return
         if path.resolve() in path.parent.resolve().parents or path.resolve() == path.parent.resolve():
             return  # round and round
@@ -155,7 +170,23 @@ def _scans_at(path: Path) -> Iterator[Path]:
         _tell_of_scans_below(path)
         yield path
     elif path.is_dir():
-        for below in _visible(path):
+        yield from _scans_in(path)
+
+
+def _scans_in(folder: Path) -> Iterator[Path]:
+    """All scans below a folder that is none itself; what would be one if it had content is told, a line a folder."""
+    hollow = {
+        file: lack
+        for file, lack in hollow_in(folder).items()
+        if promises_scan(file) and not (exists(file) and format_of(file))  # its reader tells
+    }
+    if hollow:
+        (first, lack), *others = hollow.items()
+        names = some_of([file.name for file, _ in others], NAMED)
+        too = f", and so are others that lack their content: {names}" if others else ""
+        warn_once(f"{first} {lack.what}, and passed over{too}")
+    for below in visible(folder):
+        if below not in hollow:
             yield from _scans_at(below)
 
 
@@ -166,11 +197,7 @@ def _tell_of_scans_below(scan: Path) -> None:
 
 
 def _scans_in_folders_of(folder: Path) -> Iterator[Path]:
-    return (scan for path in _visible(folder) if path.is_dir() for scan in _scans_at(path))
-
-
-def _visible(folder: Path) -> list[Path]:
-    return sorted((path for path in entries(folder) if not path.name.startswith(".")), key=natural_key)
+    return (scan for path in visible(folder) if path.is_dir() for scan in _scans_at(path))
 
 
 def _is_scan(path: Path) -> bool:

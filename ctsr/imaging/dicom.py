@@ -9,12 +9,14 @@ from pathlib import Path
 from statistics import median
 
 from ctsr.errors import UserError, warn
+from ctsr.imaging.content import check_content
 from ctsr.imaging.dicom_greys import read_greys
 from ctsr.imaging.dicom_headers import Slice, slices_in
 from ctsr.imaging.dicom_series import Series, choose, find_series, is_scout, patient_of
 from ctsr.imaging.dicom_stack import UNKNOWN_THICKNESS, Stack, stack
-from ctsr.imaging.formats import files_in, may_be_dicom
+from ctsr.imaging.formats import files_in, hollow_in, may_be_dicom
 from ctsr.imaging.padding import mark_padding
+from ctsr.imaging.slice_names import ending_like
 from ctsr.imaging.volume import Header, Volume
 
 __all__ = ["DicomScan", "find_series", "is_scout", "patient_of"]
@@ -38,6 +40,8 @@ class DicomScan:
         """
         self._path = path
         found = find_series(path)
+        if path.is_dir():
+            check_content(ending_like([header.file for one in found for header in one.headers], hollow_in(path)))
         chosen = choose(path, found, series)
         self._modality = chosen.headers[0].text("Modality") or None
         self._slices, self._affine = _stack(path, chosen)

@@ -6,8 +6,10 @@ flat, the header of a frame looks like that of a file of one slice.
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
@@ -22,13 +24,14 @@ from pydicom.sequence import Sequence
 from pydicom.uid import UID
 
 from ctsr.errors import UserError
+from ctsr.imaging import dicom_passes
 from ctsr.imaging.formats import files_in, is_dicom, may_be_dicom
 
 Vector = npt.NDArray[np.float64]
 
 _CT_STORAGE = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1")  # SOP classes; where Modality was removed
 _PLACE = ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")
-_FRAME_GROUPS = (*_PLACE, "PixelValueTransformationSequence")
+_FRAME_GROUPS = (*_PLACE, "PixelValueTransformationSequence", *dicom_passes.FRAME_GROUPS)
 _READ = (
     *("SpecificCharacterSet", "ImageType", "SOPClassUID", "Modality", "PatientID"),
     *("SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "SliceThickness"),
@@ -37,6 +40,7 @@ _READ = (
     *("PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit"),
     *("RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+    *dicom_passes.TAGS,
 )
 _ASKEW = 0.02  # of unit length or of a right angle: what directions written with two decimals are off
 
@@ -141,6 +145,7 @@ class Slice:
         scale: Of its greys.
         padding: Lowest and highest stored number that the scanner wrote outside its field of view.
         is_ct: Whether its greys should be HU.
+        passes: Tags that tell which pass over the body it is of, as text; those that are missing left out.
     """
 
     file: Path
@@ -155,6 +160,7 @@ class Slice:
     scale: Scale
     padding: tuple[float, float] | None
     is_ct: bool
+    passes: Mapping[str, str]
 
     @property
     def name(self) -> str:
@@ -262,7 +268,17 @@ def _slice(header: ImageHeader, frame: int, frames: int) -> Slice:
         scale=_scale(header),
         padding=_padding(header),
         is_ct=header.text("Modality") == "CT" or header.text("SOPClassUID") in _CT_STORAGE,
+        passes=_passes(header),
     )
+
+
+def _passes(header: ImageHeader) -> dict[str, str]:
+    told = {}
+    for tag in dicom_passes.TAGS:
+        with suppress(UserError):  # one that cannot be read tells nothing
+            text = header.text(tag) if tag in header.tags else ""
+            told[tag] = re.sub(r"(?<=\d)\.0+$", "", text)  # 120.0 is 120
+    return {tag: text for tag, text in told.items() if text}
 
 
 def _place(header: ImageHeader, keyword: str, count: int) -> list[float]:

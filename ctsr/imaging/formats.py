@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from ctsr.errors import UserError
+from ctsr.imaging.content import Lack, lack_of
 
 FORMATS = (
     "a folder of DICOM, TIFF, PNG or BMP slices, an OME-Zarr folder, "
@@ -22,9 +23,10 @@ _BY_SUFFIX = {
     ".tiff": "tiff",
 }
 _PICTURES = (".png", ".bmp")
-_ZARR_MARKS = (".zattrs", ".zgroup", ".zarray", "zarr.json")
+ZARR_MARKS = (".zattrs", ".zgroup", ".zarray", "zarr.json")
+_DICOM = (".dcm", ".dicom", ".ima")
 _NOT_DICOM = (".md", ".txt", ".json", ".csv", ".yaml", ".yml", ".xml", ".html", ".pdf", ".png", ".jpg", ".raw", ".zraw")
-_ENDINGS = (".nii.gz", ".ome.zarr", *_BY_SUFFIX, *_PICTURES, ".zarr", ".hdr", ".dcm", ".dicom", ".ima", *_NOT_DICOM)
+_ENDINGS = (".nii.gz", ".ome.zarr", *_BY_SUFFIX, *_PICTURES, ".zarr", ".hdr", *_DICOM, *_NOT_DICOM)
 FEWEST_PICTURES = 3  # fewer are somebody's screenshots
 
 _START = 256  # bytes of a DICOM file that tell what it is
@@ -51,19 +53,20 @@ def format_of(path: Path) -> str | None:
         if _is_nifti_header(path):
             return "nifti"
         return _BY_SUFFIX.get(suffix(path)) or ("dicom" if may_be_dicom(path) and is_dicom(path) else None)
-    if any((path / mark).exists() for mark in _ZARR_MARKS):
+    if any((path / mark).exists() for mark in ZARR_MARKS):
         return "ome-zarr"
-    files = files_in(path)
-    tiffs = sum(is_tiff(file) for file in files)
-    candidates = [file for file in files if may_be_dicom(file)]
-    previews = tiffs <= len(candidates)  # at most one of each slice
-    if previews and any(is_dicom(file) for file in candidates):
+    files, hollow = _files_in(path)
+    names = [*files, *hollow]  # a slice that was not fetched is one nevertheless
+    tiffs = any(is_tiff(file) for file in files)
+    previews = sum(map(is_tiff, names)) <= sum(map(may_be_dicom, names))  # at most one of each slice
+    if previews and any(may_be_dicom(file) and is_dicom(file) for file in files):
         return "dicom"
     if tiffs:
         return "tiff"
     if any(_BY_SUFFIX.get(suffix(file)) for file in files):
         return None
-    return "images" if sum(is_picture(file) for file in files) >= FEWEST_PICTURES else None
+    pictures = any(is_picture(file) for file in files) and sum(map(is_picture, names)) >= FEWEST_PICTURES
+    return "images" if pictures else None
 
 
 def suffix(path: Path) -> str:
@@ -113,6 +116,13 @@ def may_be_dicom(path: Path) -> bool:
     return suffix(path) not in _NOT_DICOM and suffix(path) not in _BY_SUFFIX
 
 
+def promises_scan(path: Path) -> bool:
+    """Whether a file that lacks its content should be a scan or a slice, by its name, or since it is kept elsewhere."""
+    if suffix(path) in (*_BY_SUFFIX, *_PICTURES, *_DICOM):
+        return True
+    return may_be_dicom(path) and (path.is_symlink() or path.stat().st_size > 0)
+
+
 def is_dicom(path: Path) -> bool:
     """Whether the file is a DICOM image, told by its first bytes: names tell nothing.
 
@@ -128,8 +138,24 @@ def is_dicom(path: Path) -> bool:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """The visible files directly in a folder, slice2 before slice10."""
-    return sorted((p for p in entries(folder) if p.is_file() and not p.name.startswith(".")), key=natural_key)
+    """The visible files directly in a folder that have content, slice2 before slice10."""
+    return _files_in(folder)[0]
+
+
+def hollow_in(folder: Path) -> dict[Path, Lack]:
+    """The visible files directly in a folder that lack their content, in the same order, and what is wrong."""
+    return _files_in(folder)[1]
+
+
+def _files_in(folder: Path) -> tuple[list[Path], dict[Path, Lack]]:
+    lacks = {path: lack_of(path) for path in visible(folder)}
+    full = [path for path, lack in lacks.items() if lack is None and path.is_file()]
+    return full, {path: lack for path, lack in lacks.items() if lack is not None}
+
+
+def visible(folder: Path) -> list[Path]:
+    """All that lies directly in a folder and is not hidden, slice2 before slice10."""
+    return sorted((path for path in entries(folder) if not path.name.startswith(".")), key=natural_key)
 
 
 def entries(folder: Path) -> list[Path]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import numpy.typing as npt
 import zarr
 
 from ctsr.errors import UserError, warn_once
+from ctsr.imaging.content import check_content
+from ctsr.imaging.formats import ZARR_MARKS, entries
 from ctsr.imaging.slice_names import shortened
 from ctsr.imaging.slices import plain, reason
 from ctsr.imaging.volume import Array, Header, Volume
@@ -86,6 +89,9 @@ def _level(folder: Path, spacing: FileSpacing, level_mm: float | None) -> _Level
 
 
 def _levels(folder: Path, spacing: FileSpacing) -> list[_Level]:
+    check_content(
+        [file for place in (folder, *entries(folder)) for file in map(place.joinpath, ZARR_MARKS) if lexists(file)]
+    )
     try:
         group, image = _image(folder)
         arrays: list[Any] = [group[entry["path"]] for entry in image["datasets"]]
@@ -177,13 +183,15 @@ def _millimetres(folder: Path, units: Sequence[Any], finest: Vector, spacing: Fi
 def _check_chunks(folder: Path, array: Any) -> None:
     """A chunk that is not there reads as the fill value: right where a writer leaves out empty ones, else a loss."""
     level = folder / array.path
+    chunks = [file for file in level.rglob("[!.]*") if not file.is_dir()]
+    check_content(sorted(chunks))  # else they, too, would read as the fill value
     there = array.nchunks_initialized
     if not there:
         raise UserError(f"{level} holds no data: copy it anew")
     if there < array.nchunks:
         warn_once(f"{level}: {array.nchunks - there} of {array.nchunks} chunks are not there, taken as empty")
     if array.shards is None and any("blosc" in type(codec).__name__.lower() for codec in array.compressors):
-        for chunk in (file for file in level.rglob("[!.]*") if file.is_file() and file.name != "zarr.json"):
+        for chunk in (file for file in chunks if file.name not in ZARR_MARKS):
             with chunk.open("rb") as file:
                 size = int.from_bytes(file.read(16)[12:], "little")
             if size > chunk.stat().st_size:  # which Blosc does not notice: it reads on in what memory holds there

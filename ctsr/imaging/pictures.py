@@ -12,10 +12,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from ctsr.errors import UserError
-from ctsr.imaging.formats import files_in, is_picture
+from ctsr.imaging.formats import is_picture
 from ctsr.imaging.scanner_log import told_by_logs
 from ctsr.imaging.slice_names import Stack, find_stack
-from ctsr.imaging.slices import check_alike, one_grey, palette_greys, reason, stacked
+from ctsr.imaging.slices import check_alike, one_grey, palette_greys, slice_files, stacked, unreadable
 from ctsr.imaging.volume import Array, Header, Volume
 from ctsr.imaging.voxel_size import FileSpacing, axial_affine, voxel_size
 
@@ -46,7 +46,7 @@ def read_pictures(folder: Path, spacing: FileSpacing) -> Volume:
 
 
 def _stack(folder: Path) -> Stack:
-    return find_stack([file for file in files_in(folder) if is_picture(file)])
+    return find_stack(slice_files(folder, is_picture))
 
 
 def _header(folder: Path, stack: Stack, spacing: FileSpacing) -> Header:
@@ -107,4 +107,4 @@ def _opened(file: Path) -> Iterator[_Picture]:
     except UserError:
         raise
     except Exception as error:  # of any kind: they are the library's, about a damaged file
-        raise UserError(f"{file} is damaged, or no picture: {reason(error)}") from error
+        raise unreadable(file, "is damaged, or no picture", error) from error

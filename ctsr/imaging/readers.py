@@ -15,7 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ctsr.errors import UserError
-from ctsr.imaging.formats import FORMATS, format_of
+from ctsr.imaging.content import check_content
+from ctsr.imaging.formats import FORMATS, format_of, hollow_in, promises_scan
 from ctsr.imaging.headers import check_header
 from ctsr.imaging.padding import mark_padding
 from ctsr.imaging.volume import Header, Volume
@@ -122,8 +123,7 @@ class _Reader(NamedTuple):
 
 
 def _reader(path: Path, spacing: FileSpacing, series: str | None, level_mm: float | None) -> _Reader:
-    if not path.exists():
-        raise UserError(f"{path} does not exist")
+    check_content([path])
     match format_of(path):
         case "dicom":
             from ctsr.imaging import dicom
@@ -153,5 +153,7 @@ def _reader(path: Path, spacing: FileSpacing, series: str | None, level_mm: floa
             from ctsr.imaging import tiff
 
             return _Reader(partial(tiff.probe_tiff, path, spacing), partial(tiff.read_tiff, path, spacing))
+    if path.is_dir():
+        check_content([file for file in hollow_in(path) if promises_scan(file)])
     what = "holds no scan" if path.is_dir() else "is not a scan"
     raise UserError(f"{path} {what} that can be read: give {FORMATS}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +12,7 @@ from statistics import median_low
 from string import ascii_lowercase
 
 from ctsr.errors import UserError, warn_once
+from ctsr.imaging.formats import suffix
 
 _SHOWN = 5  # of a list
 
@@ -66,6 +67,35 @@ def alike(files: Sequence[Path]) -> list[list[Path]]:
     for file in files:
         groups[re.sub(r"\d+", "0", file.name.casefold())].append(file)
     return list(groups.values())
+
+
+def named_like(slices: Sequence[Path], others: Iterable[Path]) -> list[Path]:
+    """Those of the other files of a folder whose names make them slices of the same stack."""
+    others = list(others)
+    if _is_lettered([*slices, *others]):
+        return others
+    return [
+        file
+        for group in alike([*slices, *others])
+        if not set(group).isdisjoint(slices)
+        for file in group
+        if file in others
+    ]
+
+
+def ending_like(slices: Iterable[Path], others: Iterable[Path]) -> list[Path]:
+    """Those of the other files of a folder whose names end as those of slices, which may else be called anything.
+
+    Where slices have no ending, but numbers, what has neither is none of them.
+    """
+    endings = {_ending(file) for file in slices}
+    return [file for file in others if _ending(file) in endings]
+
+
+def _ending(file: Path) -> tuple[str, bool]:
+    """The ending, or whether there is a number in a name without; what ends a UID or a date is no ending."""
+    ending = suffix(file) or (file.suffix.lower() if re.match(r"\.[a-zA-Z]", file.suffix) else "")
+    return ending, not ending and any(letter.isdigit() for letter in file.name)
 
 
 def shortened(items: Sequence[object]) -> str:

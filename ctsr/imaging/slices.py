@@ -11,6 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ctsr.errors import UserError, one_line
+from ctsr.imaging.content import check_content
+from ctsr.imaging.formats import files_in, hollow_in
+from ctsr.imaging.slice_names import named_like
 from ctsr.imaging.volume import Array
 
 
@@ -26,6 +29,17 @@ class Slice(Protocol):
 
 
 Opened = Callable[[Path], AbstractContextManager[Slice]]
+
+
+def slice_files(folder: Path, is_slice: Callable[[Path], bool]) -> list[Path]:
+    """A folder's files of one format, after making sure that none of its slices lacks its content.
+
+    Raises:
+        UserError: A file that is named like the slices is a link to nothing, empty, or was not fetched.
+    """
+    files = [file for file in files_in(folder) if is_slice(file)]
+    check_content(named_like(files, [file for file in hollow_in(folder) if is_slice(file)]))
+    return files
 
 
 def check_alike(files: Sequence[Path], opened: Opened) -> None:
@@ -108,3 +122,10 @@ def palette_greys(file: Path, indices: Array, palette: npt.NDArray[np.uint8]) ->
 def reason(error: Exception) -> str:
     """What a library says about a damaged file, in one line; the error's kind where it says nothing."""
     return one_line(error) or type(error).__name__
+
+
+def unreadable(file: Path, what: str, error: Exception) -> UserError:
+    """The error of a file that a library cannot read: since it may not be opened, or since it is what is said."""
+    if isinstance(error, PermissionError):
+        return UserError(f"{file} cannot be opened: {error.strerror}")
+    return UserError(f"{file} {what}: {reason(error)}")

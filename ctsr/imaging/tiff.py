@@ -8,7 +8,7 @@ from ctsr.errors import UserError, warn_once
 from ctsr.imaging.formats import files_in, is_picture, is_tiff
 from ctsr.imaging.scanner_log import told_by_logs
 from ctsr.imaging.slice_names import Stack, alike, find_stack
-from ctsr.imaging.slices import check_alike, stacked
+from ctsr.imaging.slices import check_alike, slice_files, stacked
 from ctsr.imaging.tiff_pages import opened_tiff
 from ctsr.imaging.tiff_spacing import told_by_tiff
 from ctsr.imaging.volume import Header, Volume
@@ -41,7 +41,7 @@ def read_tiff(path: Path, spacing: FileSpacing) -> Volume:
 
 def holds_slices(folder: Path) -> bool:
     """Whether the TIFF files in a folder are slices, one a file, rather than volumes."""
-    groups = alike(_tiffs(folder))
+    groups = alike([file for file in files_in(folder) if is_tiff(file)])
     largest = max(groups, key=len)
     looked_at = largest[:1] if len(largest) > 1 else [file for group in groups for file in group]
     return all(len(page_shape(file)) == 2 for file in looked_at)
@@ -74,7 +74,7 @@ def _header(path: Path, stack: Stack, spacing: FileSpacing) -> Header:
 def _stack(path: Path) -> Stack:
     if path.is_file():
         return Stack([path])
-    files = _tiffs(path)
+    files = slice_files(path, is_tiff)
     if len(files) > 1 and not holds_slices(path):
         raise UserError(f"{path} holds {len(files)} TIFF files, not all of them slices: give one file, or only slices")
     pictures = sum(is_picture(file) for file in files_in(path))
@@ -83,7 +83,3 @@ def _stack(path: Path) -> Stack:
     if pictures:
         warn_once(f"{path}: passed over beside TIFF: {pictures} pictures")
     return find_stack(files)
-
-
-def _tiffs(folder: Path) -> list[Path]:
-    return [file for file in files_in(folder) if is_tiff(file)]

@@ -17,7 +17,7 @@ import numpy as np
 from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile, TiffPageSeries
 
 from ctsr.errors import UserError, one_line, warn_once
-from ctsr.imaging.slices import one_grey, palette_greys, plain, reason
+from ctsr.imaging.slices import one_grey, palette_greys, plain, reason, unreadable
 from ctsr.imaging.volume import Array
 
 _SLICES = "ZIQ"  # axes that may run over slices: named so, pages, and of an unknown name
@@ -135,7 +135,7 @@ def opened_tiff(file: Path) -> Iterator[TiffImage]:
         if isinstance(error, ImportError) or "imagecodecs" in str(error):
             way = "pip install imagecodecs, or save it without compression"
             raise UserError(f"{file} cannot be read, {reason(error)}: {way}") from error
-        raise UserError(f"{file} is not a readable TIFF: {reason(error)}") from error
+        raise unreadable(file, "is not a readable TIFF", error) from error
     if complaints:
         warn_once(f"{file}: {complaints[0]}")
 

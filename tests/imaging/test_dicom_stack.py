@@ -65,7 +65,62 @@ def test_a_slice_out_of_its_place_is_not_rounding(tmp_path, write_series) -> Non
     distances = np.round(0.6 * np.arange(12), 1)
     distances[5] += 0.2
     placed(write_series(tmp_path, numbered(12)), along_z(distances))
-    with pytest.raises(UserError, match="is a slice missing"):
+    told = r"slice5\.dcm is out of its place, 0\.8 mm from slice4\.dcm and 0\.4 mm from slice6\.dcm, where 0\.6 mm"
+    with pytest.raises(UserError, match=told):
+        probe(tmp_path)
+
+
+def two_stacks(first: int, second: int, step: float, apart: float) -> np.ndarray:
+    return np.sort(np.concatenate([step * np.arange(first), step * np.arange(second) + apart]))
+
+
+@pytest.mark.parametrize(
+    ("distances", "nearest"),
+    [
+        (two_stacks(8, 8, 2, 0.9), "0.9 to 1.1"),
+        (two_stacks(8, 8, 2, 1.1), "0.9 to 1.1"),
+        (two_stacks(8, 8, 2, 0.3), "0.3 to 1.7"),
+        (two_stacks(8, 7, 2, 0.3), "0.3 to 1.7"),
+        (two_stacks(12, 12, 2, 0.5), "0.5 to 1.5"),
+        (two_stacks(10, 10, 2, 12.9), "0.9 to 2"),  # over a part of their lengths
+        (two_stacks(10, 10, 2, 4.9), "0.9 to 2"),
+        (np.concatenate([np.arange(10), 9 + 1.25 * np.arange(1, 8)]), "1 to 1.25"),  # one after the other
+        (np.cumsum([1.0] * 40 + [1.0098] * 40), "1 to 1.01"),  # each distance alone is as usual
+    ],
+)
+def test_overlapping_or_uneven_stacks_are_told_as_such(tmp_path, write_series, distances, nearest) -> None:
+    placed(write_series(tmp_path, numbered(len(distances))), along_z(distances))
+    with pytest.raises(UserError, match=rf"unevenly spaced, or one stack overlaps another: .* {nearest} mm") as refused:
+        probe(tmp_path)
+    assert "missing" not in str(refused.value)
+    assert "sideways" not in str(refused.value)
+
+
+@pytest.mark.parametrize("off", [0.11, -0.11])
+def test_what_lies_off_along_the_stack_is_not_sideways(tmp_path, write_series, off) -> None:
+    """Less than what rounding of positions explains, and yet not regular."""
+    distances = np.round(1.0 * np.arange(16), 1)
+    distances[1::2] += off
+    placed(write_series(tmp_path, numbered(16)), along_z(np.round(distances, 2)))
+    with pytest.raises(UserError, match="unevenly spaced, or one stack overlaps another"):
+        probe(tmp_path)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_slice_shifted_sideways_is_told_as_such(tmp_path, write_series, axis) -> None:
+    positions = along_z(1.0 * np.arange(9))
+    positions[4, axis] += 3
+    placed(write_series(tmp_path, numbered(9)), positions)
+    with pytest.raises(UserError, match=r"slice4\.dcm is shifted sideways"):
+        probe(tmp_path)
+
+
+@pytest.mark.parametrize("missing", [[5], [3, 9], [4, 5, 6], [2, 8, 12]])
+def test_missing_slices_are_told_as_such(tmp_path, write_series, missing) -> None:
+    distances = np.delete(1.5 * np.arange(16), missing)
+    placed(write_series(tmp_path, numbered(len(distances))), along_z(distances))
+    before = missing[0] - 1
+    with pytest.raises(UserError, match=rf"slice{before}\.dcm and slice{before + 1}\.dcm, where 1\.5 mm .*missing"):
         probe(tmp_path)
 
 

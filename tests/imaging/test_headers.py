@@ -119,7 +119,7 @@ ERRORS = [
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("read", [probe, read_volume])
 def test_whatever_a_library_raises_is_one_line(tmp_path: Path, monkeypatch, error, read) -> None:
-    (tmp_path / "scan.nii").write_bytes(b"")
+    (tmp_path / "scan.nii").write_bytes(b"x")
     monkeypatch.setattr(nifti, "_kind", lambda start: (_ for _ in ()).throw(error))
     with pytest.raises(UserError, match=r"scan\.nii cannot be read: '?the reason'?$") as caught:
         read(tmp_path / "scan.nii")
@@ -127,7 +127,7 @@ def test_whatever_a_library_raises_is_one_line(tmp_path: Path, monkeypatch, erro
 
 
 def test_what_has_no_text_and_what_memory_lacks(tmp_path: Path, monkeypatch) -> None:
-    (tmp_path / "scan.nii").write_bytes(b"")
+    (tmp_path / "scan.nii").write_bytes(b"x")
     monkeypatch.setattr(nifti, "_kind", lambda start: (_ for _ in ()).throw(EOFError()))
     with pytest.raises(UserError, match=r"scan\.nii cannot be read: EOFError$"):
         probe(tmp_path / "scan.nii")
@@ -137,7 +137,7 @@ def test_what_has_no_text_and_what_memory_lacks(tmp_path: Path, monkeypatch) -> 
 
 
 def test_a_bug_is_no_mistake_of_the_user_s(tmp_path: Path, monkeypatch) -> None:
-    (tmp_path / "scan.nii").write_bytes(b"")
+    (tmp_path / "scan.nii").write_bytes(b"x")
     for bug in (NameError("x"), AssertionError("x"), ImportError("x")):
         monkeypatch.setattr(nifti, "_kind", lambda start, bug=bug: (_ for _ in ()).throw(bug))
         with pytest.raises(type(bug)):

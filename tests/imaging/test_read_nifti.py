@@ -119,7 +119,7 @@ def test_unknown_paths_name_the_formats(tmp_path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"empty holds no scan .*DICOM"):
         read_volume(tmp_path / "empty")
-    (tmp_path / "one.dcm").write_bytes(b"")
+    (tmp_path / "one.dcm").write_bytes(b"no scan")
     with pytest.raises(UserError, match=r"one\.dcm is not a scan"):
         read_volume(tmp_path / "one.dcm")
 
