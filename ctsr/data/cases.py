@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ctsr.data.layouts import places
 from ctsr.data.patients import patient_of
-from ctsr.errors import UserError, some_of, warn_once
+from ctsr.errors import NOT_UTF_8, UserError, some_of, warn_once
 from ctsr.imaging.content import check_content, lack_of
 from ctsr.imaging.formats import (
     FEWEST_PICTURES,
@@ -99,6 +99,10 @@ def find_cases(
 
 
 def _case(name: str, scan: Path, top: str, rule: str | None, domain: str) -> Case:
+    try:
+        str(scan).encode()  # as tables and records will have it
+    except UnicodeEncodeError as error:
+        raise UserError(f"{scan}: {NOT_UTF_8}") from error
     patient, of_header = patient_of(scan, name, top, rule, f"data.{domain}.patient")
     return Case(name, scan, patient, of_header=of_header)
 

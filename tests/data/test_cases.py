@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -289,3 +290,11 @@ def test_a_scout_on_top_of_a_study(tmp_path: Path, capsys) -> None:
     assert found(study) == {"series1": series}
     assert "passed over a scout (I000)" in capsys.readouterr().err
     assert the_scan(study, "input") == the_scan(tmp_path, "input") == series
+
+
+def test_a_scan_whose_name_is_not_utf_8_is_told(tmp_path: Path) -> None:
+    """Tables and records could not hold it."""
+    trees.nifti(tmp_path / "a.nii.gz", trees.chest())
+    os.rename(tmp_path / "a.nii.gz", bytes(tmp_path) + b"/Gr\xf6\xdfe.nii.gz")
+    with pytest.raises(UserError, match=r"Gr\S+e.nii.gz: the name is not written in UTF-8: rename it"):
+        find_cases(tmp_path, "clinical")
