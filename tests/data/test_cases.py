@@ -294,7 +294,7 @@ def test_a_scout_on_top_of_a_study(tmp_path: Path, capsys) -> None:
 
 def test_a_scan_whose_name_is_not_utf_8_is_told(tmp_path: Path) -> None:
     """Tables and records could not hold it."""
-    trees.nifti(tmp_path / "a.nii.gz", trees.chest())
+    trees.nifti(tmp_path / "a.nii.gz", trees.chest(0))
     os.rename(tmp_path / "a.nii.gz", bytes(tmp_path) + b"/Gr\xf6\xdfe.nii.gz")
     with pytest.raises(UserError, match=r"Gr\S+e.nii.gz: the name is not written in UTF-8: rename it"):
         find_cases(tmp_path, "clinical")
