@@ -1,7 +1,8 @@
-"""Files that are whole or not there, locks between processes, and what a scan's bytes amount to."""
+"""Files that are whole or not there, locks between processes, and what a file's bytes amount to."""
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import hashlib
 import os
@@ -43,6 +44,21 @@ def locked(path: Path) -> Iterator[None]:
         except OSError as error:
             raise UserError(f"{path.parent} is on a file system without locks: choose a folder on another") from error
         yield
+
+
+def text_of(path: Path) -> str:
+    """The text of a file in UTF-8, or in UTF-16 with a byte order mark, as editors and spreadsheets save it.
+
+    Raises:
+        OSError: It cannot be read.
+        UnicodeError: It is in another encoding, or no text.
+    """
+    content = path.read_bytes()
+    in_pairs = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = content.decode("utf-16" if in_pairs else "utf-8-sig")
+    if "\0" in text:  # UTF-16 without a mark, or no text
+        raise UnicodeError(f"{path} holds zeros")
+    return text
 
 
 def content_hash(path: Path, others: Sequence[Path] = ()) -> str:
