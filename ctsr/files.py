@@ -7,7 +7,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,6 +29,32 @@ def replacing(path: Path) -> Iterator[Path]:
             shutil.rmtree(partial)
         else:
             partial.unlink(missing_ok=True)
+
+
+def within(path: Path, places: Iterable[Path]) -> Path | None:
+    """Which of some files and folders a path is, or lies in, by whatever spelling or link; None: none of them.
+
+    Args:
+        path: A file, be it there or not.
+        places: Those that are not there are none.
+    """
+    known = {identity: place for place in places if (identity := _identity(place)) is not None}
+    there = path.parent.resolve() / path.name  # a link is replaced where it lies, whatever it leads to
+    return next((known[one] for one in map(_identity, (there, *there.parents)) if one in known), None)
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two paths are one file or folder that is there, by whatever spelling or link."""
+    return (identity := _identity(one)) is not None and identity == _identity(other)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What two names of one file share; None: nothing is there."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino
 
 
 @contextmanager
