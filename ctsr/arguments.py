@@ -41,8 +41,8 @@ class AsTyped:
     def quoted(self, arguments: Sequence[str], sweep: bool = False) -> list[str]:
         """The arguments with such values in quotes, so that Hydra takes them as they are.
 
-        What is in quotes already stays, and so does null; `${...}` in a path or a name keeps its meaning, unless there
-        is such a path.
+        What is in quotes already stays, and so do null and, in a path or a name, `${...}`; a path that is there is
+        taken as it is in any case.
 
         Args:
             arguments: `key=value` and others.
@@ -153,7 +153,7 @@ def _is_there(path: str) -> bool:
 
 
 def _path(value: str) -> str:
-    return _text(value) if _is_there(value) else _name(value)
+    return in_quotes(value) if _is_there(value) else _name(value)
 
 
 def _name(value: str) -> str:

@@ -1,12 +1,13 @@
-"""Files that are whole or not there, locks between processes, and what a scan's bytes amount to."""
+"""Files that are whole or not there, locks between processes, and what a file's bytes amount to."""
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,6 +35,32 @@ def replacing(path: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+def within(path: Path, places: Iterable[Path]) -> Path | None:
+    """Which of some files and folders a path is, or lies in, by whatever spelling or link; None: none of them.
+
+    Args:
+        path: A file, be it there or not.
+        places: Those that are not there are none.
+    """
+    known = {identity: place for place in places if (identity := _identity(place)) is not None}
+    there = path.parent.resolve() / path.name  # a link is replaced where it lies, whatever it leads to
+    return next((known[one] for one in map(_identity, (there, *there.parents)) if one in known), None)
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two paths are one file or folder that is there, by whatever spelling or link."""
+    return (identity := _identity(one)) is not None and identity == _identity(other)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What two names of one file share; None: nothing is there."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold a lock that other processes wait for; it ends with the process that holds it, however that ends.
@@ -47,6 +74,21 @@ def locked(path: Path) -> Iterator[None]:
         except OSError as error:
             raise UserError(f"{path.parent} is on a file system without locks: choose a folder on another") from error
         yield
+
+
+def text_of(path: Path) -> str:
+    """The text of a file in UTF-8, or in UTF-16 with a byte order mark, as editors and spreadsheets save it.
+
+    Raises:
+        OSError: It cannot be read.
+        UnicodeError: It is in another encoding, or no text.
+    """
+    content = path.read_bytes()
+    in_pairs = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = content.decode("utf-16" if in_pairs else "utf-8-sig")
+    if "\0" in text:  # UTF-16 without a mark, or no text
+        raise UnicodeError(f"{path} holds zeros")
+    return text
 
 
 def content_hash(path: Path, others: Sequence[Path] = ()) -> str:

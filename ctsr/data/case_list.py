@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,8 +14,9 @@ from typing import Any
 from ctsr.data.cases import Case, the_scan
 from ctsr.data.layouts import channels_of, places
 from ctsr.data.patients import patient_of
+from ctsr.data.sheet import Row, read_sheet
 from ctsr.errors import CollectedError, UserError, warn_once
-from ctsr.files import replacing
+from ctsr.files import replacing, text_of
 from ctsr.imaging.formats import FORMATS, format_of, stem
 from ctsr.imaging.voxel_size import FileSpacing
 
@@ -24,17 +25,19 @@ NEEDED = ("domain", "path")
 DOMAINS = ("clinical", "micro")
 PARTS = ("train", "val", "test")
 _BETWEEN_MASKS = ";"
+_SPREADSHEETS = (b"PK\3\4", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods are ZIP, .xls is OLE
 
 
 def read_list(file: str | Path, patient: Mapping[str, str | None]) -> dict[str, list[Case]]:
     """Read a list of cases.
 
     Args:
-        file: A CSV with a heading, or a JSON list of objects, with the columns `domain` (clinical or micro) and `path`
-            (a scan, or a folder with exactly one anywhere below it, whose place then counts for name and patient);
-            and, each of them optional or empty, `name`, `patient`, `part` (train, val or test; empty: drawn), `mask`
-            (several files: with ; between) and `spacing` (mm, one number or z y x, of files that do not tell). Paths
-            are relative to the list's folder.
+        file: A CSV with a heading, as spreadsheets save it (commas, semicolons or tabs; UTF-8 or UTF-16), or a JSON
+            list of objects, with the columns `domain` (clinical or micro) and `path` (a scan, or a folder with exactly
+            one anywhere below it, whose place then counts for name and patient); and, each of them optional or empty,
+            `name`, `patient`, `part` (train, val or test; empty: drawn), `mask` (several files: with ; between) and
+            `spacing` (mm, one number or z y x, of files that do not tell). Paths are relative to the list's folder;
+            capitals count in paths, names and patients only.
         patient: Domain -> the user's rule for patients, where the list names none.
 
     Returns:
@@ -103,7 +106,8 @@ class _Row:
         self.problems: list[str] = []
         self._folder = file.absolute().parent
         self._place = f"{_key(file)}, {self.number}"
-        self._values = {column: value for column, value in values.items() if value not in (None, "", [])}
+        stripped = {column: value.strip() if isinstance(value, str) else value for column, value in values.items()}
+        self._values = {column: value for column, value in stripped.items() if value not in (None, "", [])}
         for column in NEEDED:
             if column not in self._values:
                 self.wrong(f"has no {column}: give one")
@@ -113,7 +117,7 @@ class _Row:
         self.path = self._scan()
         given = self._values.get("mask", [])
         masks = given.split(_BETWEEN_MASKS) if isinstance(given, str) else given if isinstance(given, list) else [given]
-        named = [self._placed(str(mask).strip()) for mask in masks]
+        named = [self._placed(text) for mask in masks if (text := str(mask).strip())]
         self.masks = tuple(mask for mask in named if self._exists(mask))
         self.spacing = self._spacing()
 
@@ -127,8 +131,8 @@ class _Row:
 
     def _one_of(self, column: str, known: Sequence[str]) -> str | None:
         value = self.text(column)
-        if value is None or value in known:
-            return value
+        if value is None or value.lower() in known:
+            return value and value.lower()
         self.wrong(f"has the {column} {value}: give {', '.join(known)}")
         return None
 
@@ -158,15 +162,23 @@ class _Row:
         given = self._values.get("spacing")
         if given is None:
             return None
-        values = str(given).strip("[] ").replace(",", " ").split() if isinstance(given, str) else given
+        values = _numbers(given) if isinstance(given, str) else given if isinstance(given, list) else [given]
         try:
-            sizes = [float(size) for size in (values if isinstance(values, list) else [values])]
+            sizes = [float(size) for size in values]
         except (TypeError, ValueError):
             sizes = []
-        if len(sizes) not in (1, 3) or min(sizes) <= 0:
+        if len(sizes) not in (1, 3) or not all(0 < size < math.inf for size in sizes):
             self.wrong(f"has the spacing {given}: give mm, one number or z y x")
             return None
         return sizes[0] if len(sizes) == 1 else sizes
+
+
+def _numbers(text: str) -> list[str]:
+    """Numbers with blanks or commas between, as `float` takes them: a lone comma within one, 0,05, is a decimal one."""
+    words = [word.strip(",") for word in text.strip("[] ").split()]
+    if any("." in word or word.count(",") > 1 for word in words):
+        return text.strip("[] ").replace(",", " ").split()
+    return [word.replace(",", ".") for word in words if word]
 
 
 def _key(file: Path) -> str:
@@ -176,42 +188,59 @@ def _key(file: Path) -> str:
 def _table(file: Path) -> tuple[list[tuple[int, Mapping[str, Any]]], list[str]]:
     """The rows, and what is wrong with the table itself.
 
-    Rows come with their numbers: of a CSV's lines, the heading being 1; of JSON's objects, from 1.
+    Rows come with their numbers: of a CSV's as a spreadsheet shows them, of JSON's objects from 1.
     """
+    is_json = file.suffix.lower() == ".json"
     try:
-        text = file.read_text(encoding="utf-8-sig")  # spreadsheets begin a file with a mark
-        content = json.loads(text) if file.suffix.lower() == ".json" else None
-    except (OSError, ValueError) as error:
+        text = text_of(file)
+        sheet, content = ([], json.loads(text)) if is_json else (read_sheet(text), None)
+    except UnicodeError as error:
+        what = "a spreadsheet" if file.read_bytes().startswith(_SPREADSHEETS) else "not UTF-8"
+        raise UserError(f"{_key(file)} is {what}: save it as {'UTF-8' if is_json else 'CSV UTF-8'}") from error
+    except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{_key(file)} cannot be read: {error}") from error
-    if content is not None:
-        if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
-            raise UserError(f"{_key(file)} is no list of objects: give one for each case")
-        return list(enumerate(content, 1)), _unknown(file, [column for row in content for column in row])
-    try:
-        separator = csv.Sniffer().sniff(text.partition("\n")[0], ",;\t").delimiter
-    except csv.Error:  # a single column
-        separator = ","
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
-    columns = [column.strip() for column in reader.fieldnames or []]
-    reader.fieldnames = columns
-    problems = _unknown(file, columns)
+    if not is_json:
+        return _of_sheet(file, sheet)
+    if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
+        raise UserError(f"{_key(file)} is no list of objects: give one for each case")
+    rows = [{_column(name): value for name, value in row.items()} for row in content]
+    return list(enumerate(rows, 1)), _unknown(file, [name for row in content for name in row])
+
+
+def _of_sheet(file: Path, sheet: Sequence[Row]) -> tuple[list[tuple[int, Mapping[str, Any]]], list[str]]:
+    """As `_table`; columns without a heading are left out where nothing is in them, and cells may lack at the end."""
+    if not sheet:
+        raise UserError(f"{_key(file)} is empty: give a heading, {', '.join(NEEDED)}, and a row for each case")
+    (_, heading), *rows = sheet
+    columns = [_column(name) for name in heading]
+    problems = _unknown(file, [name for name in heading if name])
+    twice = [column for column, times in Counter(columns).items() if times > 1 and column in COLUMNS]
+    problems += [f"{_key(file)} has several columns {column}: keep one" for column in twice]
     missing = [column for column in NEEDED if column not in columns]
     if missing:  # there is nothing to say of each row
         needed = f"needed are {', '.join(NEEDED)}"
         raise CollectedError([*(f"{_key(file)} has no column {column}: {needed}" for column in missing), *problems])
-    rows: list[tuple[int, Mapping[str, Any]]] = []
-    for row in reader:
-        if None in row or None in row.values():
-            wrong = f"row {reader.line_num} has not as many values as columns: {len(columns)}"
-            problems.append(f"{_key(file)}, {wrong}")
-        elif any(row.values()):
-            rows.append((reader.line_num, row))
-    return rows, problems
+    table: list[tuple[int, Mapping[str, Any]]] = []
+    for number, cells in rows:
+        row = f"{_key(file)}, row {number}"
+        if any(cells[len(columns) :]):
+            problems.append(f"{row} has not as many values as columns: {len(columns)}")
+            continue
+        for position, (column, cell) in enumerate(zip(columns, cells, strict=False), 1):
+            if cell and not column:
+                problems.append(f"{row} has {cell} in column {position}, which has no heading: give one, or remove it")
+        table.append((number, dict(zip(columns, cells, strict=False))))
+    return table, problems
 
 
-def _unknown(file: Path, columns: Sequence[str]) -> list[str]:
-    unknown = [column for column in dict.fromkeys(columns) if column not in COLUMNS]
-    return [f"{_key(file)} has an unknown column {column}: known are {', '.join(COLUMNS)}" for column in unknown]
+def _column(name: str) -> str:
+    """A heading as it is known, however it is typed."""
+    return name.strip().lower()
+
+
+def _unknown(file: Path, names: Sequence[str]) -> list[str]:
+    unknown = [name for name in dict.fromkeys(names) if _column(name) not in COLUMNS]
+    return [f"{_key(file)} has an unknown column {name}: known are {', '.join(COLUMNS)}" for name in unknown]
 
 
 def _cases(rows: Sequence[_Row], domain: str, rule: str | None) -> list[tuple[Case, _Row]]:

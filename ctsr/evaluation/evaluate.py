@@ -34,6 +34,7 @@ from ctsr.evaluation.synthesis_scores import synthesis_scores
 from ctsr.evaluation.tables import Table, difference_table, gap_table, protocol_tables, table_1
 from ctsr.evaluation.tile_room import check_tiles, without_patches
 from ctsr.imaging.grey_map import to_clinical
+from ctsr.records.tasks import FIGURES
 
 CONTROLS, SCANS = "controls", "scans"
 EMPTY_LEVEL = EQUAL_DETECTION[0]
@@ -190,9 +191,6 @@ def _answer(question: str) -> Answer:
         return Answers(rows), views
     (protocol,) = (protocol for protocol in protocols(test, contestants, cut) if protocol.name == question)
     return compare(protocol, contestants, first.window, full=question in FULL, case_done=step), {}
-
-
-FIGURES = ("paired.png", "synthesis.png", "scans.png", "found_and_made_up.png")
 
 
 def _methods(contestants: Sequence[Contestant], first: Contestant) -> dict[Competitor, Enlarge]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Generator
@@ -23,15 +24,16 @@ from ctsr.checkpoint import SRModel, brief
 from ctsr.data.cases import the_scan
 from ctsr.data.hashes import scan_hash
 from ctsr.errors import UserError, warn
+from ctsr.files import within
 from ctsr.imaging.consistency import Consistency, told
-from ctsr.imaging.formats import is_nifti, stem, suffix
+from ctsr.imaging.formats import files_in, is_nifti, stem, suffix
 from ctsr.imaging.hounsfield import doubts_of_ct
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.interpolation import bicubic
 from ctsr.imaging.lung import lung_mask
 from ctsr.imaging.orientation import Orientation, canonical
 from ctsr.imaging.padding import AIR_HU, find_padding, mark_padding, nearest_inside
-from ctsr.imaging.readers import read_volume
+from ctsr.imaging.readers import files_of, read_volume
 from ctsr.imaging.volume import Volume
 from ctsr.inference.beside_training import BesideTraining, Sampling
 from ctsr.inference.engine import check_tile, super_resolve_slice
@@ -39,7 +41,7 @@ from ctsr.inference.grid import Plan, crop, crop_mask, plan
 from ctsr.inference.nifti_stream import nifti_stream
 from ctsr.inference.picture import write_picture
 from ctsr.inference.places import lung_places
-from ctsr.inference.provenance import NOTICE, write_json
+from ctsr.inference.provenance import NOTICE, is_record, write_json
 from ctsr.inference.sight import Sight
 from ctsr.methods import described
 from ctsr.records.scan_settings import ScanSettings
@@ -98,10 +100,11 @@ def super_resolve_scan(
     settings, console = settings or ScanSettings(), console or Console()
     started = time.monotonic()
     results = Results.beside(output)
-    _check_results(results, settings.overwrite)
+    scan_path = the_scan(input_path, "input")
+    _check_results(results, settings.overwrite, scan_path, model.path)
     device = find_device(settings.device)
     check_tile(model.GS, settings.tile)
-    if (scan_path := the_scan(input_path, "input")) != input_path:
+    if scan_path != input_path:
         _say(console, f"input={input_path}: the scan in it is {scan_path}")
         input_path = scan_path
     as_read = read_volume(input_path, settings.file_spacing, series=settings.series)
@@ -188,17 +191,28 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def _check_results(results: Results, overwrite: bool) -> None:
+def _check_results(results: Results, overwrite: bool, scan: Path, checkpoint: Path) -> None:
+    """Makes sure that results can be written, and neither over what they are made of nor among its files."""
+    files = [scan, *files_in(scan)] if scan.is_dir() else files_of(scan) if scan.exists() else []
+    read = {**dict.fromkeys(files, "the scan that is read"), checkpoint: "the checkpoint that is read"}
+    paths = (results.volume, results.record, results.picture)
+    for path in paths:
+        if (place := within(path, read)) is not None:
+            beside = "" if path == results.volume else f": {path.name} beside it"
+            is_it = "lies in" if place.is_dir() else "is"
+            raise UserError(f"output={results.volume}{beside} {is_it} {read[place]}: give another output=")
     folder = results.volume.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder} cannot be made: {error.strerror}") from error
-    for path in (results.volume, results.record, results.picture):
+    for path in paths:
         if path.is_dir():
             raise UserError(f"{path} is a folder: choose another output=")
-        if path.exists() and not overwrite:
+        if os.path.lexists(path) and not overwrite:  # a link to nothing, too
             raise UserError(f"{path} exists: choose another output=, or give overwrite=true")
+    if results.record.exists() and not is_record(results.record):  # such as a sidecar that came with the scan
+        raise UserError(f"{results.record} is no record of a result: choose another output=")
 
 
 def _check_space(output: Path, steps: Plan) -> None:

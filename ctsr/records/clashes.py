@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ctsr.errors import as_typed
+from ctsr.files import text_of
 from ctsr.imaging.volume import SCALE
 from ctsr.methods import misnamed
 from ctsr.records.phantom import lies_in
@@ -113,7 +114,7 @@ def _own_scans(v: Values, stages: Sequence[str]) -> Iterator[str]:
 def _lists_lungs_of(phantom: str, listed: Path) -> bool:
     """Whether a list of cases is one that a run on the phantom wrote."""
     with suppress(OSError, ValueError):
-        return f"{Path(phantom).resolve()}/" in listed.read_text(encoding="utf-8")
+        return f"{Path(phantom).resolve()}/" in text_of(listed)
     return False
 
 

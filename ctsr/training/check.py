@@ -9,6 +9,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from ctsr.errors import CollectedError, UserError, as_typed
+from ctsr.files import same_file, within
 from ctsr.methods import check_g1
 from ctsr.records.clashes import AUTO, uneven
 from ctsr.records.run import Run, read_run
@@ -72,10 +73,30 @@ def check(run: Run, folder: Path) -> None:
     Raises:
         UserError: It is not; the key, and what to do, are named.
     """
+    check_folder(run, folder)
     check_arguments(run)
     check_checkpoints(run, folder)
     if not run.prepare_only:  # which needs no device, and may be done where there is none
         check_devices(run)
+
+
+def check_folder(run: Run, folder: Path) -> None:
+    """Makes sure that a run does not write over what it is made of.
+
+    Raises:
+        CollectedError: It would: a line for each key.
+    """
+    keys, first = run.data, run.stages[0]
+    given = {"clinical": keys.clinical.root, "micro": keys.micro.root, "paired": keys.paired.root}
+    roots = {f"data.{kind}.root": Path(root).expanduser() for kind, root in given.items() if root is not None}
+    g1 = run.synth_ckpt if isinstance(first, SRStage) and first.inputs == "G1" else None
+    problems = []
+    for _, place in stage_folders(run, folder):
+        problems += [f"{key}={root} is the folder of this run" for key, root in roots.items() if same_file(root, place)]
+        if g1 is not None and within(Path(g1).resolve(), [place / "checkpoints"]):
+            problems.append(f"synth_ckpt={g1} lies in the folder of this run, whose checkpoints replace it")
+    if problems:
+        raise CollectedError([f"{problem}: give another hydra.run.dir=" for problem in problems])
 
 
 def check_arguments(run: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 import re
@@ -68,6 +69,84 @@ def test_json_and_spreadsheets_say_the_same(scans: Path) -> None:
     assert read_list(saved(scans, "\r\n".join(lines)), NO_RULE) == by_json
     assert by_json["micro"][0].file_spacing == 0.05
     assert by_json["clinical"][0].masks == (scans / "masks/q.nii.gz",)
+
+
+PLAIN = "domain;path;patient;part\r\nclinical;scans/q/ct.nii.gz;Größe;train\r\nmicro;micro/m.tif;M;test\r\n"
+TYPED = " DOMAIN ;Path\u00a0;Patient;Part\r\n Clinical;scans/q/ct.nii.gz\u00a0;Größe;Train\r\nMICRO;micro/m.tif;M;TEST"
+EMPTY = "domain;path;;patient;part;;\r\nclinical;scans/q/ct.nii.gz;;Größe;train;;\r\nmicro;micro/m.tif; ;M;test\r\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(f"{said}\r\n{PLAIN}" for said in ("sep=;", '"sep=;"', "SEP=;", "sep=;;;;")),
+        *(f"sep={said}\n{PLAIN.replace(';', said)}" for said in (",", "\t", "|")),
+        "sep=\\t\n" + PLAIN.replace(";", "\t"),
+        TYPED,
+        EMPTY,
+        EMPTY.replace(";", ","),
+        PLAIN.replace(";", "\t"),
+        PLAIN.replace("\r\n", "\r"),
+        PLAIN.replace("\r\n", "\r\n;;;\r\n\r\n"),
+        f";;;\r\n\r\n{PLAIN}",
+        PLAIN.replace("train", "train;;;"),
+        '"domain";"path";"patient";"part"\n"clinical";"scans/q/ct.nii.gz\n";"Größe";train\nmicro;micro/m.tif;"M";"test"',
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+def test_a_list_is_read_as_spreadsheets_save_it(scans: Path, text: str, encoding: str) -> None:
+    mark = codecs.BOM_UTF16_BE if encoding == "utf-16-be" else b""
+    (scans / "cases.txt").write_bytes(mark + text.encode(encoding))
+    assert read_list(scans / "cases.txt", NO_RULE) == {
+        "clinical": [Case("ct", scans / "scans/q/ct.nii.gz", "Größe", part="train")],
+        "micro": [Case("m", scans / "micro/m.tif", "M", part="test")],
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        *((PLAIN.encode(encoding), "is not UTF-8") for encoding in ("cp1252", "mac-roman", "cp850", "utf-16-le")),
+        ("domain,path\nclinical,肺".encode("shift-jis"), "is not UTF-8"),
+        (PLAIN.encode("utf-16")[:-1], "is not UTF-8"),
+        (PLAIN.encode("utf-32"), "is not UTF-8"),
+        (b"PK\3\4\x14\0\6\0\xb5\xff", "is a spreadsheet"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is a spreadsheet"),
+    ],
+)
+def test_what_is_no_text_is_told_with_what_to_do(scans: Path, content: bytes, message: str) -> None:
+    for name, kind in (("cases.csv", "CSV UTF-8"), ("cases.json", "UTF-8")):
+        (scans / name).write_bytes(content)
+        with pytest.raises(UserError, match=f"^data.list={scans}/{name} {message}: save it as {kind}$"):
+            read_list(scans / name, NO_RULE)
+
+
+def test_a_cell_without_end_is_told(scans: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read: field larger"):
+        read_list(saved(scans, 'domain,path\nclinical,"' + "a" * 200_000), NO_RULE)
+
+
+@pytest.mark.parametrize(
+    ("typed", "sizes"),
+    [
+        ("0,05", 0.05),
+        ("0,1 0,05 0,05", [0.1, 0.05, 0.05]),
+        ("0,1, 0,05, 0,05", [0.1, 0.05, 0.05]),
+        ("0.1,0.05,0.05", [0.1, 0.05, 0.05]),
+        ("[0.1, 0.05, 0.05]", [0.1, 0.05, 0.05]),
+        ("2,1,1", [2.0, 1.0, 1.0]),
+        ("2, 1, 1", [2.0, 1.0, 1.0]),
+        ("0,1\u00a00,05\u00a00,05", [0.1, 0.05, 0.05]),
+    ],
+)
+def test_commas_in_numbers_and_between_them(scans: Path, typed: str, sizes: float | list[float]) -> None:
+    file = saved(scans, f"domain;path;spacing\nmicro;micro/m.tif;{typed}\n")
+    assert read_list(file, NO_RULE)["micro"][0].file_spacing == sizes
+
+
+def test_masks_are_quoted_where_semicolons_separate(scans: Path) -> None:
+    file = saved(scans, 'domain;path;mask\nclinical;scans/q/ct.nii.gz;"masks/q.nii.gz; masks/q.nii.gz;"\n')
+    assert read_list(file, NO_RULE)["clinical"][0].masks == (scans / "masks/q.nii.gz",) * 2
 
 
 def test_names_and_patients_follow_from_the_files_where_none_are_given(scans: Path, capsys) -> None:
@@ -146,6 +225,16 @@ def test_a_folder_of_several_scans_or_none_is_no_row(tmp_path: Path) -> None:
             "row 3 puts patient P into train, but row 2 into test",
         ),
         ("domain,path\n", "names no case"),
+        ("", "is empty: give a heading, domain, path, and a row for each case"),
+        ("sep=;\r\n", "is empty: give a heading"),
+        ("domain,path\nclinical\n", "row 2 has no path"),
+        ("Domain,Path,PATH\nclinical,,scans/P1\n", "has several columns path: keep one"),
+        ("domain,,path\n,,\nclinical,why,scans/P1\n", "row 3 has why in column 2, which has no heading: give one"),
+        ("domain;path;;\nclinical;scans/P1;;x\n", "row 2 has x in column 4, which has no heading: give one"),
+        ("domain;path;;\nclinical;scans/P1;;;x\n", "row 2 has not as many values as columns: 4"),
+        ('domain,path,name\nclinical,scans/P1,"a\nb"\n\nct,scans/P2,\n', "row 4 has the domain ct"),
+        ("sep=;\ndomain;path\nct;scans/P1\n", "row 2 has the domain ct"),
+        ("domain,path,spacing\nmicro,micro/m.tif,nan\n", "row 2 has the spacing nan: give mm"),
     ],
 )
 def test_mistakes_name_the_row(scans: Path, text: str, message: str) -> None:
@@ -173,7 +262,7 @@ def test_all_mistakes_are_told_at_once(scans: Path, kind: str, capsys) -> None:
     if kind == "csv":
         columns = ("domain", "path", "name", "patient", "part", "mask", "spacing", "fold")
         lines = [columns, *(tuple(row.get(column, "") for column in columns) for row in WRONG)]
-        file = saved(scans, "\n".join(",".join(map(str, line)) for line in lines) + "\nclinical\n")
+        file = saved(scans, "\n".join(",".join(map(str, line)) for line in lines) + "\nclinical,,,,,,,,x\n")
     else:
         file = saved(scans, json.dumps(WRONG), "cases.json")
     with pytest.raises(CollectedError) as raised:

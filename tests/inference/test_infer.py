@@ -35,6 +35,7 @@ ODD_PATHS = [
     "~/a:b #%;&@$",
     " ",
 ]
+OF_HYDRA = ["'x'", "${HOME}/\\${x}", "null"]
 
 
 def infer(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
@@ -46,7 +47,14 @@ def infer(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
 
 
 @pytest.mark.parametrize("path", ODD_PATHS)
-def test_hydra_takes_any_path_as_it_is(path: str) -> None:
+@pytest.mark.parametrize("there", [True, False])
+def test_hydra_takes_any_path_as_it_is(path: str, there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if path in OF_HYDRA and not there:
+        pytest.skip("has a meaning unless there is such a file")
+    monkeypatch.chdir(tmp_path)
+    if there:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).touch()
     program: dict[str, Any] = runpy.run_path(str(PROGRAM))
     arguments = program["AS_TYPED"].quoted([f"input={path}", "roi=[0,1,0,1,0,1]"])
     assert arguments[1] == "roi=[0,1,0,1,0,1]"

@@ -453,6 +453,8 @@ def test_a_list_that_a_run_on_the_phantom_wrote_goes_with_it(tmp_path: Path, mon
     rows = f"domain,path\r\nmicro,{tmp_path}/phantom-data/demo/micro/specimen_000.nii.gz\r\n"
     (tmp_path / "split.csv").write_text(rows)
     assert made("data.list=split.csv")
+    (tmp_path / "unicode.txt").write_text(rows, encoding="utf-16")  # as a spreadsheet saves it
+    assert made("data.list=unicode.txt")
 
 
 def test_all_wrong_keys_of_a_command_are_told_together() -> None:
