@@ -75,7 +75,7 @@ def check(run: Run, folder: Path) -> None:
     check_arguments(run)
     check_checkpoints(run, folder)
     if not run.prepare_only:  # which needs no device, and may be done where there is none
-        check_devices(run)
+        check_devices(run, folder)
 
 
 def check_arguments(run: Run) -> None:
@@ -143,8 +143,8 @@ def check_takes_g1(run: Run, path: str) -> None:
     given.must_hold("G1")
 
 
-def check_devices(run: Run) -> None:
-    """Makes sure that this machine has the devices, and that Lightning can use them as it is told.
+def check_devices(run: Run, folder: Path) -> None:
+    """Makes sure that this machine has the devices and the processes, and that Lightning can use them as it is told.
 
     Raises:
         UserError: It has not, or cannot.
@@ -152,8 +152,10 @@ def check_devices(run: Run) -> None:
     from lightning import Trainer
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+    from ctsr.training.processes import check_processes
     from ctsr.training.trainer import devices, on_gpu, trainer_arguments
 
+    check_processes(run.trainer, devices(run.trainer), folder)
     if on_gpu(run.trainer):
         import torch
 
@@ -163,8 +165,8 @@ def check_devices(run: Run) -> None:
             raise UserError(f"{key}: {found or 'no'} GPUs are found here: give hardware=cpu, or fewer devices")
     if problems := list(uneven(run.data.global_batch_size, devices(run.trainer), run.data.accumulate)):
         raise CollectedError(problems)
-    arguments = trainer_arguments(run.trainer, run.epochs_of(run.stages[0]))
     try:
+        arguments = trainer_arguments(run.trainer, run.epochs_of(run.stages[0]))
         Trainer(**arguments, logger=False, enable_model_summary=False)
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         raise UserError(f"trainer: {error}") from error
