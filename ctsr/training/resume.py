@@ -112,6 +112,7 @@ class Attempts:
 
         Raises:
             UserError: There is none.
+            KeyboardInterrupt: Ctrl-C, of which Lightning makes an exit without a word.
         """
         try:
             yield
@@ -124,6 +125,10 @@ class Attempts:
             warn(f"the training has collapsed, {collapse}: goes on from {good} with half the learning rate")
             self.resume = take(good)
             self.lr_factor = module.lr_factor / 2  # of what it was, also where an earlier collapse is in the checkpoint
+        except SystemExit as exit_:
+            if isinstance(exit_.__context__, KeyboardInterrupt):
+                raise exit_.__context__ from None
+            raise
         finally:
             for logger in trainer.loggers:
                 logger.save()
