@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ctsr.cli import quoted, run_cli
 from ctsr.errors import UserError
+from ctsr.files import check_writable
 from ctsr.methods import described
 
 # torch and what works with it take seconds to import: each function that needs them does it, so that help and mistakes
@@ -59,11 +60,12 @@ def compare(task: Comparison) -> None:
     data, folder = Path(task.data), Path(task.output)
     if (folder / "report.html").exists() and not task.overwrite:
         raise UserError(f"{folder} holds a report: choose another output=, or give overwrite=true")
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise UserError(f"output={folder} cannot be made: {there} is no folder that can be written to")
+    check_writable("output", folder)
     if not data.is_dir():
         raise UserError(f"data={data} is no folder: give one with micro/, paired/, empty/ or clinical/")
+    from ctsr.data.prepared import check_store
+
+    check_store("cache", task.cache)
     from ctsr.checkpoint import check_comparable, read_checkpoint
     from ctsr.evaluation.contestants import Contestant, in_order
     from ctsr.evaluation.evaluate import evaluate

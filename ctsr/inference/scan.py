@@ -23,6 +23,7 @@ from ctsr.checkpoint import SRModel, brief
 from ctsr.data.cases import the_scan
 from ctsr.data.hashes import scan_hash
 from ctsr.errors import UserError, warn
+from ctsr.files import check_writable
 from ctsr.imaging.consistency import Consistency, told
 from ctsr.imaging.formats import is_nifti, stem, suffix
 from ctsr.imaging.hounsfield import doubts_of_ct
@@ -190,15 +191,13 @@ def find_device(name: str) -> torch.device:
 
 def _check_results(results: Results, overwrite: bool) -> None:
     folder = results.volume.parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be made: {error.strerror}") from error
+    check_writable("output", folder, named=results.volume)
     for path in (results.volume, results.record, results.picture):
         if path.is_dir():
             raise UserError(f"{path} is a folder: choose another output=")
         if path.exists() and not overwrite:
             raise UserError(f"{path} exists: choose another output=, or give overwrite=true")
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def _check_space(output: Path, steps: Plan) -> None:

@@ -54,6 +54,8 @@ def generate(root: Path, settings: PhantomSettings, show_progress: bool = True) 
         UserError: `root` holds a phantom of other settings, or something else.
     """
     root = root.resolve()
+    if _is_made(root, settings):  # it may be read-only
+        return
     root.parent.mkdir(parents=True, exist_ok=True)
     with locked(root.with_name(f".{root.name}.lock")):
         if _is_made(root, settings):

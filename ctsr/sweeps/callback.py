@@ -16,7 +16,7 @@ from omegaconf.errors import InterpolationResolutionError
 
 from ctsr.cli import run_cli
 from ctsr.errors import CollectedError
-from ctsr.files import replacing
+from ctsr.files import check_writable, replacing
 from ctsr.sweeps.table import markdown, pooled, read_jobs, swept, write_table
 
 FAILED = 1  # exit code of a sweep with jobs that failed
@@ -42,7 +42,9 @@ class SweepCallback(Callback):
         self._exit_if_wrong(lambda: ([config], Path(config.hydra.run.dir)))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Checks all jobs of a sweep; not where a sweeper chooses their values as it goes."""
+        """Checks a sweep's folder, and all its jobs; not where a sweeper chooses their values as it goes."""
+        if code := run_cli(lambda: check_writable("hydra.sweep.dir", Path(config.hydra.sweep.dir))):
+            sys.exit(code)
         if config.hydra.sweeper._target_.endswith(BasicSweeper.__name__):
             self._exit_if_wrong(lambda: (jobs_of(config), None))
 

@@ -9,6 +9,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from ctsr.errors import CollectedError, UserError, as_typed
+from ctsr.files import check_writable
 from ctsr.methods import check_g1
 from ctsr.records.clashes import AUTO, uneven
 from ctsr.records.run import Run, read_run
@@ -73,6 +74,7 @@ def check(run: Run, folder: Path) -> None:
         UserError: It is not; the key, and what to do, are named.
     """
     check_arguments(run)
+    check_places(run, folder)
     check_checkpoints(run, folder)
     if not run.prepare_only:  # which needs no device, and may be done where there is none
         check_devices(run, folder)
@@ -130,6 +132,20 @@ def check_checkpoints(run: Run, folder: Path | None = None) -> None:
             check_takes_g1(run, done["checkpoint"])
         elif path := path_to_resume(run, place):
             check_resume(run, stage, path)
+
+
+def check_places(run: Run, folder: Path) -> None:
+    """Makes sure that the folders which a run writes into can be written.
+
+    Raises:
+        UserError: One cannot; its key is named.
+    """
+    from ctsr.data.prepared import check_store
+
+    check_writable("hydra.run.dir", folder)
+    check_store("data.cache", run.data.cache)
+    if (phantom := run.data.made) is not None and not (root := Path(phantom.root)).is_dir():
+        check_writable("data.phantom.root", root.resolve().parent, named=root)
 
 
 def check_takes_g1(run: Run, path: str) -> None:
