@@ -15,8 +15,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from ctsr.arguments import AsTyped
 from ctsr.cli import run_cli
-from ctsr.errors import UserError
-from ctsr.files import same_file, within
 from ctsr.methods import described
 
 # torch and what works with it take seconds to import: each function that needs them does it, so that help and mistakes
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
 AS_TYPED = AsTyped(
     paths=("ckpt", "input", "output", "data", "clinical", "cache"), texts=("series",), names=("reference", "wandb")
 )
-KINDS = ("micro", "paired", "empty", "clinical")  # of cases below data=
 USED = ("GS", "G1", "GA", "GB")  # networks that are compared: all else of a checkpoint is let go
 
 
@@ -58,15 +55,10 @@ def enlarge(task: Enlargement) -> None:
 
 def compare(task: Comparison) -> None:
     """Compare the networks of several checkpoints."""
-    check_apart(task)
+    from ctsr.evaluation.report_folder import check_folders
+
+    check_folders(task)
     data, folder = Path(task.data), Path(task.output)
-    if (folder / "report.html").exists() and not task.overwrite:
-        raise UserError(f"{folder} holds a report: choose another output=, or give overwrite=true")
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise UserError(f"output={folder} cannot be made: {there} is no folder that can be written to")
-    if not data.is_dir():
-        raise UserError(f"data={data} is no folder: give one with micro/, paired/, empty/ or clinical/")
     from ctsr.checkpoint import check_comparable, read_checkpoint
     from ctsr.evaluation.contestants import Contestant, in_order
     from ctsr.evaluation.evaluate import evaluate
@@ -90,26 +82,6 @@ def compare(task: Comparison) -> None:
 
         log_evaluation(evaluation.tables, evaluation.figures, task.wandb, folder)
     print(f"written: {evaluation.report}, report.md, evaluation.csv and {len(evaluation.figures)} pictures")
-
-
-def check_apart(task: Comparison) -> None:
-    """Make sure that the files of a report come neither over what they are made of, nor among it.
-
-    Raises:
-        UserError: They would.
-    """
-    from ctsr.records.tasks import REPORT
-
-    data, folder = Path(task.data), Path(task.output)
-    if same_file(folder, data):
-        raise UserError(f"output={folder} is data={data}, which is read: give another output=")
-    read = {data / kind: f"data={data}" for kind in KINDS} | {Path(task.cache): f"cache={task.cache}"}
-    read |= {} if task.clinical is None else {Path(task.clinical): f"clinical={task.clinical}"}
-    read |= {Path(path): f"ckpt={path}" for path in task.checkpoints}
-    for name in REPORT:
-        if (place := within(folder / name, read)) is not None:
-            where = f"lies in {read[place]}" if place.is_dir() else f"would put {name} over {read[place]}"
-            raise UserError(f"output={folder} {where}, which is read: give another output=")
 
 
 @hydra.main(config_path="conf/infer", config_name="infer", version_base=None)

@@ -29,8 +29,6 @@ from ctsr.training.run_folder import check_shared, run_id, stage_folders, write_
 if TYPE_CHECKING:
     from ctsr.data.plan import Plan
 
-STOPPED = 75  # exit code after a signal: everything is saved, start again with resume=auto (EX_TEMPFAIL of sysexits.h)
-
 OmegaConf.register_new_resolver("run_id", run_id, use_cache=True, replace=True)
 
 
@@ -136,8 +134,9 @@ def run_once(cfg: DictConfig) -> None:
     try:
         train(cfg, folder)
     except Stopped as stop:
-        print(f"{stop}; go on with:\n{to_resume(typed(cfg), folder)}", file=sys.stderr)
-        sys.exit(0 if stop.exits_first else STOPPED)
+        if stop.code:  # else another process of the run tells it
+            print(f"{stop}; go on with:\n{to_resume(typed(cfg), folder)}", file=sys.stderr)
+        sys.exit(stop.code)
 
 
 @hydra.main(config_path="conf", config_name="train", version_base="1.3")

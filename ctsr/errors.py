@@ -31,12 +31,12 @@ class Stopped(Exception):  # noqa: N818 - not an error
     """A signal ended the run; everything is saved.
 
     Attributes:
-        exits_first: This process is watched by another of the run, which takes any exit code but 0 for a failure.
+        code: The exit code of this process.
     """
 
-    def __init__(self, message: str, exits_first: bool) -> None:
+    def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
-        self.exits_first = exits_first
+        self.code = code
 
 
 class Interrupted(BaseException):  # no library takes it for an error, and goes on

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -10,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 from lightning import LightningDataModule
 from monai.data import DataLoader
+from monai.data.utils import worker_init_fn
 from torch import Tensor
 
 from ctsr.data.case_list import write_list
@@ -250,6 +252,7 @@ class ScansDataModule(LightningDataModule):
             persistent_workers=self.keys.workers > 0,
             pin_memory=torch.cuda.is_available(),
             collate_fn=as_it_is,
+            worker_init_fn=_left_alone,
             generator=torch.Generator(),  # its own, so that making an iterator draws nothing from the global one
         )
 
@@ -334,6 +337,12 @@ class ScansDataModule(LightningDataModule):
         names = {(domain, case.name) for domain, parts in self.cases.items() for case in parts[part]}
         cases = ((domain, case) for domain, found in self.plan.found.items() for case in found)
         return sorted({case.patient for domain, case in cases if (domain, case.name) in names})
+
+
+def _left_alone(worker: int) -> None:
+    """Start of a loader's worker: a terminal's Ctrl-C reaches it too, and is for the training to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    worker_init_fn(worker)
 
 
 def _marks(case: PreparedCase) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import random
 import shutil
 import signal
@@ -106,7 +107,8 @@ def start(workplace: Path, *arguments: str) -> subprocess.Popen[str]:
         "evaluate=false",
         *arguments,
     ]
-    return subprocess.Popen(command, cwd=workplace, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=workplace, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
@@ -136,6 +138,26 @@ def test_a_signal_saves_and_ends_with_its_own_code(
     _, error = again.communicate(timeout=200)
     assert again.returncode == 0, error
     assert [int(row["step"]) for row in rows(folder) if row["lr_G"]] == list(range(done + 3))
+
+
+@pytest.mark.parametrize("keys", [("data.workers=2",), ("trainer.devices=2",)])
+def test_a_terminals_ctrl_c_reaches_every_process_and_is_answered_once(
+    keys: tuple[str, ...], smoke_run: Path, workplace: Path
+) -> None:
+    folder = workplace / f"outputs/ctrl_c {keys[0]}"
+    arguments = ("stage=synth", f"hydra.run.dir='{folder}'", "trainer.max_epochs=1", "panels.every=100")
+    running = start(workplace, *arguments, "data.patches_per_case=4000", "trainer.accelerator=cpu", *keys)
+    metrics, deadline = folder / "metrics.csv", time.monotonic() + 120
+    while not metrics.is_file() and running.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.2)
+    os.killpg(running.pid, signal.SIGINT)
+    _, error = running.communicate(timeout=60)
+    assert running.returncode == 130, error
+    assert "Traceback" not in error
+    assert error.count("press Ctrl-C again to end at once") == error.count("stopped by SIGINT after batch") == 1
+    assert error.count("resume=auto") == 1
+    done = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["ctsr"]["batches"]
+    assert done == int(rows(folder)[-1]["step"]) + 1 > 0
 
 
 def test_auto_goes_on_with_the_stage_that_is_not_done(smoke_run: Path, workplace: Path) -> None:

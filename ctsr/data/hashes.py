@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -24,6 +25,8 @@ def remembered_hash(path: Path, cache: Path) -> str:
     """
     key, state = str(path.resolve()), _state(path)
     known = _index(cache).get(key)
+    if known is None or known["state"] != state:
+        known = _unwritten.get(cache, {}).get(key)
     if known is not None and known["state"] == state:
         return str(known["hash"])
     found = scan_hash(path)
@@ -42,9 +45,20 @@ def remember(hashes: Mapping[Path, str], cache: Path) -> None:
 
 
 def _note(cache: Path, entries: Mapping[str, Mapping[str, str]]) -> None:
-    """Of two processes that write the index at once one may lose its entries; that costs time, nothing else."""
-    with replacing(cache / INDEX) as partial:
-        partial.write_text(json.dumps({**_index(cache), **entries}), encoding="utf-8")
+    """Of two processes that write the index at once one may lose its entries; that costs time, nothing else.
+
+    So it does where the index is on a disk that is read-only: then this process alone remembers them.
+    """
+    try:
+        with replacing(cache / INDEX) as partial:
+            partial.write_text(json.dumps({**_index(cache), **entries}), encoding="utf-8")
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        _unwritten.setdefault(cache, {}).update(entries)
+
+
+_unwritten: dict[Path, dict[str, Mapping[str, str]]] = {}
 
 
 def _state(path: Path) -> str:

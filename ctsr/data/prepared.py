@@ -25,7 +25,7 @@ from ctsr.data.masks import find_masks
 from ctsr.data.prepared_grid import prepared_plane
 from ctsr.data.settings import Settings
 from ctsr.errors import UserError, warn
-from ctsr.files import content_hash, locked
+from ctsr.files import check_writable, content_hash, locked
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.volume import Affine, Header, Spacing, Volume, spacing_of
 from ctsr.records.case import CaseFacts
@@ -112,18 +112,31 @@ class PreparedCase:
         return {key: value for key, value in self.__dict__.items() if key not in (*ARRAYS, "facts")}
 
 
+def check_store(key: str, cache: str | Path) -> None:
+    """Makes sure, before scans are looked for, that a store which holds no case yet can be written.
+
+    Whether something is left to prepare in one that holds some is known when `prepare` has looked at the scans: a
+    complete one may be read-only.
+
+    Raises:
+        UserError: It cannot; its key is named.
+    """
+    if not any(Path(cache).glob("*/case.json")):
+        check_writable(key, Path(cache))
+
+
 def prepare_all(
-    cases: Sequence[Case], settings: Settings, cache: str | Path, show_progress: bool = True
+    cases: Sequence[Case], settings: Settings, cache: str | Path, show_progress: bool = True, key: str = "data.cache"
 ) -> list[PreparedCase]:
     """`prepare` each case, with a progress bar."""
     from rich.progress import Progress  # here, since training on prepared cases should not need it
 
     with Progress(disable=not show_progress) as progress:  # which an error ends, before it is told
         steps = progress.track(cases, description=f"preparing {settings.domain} cases")
-        return [prepare(case, settings, cache) for case in steps]
+        return [prepare(case, settings, cache, key) for case in steps]
 
 
-def prepare(case: Case, settings: Settings, cache: str | Path) -> PreparedCase:
+def prepare(case: Case, settings: Settings, cache: str | Path, key: str = "data.cache") -> PreparedCase:
     """Prepare a case, or find it prepared.
 
     Several processes may ask at once: one does the work, the others wait for its result.
@@ -131,10 +144,12 @@ def prepare(case: Case, settings: Settings, cache: str | Path) -> PreparedCase:
     Args:
         case: What to prepare.
         settings: How; also says which domain it is.
-        cache: Folder of the store; made if need be. A case that was damaged there is made anew.
+        cache: Folder of the store; made if need be. A case that was damaged there is made anew. Where nothing is left
+            to prepare it may be read-only.
+        key: That the store was given by.
 
     Raises:
-        UserError: The scan cannot be read or used; the message names the case.
+        UserError: The scan cannot be read or used, or the store not be written; the message names the case, or the key.
     """
     cache = Path(cache)
     cache.mkdir(parents=True, exist_ok=True)
@@ -142,6 +157,7 @@ def prepare(case: Case, settings: Settings, cache: str | Path) -> PreparedCase:
     settings = of_case(settings, case)
     folder = cache / f"{case.name}-{_key(case, masks, settings, cache)}"
     if not folder.exists() or _damage(folder, cache):
+        check_writable(key, cache)
         with locked(folder.with_name(folder.name + ".lock")):
             if folder.exists() and (damaged := _damage(folder, cache)):
                 warn(f"{damaged} is damaged: {settings.domain} case {case.name} is prepared anew")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.sharedctypes import Synchronized
@@ -25,6 +27,7 @@ from ctsr.evaluation.methods import Enlarge, Image, interpolations, network
 from ctsr.evaluation.progress import AskingBar
 from ctsr.evaluation.protocols import clinical_inputs, protocols
 from ctsr.evaluation.report import write_report
+from ctsr.evaluation.report_folder import FIGURES
 from ctsr.evaluation.results import Row, write_csv
 from ctsr.evaluation.samples import Cut, paired_samples
 from ctsr.evaluation.scans import KERNELS, scan_scores, slice_steps
@@ -34,7 +37,6 @@ from ctsr.evaluation.synthesis_scores import synthesis_scores
 from ctsr.evaluation.tables import Table, difference_table, gap_table, protocol_tables, table_1
 from ctsr.evaluation.tile_room import check_tiles, without_patches
 from ctsr.imaging.grey_map import to_clinical
-from ctsr.records.tasks import FIGURES
 
 CONTROLS, SCANS = "controls", "scans"
 EMPTY_LEVEL = EQUAL_DETECTION[0]
@@ -146,16 +148,30 @@ def _answers(
                 bar.finish(question)
         else:
             with ProcessPoolExecutor(workers, context, _hold, (contestants, test, cut, partial(_count, done))) as pool:
-                asked = {pool.submit(_answer, question): question for question in steps}
                 try:
+                    with _kept_from_children(signal.SIGINT):
+                        asked = {pool.submit(_answer, question): question for question in steps}
                     while left := [future for future in asked if asked[future] not in found]:
                         for future in wait(left, LOOK, FIRST_COMPLETED).done:
                             found[asked[future]] = future.result()
                             bar.finish(asked[future])
                         bar.show(done.value)
-                finally:
+                except BaseException:
                     pool.shutdown(wait=False, cancel_futures=True)
+                    for child in multiprocessing.active_children():
+                        child.terminate()  # nobody waits for what it would still answer
+                    raise
     return [found[question] for question in steps]
+
+
+@contextmanager
+def _kept_from_children(number: signal.Signals) -> Iterator[None]:
+    """Processes that are started meanwhile never see a signal: a terminal sends its Ctrl-C to them, too."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _count(done: Synchronized[int]) -> None:

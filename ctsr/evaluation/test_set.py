@@ -44,7 +44,7 @@ def load_test_set(root: Path, clinical: Path | None, card: ModelCard, cache: Pat
     prepared: dict[str, list[PreparedCase]] = {}
     for domain, folder in roots.items():
         found = find_cases(folder, domain) if folder.exists() else []
-        prepared[domain] = prepare_all(found, settings[domain], cache, show_progress=True)
+        prepared[domain] = prepare_all(found, settings[domain], cache, key="cache")
         hashes |= {remembered_hash(case.path, cache): f"{domain} {case.name}" for case in found}
         hashes |= {case.facts.voxels: f"{domain} {case.name}" for case in prepared[domain]}
     pairs: dict[str, list[Pair]] = {}

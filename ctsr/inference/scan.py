@@ -24,7 +24,7 @@ from ctsr.checkpoint import SRModel, brief
 from ctsr.data.cases import the_scan
 from ctsr.data.hashes import scan_hash
 from ctsr.errors import UserError, warn
-from ctsr.files import within
+from ctsr.files import check_writable, within
 from ctsr.imaging.consistency import Consistency, told
 from ctsr.imaging.formats import files_in, is_nifti, stem, suffix
 from ctsr.imaging.hounsfield import doubts_of_ct
@@ -202,10 +202,7 @@ def _check_results(results: Results, overwrite: bool, scan: Path, checkpoint: Pa
             is_it = "lies in" if place.is_dir() else "is"
             raise UserError(f"output={results.volume}{beside} {is_it} {read[place]}: give another output=")
     folder = results.volume.parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be made: {error.strerror}") from error
+    check_writable("output", folder, named=results.volume)
     for path in paths:
         if path.is_dir():
             raise UserError(f"{path} is a folder: choose another output=")
@@ -213,6 +210,7 @@ def _check_results(results: Results, overwrite: bool, scan: Path, checkpoint: Pa
             raise UserError(f"{path} exists: choose another output=, or give overwrite=true")
     if results.record.exists() and not is_record(results.record):  # such as a sidecar that came with the scan
         raise UserError(f"{results.record} is no record of a result: choose another output=")
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 def _check_space(output: Path, steps: Plan) -> None:

@@ -54,14 +54,20 @@ def generate(root: Path, settings: PhantomSettings, show_progress: bool = True) 
         UserError: `root` holds a phantom of other settings, or something else.
     """
     root = root.resolve()
+    if _is_made(root, settings):  # it may be read-only
+        return
     root.parent.mkdir(parents=True, exist_ok=True)
     with locked(root.with_name(f".{root.name}.lock")):
         if _is_made(root, settings):
             return
         partial = root.with_name(f"{root.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
-        _make(partial, settings, show_progress)
-        os.replace(partial, root)
+        try:
+            _make(partial, settings, show_progress)
+            os.replace(partial, root)
+        except BaseException:  # Ctrl-C, too
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
 
 
 def _is_made(root: Path, settings: PhantomSettings) -> bool:
@@ -98,7 +104,11 @@ def _make(folder: Path, settings: PhantomSettings, show_progress: bool) -> None:
                 rng = np.random.default_rng([settings.seed, kind, index])
                 futures[pool.submit(make, path, settings, rng)] = path.relative_to(folder).as_posix()
         done = track(as_completed(futures), "phantom", total=len(futures), disable=not show_progress)
-        drawn = {futures[future]: future.result() for future in done}
+        try:
+            drawn = {futures[future]: future.result() for future in done}
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # those under way end, no others start
+            raise
     record = {"format": FORMAT, "settings": settings.model_dump(), "cases": dict(sorted(drawn.items()))}
     (folder / MARKER).write_text(json.dumps(record, indent=1), encoding="utf-8")
 

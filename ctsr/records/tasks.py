@@ -13,8 +13,6 @@ from ctsr.records.scan_settings import ScanSettings
 from ctsr.records.settings import Settings, Takes, Wording, read
 from ctsr.records.values import AsList, Count, Flag, Name, PathText, Share, Text
 
-FIGURES = ("paired.png", "synthesis.png", "scans.png", "found_and_made_up.png")
-REPORT = ("evaluation.csv", "report.md", "report.html", *FIGURES)
 LEAST_TILE = 64  # micro-CT pixels: less is too little for spectra and patches of textures
 TileSide = Annotated[
     int, Field(ge=LEAST_TILE, multiple_of=SCALE), Takes(f"a multiple of {SCALE}, {LEAST_TILE} or more")

@@ -33,7 +33,11 @@ Precision = Annotated[
 
 
 class TrainerSettings(Settings):
-    """Arguments of `lightning.Trainer`; others that it has may be appended, and are looked at when it is there."""
+    """Arguments of `lightning.Trainer`; others that it has may be appended, and are looked at when it is there.
+
+    Attributes:
+        srun: The processes are tasks of a SLURM job, started by srun.
+    """
 
     model_config = ConfigDict(extra="allow")
 
@@ -50,6 +54,7 @@ class TrainerSettings(Settings):
     sync_batchnorm: Flag
     enable_progress_bar: Flag
     deterministic: Flag | Literal["warn"]
+    srun: Flag = False  # not of Lightning; older runs have none
     val_check_interval: SomeBatches | None = None  # Lightning divides by it, whatever it is
 
 

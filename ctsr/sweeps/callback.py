@@ -18,7 +18,7 @@ from omegaconf.errors import InterpolationResolutionError
 from ctsr.arguments import in_quotes
 from ctsr.cli import run_cli
 from ctsr.errors import CollectedError
-from ctsr.files import replacing
+from ctsr.files import check_writable, replacing
 from ctsr.records.run import AS_TYPED
 from ctsr.sweeps.jobs import as_mapping
 from ctsr.sweeps.names import folder_names
@@ -48,7 +48,9 @@ class SweepCallback(Callback):
         self._exit_if_wrong(lambda: ([config], Path(config.hydra.run.dir)))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Checks all jobs of a sweep, and names their folders; not where a sweeper chooses their values as it goes."""
+        """Checks a sweep's folder and its jobs, and names these; not where a sweeper chooses values as it goes."""
+        if code := run_cli(lambda: check_writable("hydra.sweep.dir", Path(config.hydra.sweep.dir))):
+            sys.exit(code)
         if config.hydra.sweeper._target_.endswith(BasicSweeper.__name__):
             self._exit_if_wrong(lambda: (list(map(partial(composed, config), overrides_of_jobs(config))), None))
             name_folders(config)

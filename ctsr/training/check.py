@@ -9,7 +9,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from ctsr.errors import CollectedError, UserError, as_typed
-from ctsr.files import same_file, within
+from ctsr.files import check_writable, same_file, within
 from ctsr.methods import check_g1
 from ctsr.records.clashes import AUTO, uneven
 from ctsr.records.run import Run, read_run
@@ -75,9 +75,10 @@ def check(run: Run, folder: Path) -> None:
     """
     check_folder(run, folder)
     check_arguments(run)
+    check_places(run, folder)
     check_checkpoints(run, folder)
     if not run.prepare_only:  # which needs no device, and may be done where there is none
-        check_devices(run)
+        check_devices(run, folder)
 
 
 def check_folder(run: Run, folder: Path) -> None:
@@ -153,6 +154,20 @@ def check_checkpoints(run: Run, folder: Path | None = None) -> None:
             check_resume(run, stage, path)
 
 
+def check_places(run: Run, folder: Path) -> None:
+    """Makes sure that the folders which a run writes into can be written.
+
+    Raises:
+        UserError: One cannot; its key is named.
+    """
+    from ctsr.data.prepared import check_store
+
+    check_writable("hydra.run.dir", folder)
+    check_store("data.cache", run.data.cache)
+    if (phantom := run.data.made) is not None and not (root := Path(phantom.root)).is_dir():
+        check_writable("data.phantom.root", root.resolve().parent, named=root)
+
+
 def check_takes_g1(run: Run, path: str) -> None:
     """Makes sure that stage sr of a run can take its G1 from a checkpoint.
 
@@ -164,8 +179,8 @@ def check_takes_g1(run: Run, path: str) -> None:
     given.must_hold("G1")
 
 
-def check_devices(run: Run) -> None:
-    """Makes sure that this machine has the devices, and that Lightning can use them as it is told.
+def check_devices(run: Run, folder: Path) -> None:
+    """Makes sure that this machine has the devices and the processes, and that Lightning can use them as it is told.
 
     Raises:
         UserError: It has not, or cannot.
@@ -173,8 +188,10 @@ def check_devices(run: Run) -> None:
     from lightning import Trainer
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+    from ctsr.training.processes import check_processes
     from ctsr.training.trainer import devices, on_gpu, trainer_arguments
 
+    check_processes(run.trainer, devices(run.trainer), folder)
     if on_gpu(run.trainer):
         import torch
 
@@ -184,8 +201,8 @@ def check_devices(run: Run) -> None:
             raise UserError(f"{key}: {found or 'no'} GPUs are found here: give hardware=cpu, or fewer devices")
     if problems := list(uneven(run.data.global_batch_size, devices(run.trainer), run.data.accumulate)):
         raise CollectedError(problems)
-    arguments = trainer_arguments(run.trainer, run.epochs_of(run.stages[0]))
     try:
+        arguments = trainer_arguments(run.trainer, run.epochs_of(run.stages[0]))
         Trainer(**arguments, logger=False, enable_model_summary=False)
     except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         raise UserError(f"trainer: {error}") from error

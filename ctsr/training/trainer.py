@@ -27,6 +27,7 @@ from ctsr.training.callbacks.lines import Lines
 from ctsr.training.callbacks.panels import Panels
 from ctsr.training.callbacks.throughput import Throughput
 from ctsr.training.metrics_csv import MetricsCSV
+from ctsr.training.processes import environment
 
 QUIET = (  # what Lightning says of things that are meant
     ".*isinstance.treespec, LeafSpec.*",
@@ -34,17 +35,26 @@ QUIET = (  # what Lightning says of things that are meant
     ".*exists and is not empty.*",
     ".*module.s. in eval mode at the start of training.*",  # G1
     ".*dataloader is not resumable.*",  # the DataModule goes on with the next batch
+    ".*.srun. command is available.*",  # `ctsr.training.processes` says whether it is meant
     ".*lr_scheduler.step.* before .optimizer.step.*",  # DS during the warm-up
 )
 
 
 def trainer_arguments(asked: TrainerSettings, epochs: int) -> dict[str, Any]:
-    """The trainer's keys as Lightning is given them, told to keep quiet about what is meant."""
+    """The trainer's keys as Lightning is given them, told to keep quiet about what is meant.
+
+    Raises:
+        RuntimeError: Lightning's own, of what a cluster has set.
+    """
     for message in QUIET:
         warnings.filterwarnings("ignore", message=message)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     settings = asked.to_plain() | {"max_epochs": epochs}
-    if settings["strategy"] == "auto" and devices(asked) > 1:
+    del settings["srun"]
+    processes = devices(asked)
+    starter = environment(asked, processes)
+    settings["plugins"] = [] if starter is None else [starter]
+    if settings["strategy"] == "auto" and processes > 1:
         settings["strategy"] = "ddp_find_unused_parameters_true"  # each step uses one side's parameters only
     if settings["precision"] == "auto":
         settings["precision"] = "bf16-mixed" if on_gpu(asked) else "32-true"
@@ -70,6 +80,7 @@ def build_trainer(run: Run, stage: Stage, folder: Path, resume: Checkpoint | Non
     """Lightning's Trainer with our callbacks and loggers, which goes on from a checkpoint where one is given."""
     settings = trainer_arguments(run.trainer, run.epochs_of(stage))
     settings["enable_progress_bar"] &= Console().is_interactive  # anywhere else a bar shows nothing
+    settings["plugins"] += [] if resume is None else [ReadAlready(resume)]
     best = stage.best
     callbacks: list[Any] = [
         Guard(run.trainer.log_every_n_steps, run.guard.patience, run.guard.action),
@@ -83,7 +94,6 @@ def build_trainer(run: Run, stage: Stage, folder: Path, resume: Checkpoint | Non
         **settings,
         logger=[MetricsCSV(folder, None if resume is None else resume.card.batches), *dashboard(run.logger, folder)],
         callbacks=callbacks,
-        plugins=[] if resume is None else [ReadAlready(resume)],
         default_root_dir=folder,
         use_distributed_sampler=False,  # patches are divided over devices by our own sampler
         num_sanity_val_steps=0,

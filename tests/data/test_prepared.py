@@ -25,6 +25,7 @@ from ctsr.data.settings import ClinicalSettings, MicroSettings
 from ctsr.errors import UserError
 from ctsr.files import content_hash
 from ctsr.imaging.readers import probe
+from tests.read_only import read_only
 
 CLINICAL = ClinicalSettings(spacing=None)
 MICRO = MicroSettings(spacing=None)
@@ -405,3 +406,22 @@ def test_voxels_beside_a_header_are_part_of_the_content(lung, tmp_path, name) ->
     one, other = prepared_cases
     assert one.folder != other.folder
     assert np.abs(other.image[2].astype(float) - one.image[2]).max() > 0.05
+
+
+def test_a_complete_cache_may_be_read_only_and_one_that_lacks_a_case_is_named(
+    lung: Case, specimen: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    first = prepare(lung, CLINICAL, cache)
+    before = sorted(path.name for path in cache.iterdir())
+    lung.path.touch()  # as copied to another machine: its hash is worked out anew, and cannot be noted
+    read_only(cache, monkeypatch)
+    assert prepare(lung, CLINICAL, cache).folder == first.folder
+    with monkeypatch.context() as patched:
+        patched.setattr("ctsr.data.hashes.scan_hash", lambda path: pytest.fail("this process remembers it"))
+        assert prepare(lung, CLINICAL, cache).folder == first.folder
+    with pytest.raises(UserError, match=f"^data.cache={cache} cannot be written: {cache} is read-only"):
+        prepare(specimen, MICRO, cache)
+    with pytest.raises(UserError, match=f"^cache={cache} cannot be written"):
+        prepare(specimen, MICRO, cache, key="cache")
+    assert sorted(path.name for path in cache.iterdir()) == before

@@ -13,11 +13,12 @@ from rich.console import Console
 
 from ctsr.checkpoint import SRModel, load_sr
 from ctsr.errors import UserError
+from ctsr.evaluation.report_folder import check_folders
 from ctsr.inference import scan
 from ctsr.inference.scan import super_resolve_scan
 from ctsr.records.scan_settings import ScanSettings
 from ctsr.records.tasks import Comparison, read_task
-from infer import check_apart, compare
+from infer import compare
 from tests.data.trees import chest, nifti
 from tests.imaging import scan_files
 from tests.imaging.scan_files import Scan
@@ -201,4 +202,4 @@ def test_a_report_beside_what_it_is_made_of(tmp_path: Path) -> None:
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "last.ckpt").write_bytes(b"")
     for output in (".", "data/report", "new"):
-        check_apart(comparison(tmp_path, output=str(tmp_path / output)))
+        check_folders(comparison(tmp_path, output=str(tmp_path / output)))

@@ -169,3 +169,15 @@ def test_paired_scans_show_the_same_structures_at_the_same_place(tmp_path: Path)
     nodule = resample_from_to(nib.Nifti1Image(share, labels.affine), clinical, order=1).get_fdata()
     assert scan[nodule > 0.8].mean() > -300
     assert scan[inner][nodule[inner] < 0.01].mean() < -700
+
+
+def test_ctrl_c_leaves_nothing_half_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(path: Path, settings: PhantomSettings, rng: np.random.Generator) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ctsr.phantom.cases.MAX_WORKERS", 1)
+    for kind in ("_make_pair", "_make_specimen", "_make_chest", "_make_empty"):
+        monkeypatch.setattr(f"ctsr.phantom.cases.{kind}", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        generate(tmp_path / "phantom", PhantomSettings(), show_progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == [".phantom.lock"]

@@ -155,6 +155,7 @@ KEYS: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
     "trainer.check_val_every_n_epoch": COUNT,
     "trainer.log_every_n_steps": COUNT,
     "trainer.val_check_interval": ((0, 0.0, -1, 1.5, "often", True), (0.5, 3, None)),
+    "trainer.srun": FLAG,
     "trainer.sync_batchnorm": FLAG,
     "trainer.enable_progress_bar": FLAG,
     "trainer.deterministic": ((2, "very", None), (True, False, "warn")),

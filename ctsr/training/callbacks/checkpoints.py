@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -18,15 +19,18 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from ctsr.errors import Stopped
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # a scheduler's "you have to go", and SLURM's warning before it
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)  # a scheduler's "you have to go", its warning, and Ctrl-C
+STOPPED = 75  # exit code: everything is saved, start again with resume=auto (EX_TEMPFAIL of sysexits.h)
+INTERRUPTED = 128 + signal.SIGINT  # exit code after Ctrl-C, as of any program: nobody starts that again unasked
+STOPPING = b"stopping: what is under way is finished and saved; press Ctrl-C again to end at once\n"
 
 
 class Checkpoints(Checkpoint):
     """Saves `last.ckpt`, and the best epochs beside it; every file is whole or not there.
 
     A checkpoint holds networks, optimizers, schedules, scaler, pools, random state and the place in the epoch, so that
-    a resumed run does what the uninterrupted one would have done. At SIGTERM or SIGUSR1 the batch under way is finished
-    and saved, and `Stopped` is raised in every process.
+    a resumed run does what the uninterrupted one would have done. At SIGTERM, SIGUSR1 or Ctrl-C the batch under way is
+    finished and saved, and `Stopped` is raised in every process; a second Ctrl-C ends the process at once.
 
     Args:
         folder: Where to.
@@ -44,6 +48,7 @@ class Checkpoints(Checkpoint):
         self._signal: int | None = None
         self._random: Mapping[str, Any] | None = None
         self._handlers: dict[int, Any] = {}
+        self._tells = False
         self._resumed_at = -1
 
     @property
@@ -54,6 +59,7 @@ class Checkpoints(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listens to signals, in place of Lightning's own way, and draws on from where a resumed run stopped."""
         self._handlers = {number: signal.signal(number, self._note) for number in SIGNALS}
+        self._tells = trainer.is_global_zero
         self._resumed_at = _batches(trainer)
         if self._random is not None:
             torch.set_rng_state(self._random["cpu"])
@@ -74,7 +80,7 @@ class Checkpoints(Checkpoint):
             self._save(trainer)
             if trainer.is_global_zero:
                 self._keep_best(trainer)
-        if self._asked_to_stop(trainer) and trainer.current_epoch + 1 < (trainer.max_epochs or math.inf):
+        if self._asked_to_stop(trainer):
             self._stop(trainer, save=False)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -97,6 +103,10 @@ class Checkpoints(Checkpoint):
 
     def _note(self, number: int, frame: object) -> None:
         self._signal = number
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, self._handlers.get(number) or signal.default_int_handler)
+            if self._tells:
+                os.write(sys.stderr.fileno(), STOPPING)  # print may be what was interrupted
 
     def _asked_to_stop(self, trainer: Trainer) -> bool:
         """Whether any process got a signal: all have to save in the same batch."""
@@ -110,10 +120,10 @@ class Checkpoints(Checkpoint):
         name = signal.Signals(self._signal).name if self._signal is not None else "a signal to another process"
         # Not creates_processes_externally: where Lightning has started the others, it says so of them and of itself.
         launched = isinstance(getattr(trainer.strategy, "cluster_environment", None), LightningEnvironment)
-        raise Stopped(
-            f"stopped by {name} after batch {_batches(trainer)}, saved in {self.last}",
-            exits_first=launched and not trainer.is_global_zero,
-        )
+        code = INTERRUPTED if self._signal == signal.SIGINT else STOPPED
+        if launched and not trainer.is_global_zero:
+            code = 0  # Lightning, which watches it, takes any other for a failure
+        raise Stopped(f"stopped by {name} after batch {_batches(trainer)}, saved in {self.last}", code)
 
     def _save(self, trainer: Trainer) -> None:
         """Every process takes part, one writes; the loggers' files are as far as the checkpoint."""
@@ -121,9 +131,13 @@ class Checkpoints(Checkpoint):
             logger.save()
         self.folder.mkdir(parents=True, exist_ok=True)
         partial = self.last.with_name(".last.partial")
-        trainer.save_checkpoint(partial)
-        if trainer.is_global_zero:
-            os.replace(partial, self.last)
+        try:
+            trainer.save_checkpoint(partial)
+            if trainer.is_global_zero:
+                os.replace(partial, self.last)
+        finally:
+            if trainer.is_global_zero:
+                partial.unlink(missing_ok=True)
 
     def _keep_best(self, trainer: Trainer) -> None:
         value = trainer.callback_metrics.get(self.monitor or "")

@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 
 from ctsr.errors import Stopped
-from ctsr.training.callbacks.checkpoints import Checkpoints, ranked
+from ctsr.training.callbacks.checkpoints import SIGNALS, Checkpoints, ranked
 
 
 def trainer_after(batches: int, **attributes: Any) -> Any:
@@ -58,13 +58,13 @@ def test_names_sort_by_number_not_by_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "rank", "exits_first"),
-    [(LightningEnvironment, 0, False), (LightningEnvironment, 1, True), (TorchElasticEnvironment, 1, False)],
+    ("environment", "rank", "code"),
+    [(LightningEnvironment, 0, 75), (LightningEnvironment, 1, 0), (TorchElasticEnvironment, 1, 75)],
 )
 def test_who_is_watched_ends_as_if_all_was_well(
     environment: type[LightningEnvironment | TorchElasticEnvironment],
     rank: int,
-    exits_first: bool,
+    code: int,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -80,4 +80,64 @@ def test_who_is_watched_ends_as_if_all_was_well(
     checkpoints._note(signal.SIGTERM, None)
     with pytest.raises(Stopped, match="stopped by SIGTERM after batch 7") as stopped:
         checkpoints.on_train_batch_start(trainer, None, None, 7)  # type: ignore[arg-type]
-    assert stopped.value.exits_first == exits_first
+    assert stopped.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("numbers", "code"),
+    [([signal.SIGTERM], 75), ([signal.SIGUSR1], 75), ([signal.SIGINT], 130), ([signal.SIGTERM, signal.SIGINT], 130)],
+)
+def test_a_signal_has_its_exit_code_and_leaves_one_checkpoint(
+    numbers: list[signal.Signals], code: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    trainer = trainer_after(7, strategy=None, save_checkpoint=lambda path: path.write_text("7"))
+    checkpoints = Checkpoints(tmp_path, 0, None, "min", 0)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    checkpoints.on_train_start(trainer, None)  # type: ignore[arg-type]
+    try:
+        for number in numbers:
+            signal.raise_signal(number)
+        with pytest.raises(Stopped, match=f"stopped by {numbers[-1].name} after batch 7") as stopped:
+            checkpoints.on_train_batch_start(trainer, None, None, 7)  # type: ignore[arg-type]
+    finally:
+        checkpoints.teardown(trainer, None, "fit")  # type: ignore[arg-type]
+    assert stopped.value.code == code
+    assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
+    assert ("press Ctrl-C again" in capfd.readouterr().err) == (signal.SIGINT in numbers)
+    assert {number: signal.getsignal(number) for number in SIGNALS} == before
+
+
+def test_a_second_ctrl_c_ends_at_once_and_leaves_the_last_checkpoint_whole(tmp_path: Path) -> None:
+    def saved(path: Path) -> None:
+        path.write_text("half")
+        signal.raise_signal(signal.SIGINT)  # the second, while it is saved
+
+    (tmp_path / "last.ckpt").write_text("whole")
+    trainer = trainer_after(7, strategy=None, save_checkpoint=saved)
+    checkpoints = Checkpoints(tmp_path, 0, None, "min", 0)
+    checkpoints.on_train_start(trainer, None)  # type: ignore[arg-type]
+    try:
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoints.on_train_batch_start(trainer, None, None, 7)  # type: ignore[arg-type]
+    finally:
+        checkpoints.teardown(trainer, None, "fit")  # type: ignore[arg-type]
+    assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
+    assert (tmp_path / "last.ckpt").read_text() == "whole"
+
+
+def test_a_signal_in_the_last_epochs_validation_stops_too(tmp_path: Path) -> None:
+    """Stage sr would follow, or minutes of measuring."""
+    trainer = trainer_after(
+        9,
+        strategy=None,
+        current_epoch=2,
+        max_epochs=3,
+        callback_metrics={},
+        save_checkpoint=lambda path: path.write_text("9"),
+    )
+    checkpoints = Checkpoints(tmp_path, 0, None, "min", 0)
+    checkpoints._note(signal.SIGTERM, None)
+    with pytest.raises(Stopped, match="after batch 9"):
+        checkpoints.on_train_epoch_end(trainer, None)  # type: ignore[arg-type]
+    assert (tmp_path / "last.ckpt").read_text() == "9"
