@@ -42,17 +42,23 @@ def run_job(
         together = {"logger.group": folder.parent.name, "logger.name": folder.name}
         given += [f"{key}={value}" for key, value in together.items() if key not in chosen]
     with (folder / "log.txt").open("w") as log:
-        done = subprocess.run(
+        job = subprocess.Popen(
             [sys.executable, str(program), *typed, *given],
             env=job_environment(number, at_once),
             stdout=log,
             stderr=subprocess.STDOUT,
-            check=False,
         )
+        try:
+            returncode = job.wait()
+        except BaseException:  # a signal: TERM is sent to this process alone, Ctrl-C to the job as well
+            job.terminate()  # which makes it save
+            job.wait()
+            print(f"job {number}: {folder.name}: stopped; go on with resume=auto hydra.sweep.dir={folder.parent}")
+            raise
     with replacing(folder / JOB) as partial:
-        job = {"number": number, "overrides": as_mapping(typed), "returncode": done.returncode}
-        partial.write_text(json.dumps(job), encoding="utf-8")
-    print(f"job {number}: {folder.name}: {'done' if done.returncode == 0 else f'failed, see {folder}/log.txt'}")
+        record = {"number": number, "overrides": as_mapping(typed), "returncode": returncode}
+        partial.write_text(json.dumps(record), encoding="utf-8")
+    print(f"job {number}: {folder.name}: {'done' if returncode == 0 else f'failed, see {folder}/log.txt'}")
 
 
 def as_mapping(overrides: Iterable[str]) -> dict[str, str]:

@@ -60,8 +60,8 @@ def check_processes(asked: TrainerSettings, processes: int, folder: Path) -> Non
         )
     if asked.srun and max(_tasks(), asked.num_nodes) > 1 and not started:
         raise UserError(
-            f"hardware=slurm (trainer.srun=true): the job has {_tasks()} tasks on {asked.num_nodes} nodes, of which "
-            f"srun has started none: start with srun, {ALONE}"
+            f"hardware=slurm (trainer.srun=true): srun has started none of the job's {_tasks()} tasks "
+            f"(trainer.num_nodes={asked.num_nodes}): start with srun, {ALONE}"
         )
     if _by_srun(asked, processes) and _tasks() != processes:
         raise UserError(

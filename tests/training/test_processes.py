@@ -90,12 +90,12 @@ def test_the_only_process_is_the_first_one(monkeypatch: pytest.MonkeyPatch) -> N
         (
             JOB | PER_NODE,
             ["hardware=slurm", *CPU],
-            "4 tasks on 1 nodes, of which srun has started none: start with srun",
+            "none of the job's 4 tasks .trainer.num_nodes=1.: start with srun",
         ),
         (
             JOB | {"SLURM_NTASKS": "1", "SLURM_JOB_NUM_NODES": "2"},
             ["hardware=slurm", *CPU],
-            "1 tasks on 2 nodes.* none: start with srun",
+            "none of the job's 1 tasks .trainer.num_nodes=2.: start with srun",
         ),
         (JOB | PER_NODE | STEP, ["hardware=slurm", "trainer.devices=1", *CPU], "has started 4 processes.* are 1: ask"),
         (JOB | PER_NODE | STEP, ["hardware=ddp", "trainer.devices=2", *CPU], "has started 4 processes.* are 2: ask"),
