@@ -25,7 +25,7 @@ BRIEF_WAIT = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "5000"}
 NOBODY_READS = 128 + signal.SIGPIPE  # exit code where a reader, such as `head`, has had enough
 STOPS = (signal.SIGINT, signal.SIGTERM)
 _CONFIGURATION = ("hydra", "omegaconf")
-_LIBRARIES = ("wandb",)  # whose errors tell of accounts and connections
+_ASKED = {"lightning": "trainer", "wandb": "logger"}  # libraries whose errors are about what they were given -> the key
 _CURES = {
     errno.ENOSPC: "free some, or choose another place",
     errno.EDQUOT: "free some, or choose another place",
@@ -44,8 +44,8 @@ def run_cli(program: Callable[[], int | None]) -> int:
 
     Args:
         program: Does the work, and returns the exit code if it is not 0. A `UserError`, and errors of the operating
-            system, of memory and of the configuration library, become one line on standard error. Anything else is a
-            bug and passes through.
+            system, of memory and of libraries about what they were given, become one line on standard error. Anything
+            else is a bug and passes through.
 
     Returns:
         The program's, 2 after such an error, 141 where nobody reads standard output to its end, or 128 and the number
@@ -119,16 +119,17 @@ def _mistake(error: Exception) -> list[str] | None:
         return [one_line(problem) for problem in error.problems]
     if isinstance(error, UserError):
         return [one_line(error)]
-    if _of_configuration(error):
-        return [_told_by_configuration(error)]
     if isinstance(error, OSError) and error.errno is not None:
         return [_told_by_system(error)]
+    if _library(error) in _CONFIGURATION:
+        return [_told_by_configuration(error)]
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, of a GPU
         return [f"out of memory: {one_line(error) or 'ask for less at once, or for a machine with more'}"]
     if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:  # of a file's name, as Python holds it
         return [f"{one_line(error.object)}: {NOT_UTF_8}"]
-    if type(error).__module__.partition(".")[0] in _LIBRARIES:
-        return [f"{type(error).__module__.partition('.')[0]}: {one_line(error)}"]
+    of_a_bug = type(error).__module__ == "builtins" and not isinstance(error, ValueError | RuntimeError)
+    if (key := _ASKED.get(_library(error))) is not None and not of_a_bug:
+        return [f"{key}: {one_line(error)}"]
     return None
 
 
@@ -137,13 +138,13 @@ def _told_by_system(error: OSError) -> str:
     return f"{where}{error.strerror}" + (f": {_CURES[error.errno]}" if error.errno in _CURES else "")
 
 
-def _of_configuration(error: BaseException) -> bool:
-    """Whether it is of the configuration libraries, or of a common kind but raised by one: `stage=null`."""
-    if isinstance(error, OSError):  # such as a folder that Hydra cannot make
-        return False
+def _library(error: BaseException) -> str:
+    """Whose error it is: the package of its class, or, where that is of a common kind, the one that raised it."""
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]
-    raised_in = [frames[-1].f_globals["__name__"]] if frames else []
-    return any(name.partition(".")[0] in _CONFIGURATION for name in [type(error).__module__, *raised_in])
+    module = type(error).__module__
+    if module == "builtins" and frames:
+        module = frames[-1].f_globals["__name__"]
+    return module.partition(".")[0]
 
 
 def _told_by_configuration(error: BaseException) -> str:
@@ -151,7 +152,7 @@ def _told_by_configuration(error: BaseException) -> str:
         return f"{argument} cannot be read: {cure(argument)}"
     cause = error.__cause__  # Hydra says which override, OmegaConf what is wrong with it
     text = _of_library(error)
-    reason = _of_library(cause) if cause is not None and _of_configuration(cause) else ""
+    reason = _of_library(cause) if cause is not None and _library(cause) in _CONFIGURATION else ""
     return text if reason in text else f"{text} {reason}"
 
 

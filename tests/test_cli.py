@@ -91,6 +91,19 @@ def test_too_little_memory_is_one_line(error: Exception, capsys: pytest.CaptureF
     assert told.count("\n") == 1
 
 
+def test_what_lightning_says_of_its_arguments_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    from lightning import Trainer
+
+    assert run_cli(lambda: Trainer(max_time="soon") and None) == 2
+    assert run_cli(lambda: Trainer(accelerator="abacus") and None) == 2
+    assert run_cli(lambda: Trainer(fast_dev_run=-1) and None) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert [line.split()[1] for line in lines] == ["trainer:"] * 3
+    assert "fast_dev_run=-1" in lines[-1]
+    with pytest.raises(TypeError):  # a bug of ours
+        run_cli(lambda: Trainer(no_such=1) and None)
+
+
 STOPPED = """
 import os, signal, sys
 from pathlib import Path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,13 +65,16 @@ class Point:
 
     @property
     def name(self) -> str:
-        """Short: the last part of each key and its value."""
-        return ", ".join(f"{last_part(key)}={value}" for key, value in self.overrides.items())
+        """Short: the heading of each key and its value."""
+        names = headings(self.overrides)
+        return ", ".join(f"{names[key]}={value}" for key, value in self.overrides.items())
 
 
-def last_part(key: str) -> str:
-    """The last part of a key."""
-    return key.rpartition(".")[2]
+def headings(keys: Iterable[str]) -> dict[str, str]:
+    """The last part of each key, or the whole key where another ends alike."""
+    last = {key: key.rpartition(".")[2] for key in keys}
+    times = Counter(last.values())
+    return {key: part if times[part] == 1 else key for key, part in last.items()}
 
 
 def read_jobs(folder: Path) -> list[Job]:
@@ -162,7 +166,7 @@ def markdown(jobs: Sequence[Job]) -> str:
     keys, points = list(swept(jobs)), ranked(pooled(jobs))
     front = {point.name for point in pareto_front(points)}
     names = [name for name in dict.fromkeys(name for point in points for name in point.means) if name.count("/") == 1]
-    header = [*map(last_part, keys), "seeds", *(name.replace("/", " ") for name in names), "folders"]
+    header = [*headings(keys).values(), "seeds", *(name.replace("/", " ") for name in names), "folders"]
     lines = [header, ["---"] * len(header)]
     for point in points:
         mark = " *" if point.name in front else ""

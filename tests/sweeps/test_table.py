@@ -91,6 +91,14 @@ def test_tables_hold_every_job_and_name_what_failed(synth: Path) -> None:
     assert "`stage=synth,loss.lambda1=0.5,seed=1/log.txt` (exit code 2)" in text
 
 
+def test_keys_that_end_alike_are_told_in_full(tmp_path: Path) -> None:
+    figures = {"ssim": 0.5}
+    roots = [{"data.clinical.root": c, "data.micro.root": m, "k.a": m} for c in ("x", "y") for m in ("1", "2")]
+    jobs = read_jobs(sweep(tmp_path, [(overrides, 0, figures) for overrides in roots]))
+    assert pooled(jobs)[0].name == "data.clinical.root=x, data.micro.root=1, a=1"
+    assert markdown(jobs).startswith("| data.clinical.root | data.micro.root | a | seeds |")
+
+
 def test_values_that_are_paths_are_shown_by_what_differs(tmp_path: Path) -> None:
     figures = {"ssim": 0.5}
     paths = ["/data/g|1/checkpoints/last.ckpt", "/data/g$2$/checkpoints/last.ckpt"]
