@@ -94,6 +94,7 @@ def text_of(path: Path) -> str:
 
 
 LONGEST_NAME = 255  # bytes, of every file system there is
+BESIDE = 35  # of these, for the hidden name under which a file is written
 REASONS = {
     errno.EROFS: "is read-only",
     errno.EACCES: "may not be written to",
@@ -116,15 +117,15 @@ def check_writable(key: str, folder: Path, named: Path | None = None) -> None:
     Raises:
         UserError: They cannot; key, folder and reason are named.
     """
-    if (why := why_not_writable(folder)) is not None:
+    beside = 0 if named is None else BESIDE
+    if (why := too_long(named or folder, beside) or why_not_writable(folder)) is not None:
         raise UserError(f"{key}={shortened_path(named or folder)} cannot be written: {why}; give another {key}=")
 
 
 def why_not_writable(folder: Path) -> str | None:
     """Why no file can be written into a folder, or the folder not be made; None: it can."""
-    for part in folder.parts:
-        if len(os.fsencode(part)) > LONGEST_NAME:
-            return f"{part[:20]}... is a name of more than {LONGEST_NAME} bytes"
+    if (why := too_long(folder)) is not None:
+        return why
     there = next(place for place in (folder, *folder.absolute().parents) if _is_there(place)).absolute()
     if there.is_symlink() and not there.exists():
         return f"{there} is a link to nothing"
@@ -141,9 +142,25 @@ def why_not_writable(folder: Path) -> str | None:
     return f"{there} {REASONS[errno.ENOSPC]}" if full else None
 
 
+def too_long(path: Path, spare: int = 0) -> str | None:
+    """Which part of a path no file system takes; None: none.
+
+    Args:
+        path: It need not be there.
+        spare: Bytes that are to be left free in its last part.
+    """
+    for part in path.parts:
+        most = LONGEST_NAME - (spare if part == path.name else 0)
+        if len(os.fsencode(part)) > most:
+            return f"{part[:20]}... is a name of more than {most} bytes"
+    return None
+
+
 def shortened_path(path: Path) -> str:
     """A path with dots in place of most of a part that is too long to be read."""
-    return str(Path(*(f"{part[:20]}..." if len(os.fsencode(part)) > LONGEST_NAME else part for part in path.parts)))
+    return str(
+        Path(*(f"{part[:20]}..." if len(os.fsencode(part)) > LONGEST_NAME - BESIDE else part for part in path.parts))
+    )
 
 
 def _is_there(path: Path) -> bool:

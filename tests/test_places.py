@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from ctsr.errors import UserError
-from ctsr.files import check_writable, why_not_writable
+from ctsr.files import check_writable, replacing, why_not_writable
 from tests.read_only import read_only
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -48,6 +48,21 @@ def test_why_a_place_cannot_be_written(place: str, why: str, tmp_path: Path, mon
     assert str(told.value).startswith("data.cache=")
     assert f" cannot be written: {why.format(tmp=tmp_path)}; give another data.cache=" in str(told.value)
     assert len(str(told.value)) < 600
+
+
+def test_a_file_leaves_room_for_its_hidden_name(tmp_path: Path) -> None:
+    for count, is_told in ((212, False), (214, True), (300, True)):
+        output = tmp_path / ("x" * count + ".nii.gz")
+        try:
+            check_writable("output", tmp_path, named=output)
+        except UserError as error:
+            told = str(error)
+            assert "is a name of more than 220 bytes; give another output=" in told
+        else:
+            told = ""
+        assert bool(told) == is_told
+    with replacing(tmp_path / ("x" * 220)) as partial:
+        partial.touch()
 
 
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,6 +99,7 @@ def super_resolve_scan(
     """
     settings, console = settings or ScanSettings(), console or Console()
     started = time.monotonic()
+    check_writable("output", output.parent, named=output)
     results = Results.beside(output)
     scan_path = the_scan(input_path, "input")
     _check_results(results, settings.overwrite, scan_path, model.path)
@@ -192,7 +193,7 @@ def find_device(name: str) -> torch.device:
 
 
 def _check_results(results: Results, overwrite: bool, scan: Path, checkpoint: Path) -> None:
-    """Makes sure that results can be written, and neither over what they are made of nor among its files."""
+    """Makes sure that results come neither over what they are made of nor among its files, and makes their folder."""
     files = [scan, *files_in(scan)] if scan.is_dir() else files_of(scan) if scan.exists() else []
     read = {**dict.fromkeys(files, "the scan that is read"), checkpoint: "the checkpoint that is read"}
     paths = (results.volume, results.record, results.picture)
@@ -201,8 +202,6 @@ def _check_results(results: Results, overwrite: bool, scan: Path, checkpoint: Pa
             beside = "" if path == results.volume else f": {path.name} beside it"
             is_it = "lies in" if place.is_dir() else "is"
             raise UserError(f"output={results.volume}{beside} {is_it} {read[place]}: give another output=")
-    folder = results.volume.parent
-    check_writable("output", folder, named=results.volume)
     for path in paths:
         if path.is_dir():
             raise UserError(f"{path} is a folder: choose another output=")
@@ -210,7 +209,7 @@ def _check_results(results: Results, overwrite: bool, scan: Path, checkpoint: Pa
             raise UserError(f"{path} exists: choose another output=, or give overwrite=true")
     if results.record.exists() and not is_record(results.record):  # such as a sidecar that came with the scan
         raise UserError(f"{results.record} is no record of a result: choose another output=")
-    folder.mkdir(parents=True, exist_ok=True)
+    results.volume.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _check_space(output: Path, steps: Plan) -> None:

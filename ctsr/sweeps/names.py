@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 
-LONGEST = 80  # characters of a name
+LONGEST = 120  # bytes of a name, to which a job's number may be added; W&B takes 128 characters
 _AROUND = " /[](){}'\""
 _ODD = re.compile(r"[^\w.,+=-]+")
 
@@ -19,11 +19,12 @@ def folder_names(jobs: Sequence[Mapping[str, str]]) -> list[str]:
         jobs: The overrides of each: key -> value, as typed.
 
     Returns:
-        Keys with the values that are not the same in all jobs; of paths the parts that differ. Long
-        ones are cut. The job's number is added where a name would be another's, and alone where nothing differs.
+        Keys with the values that are not the same in all jobs; of paths the parts that differ. Long ones are cut. The
+        job's number is added where a name would be another's, and stands alone where nothing differs.
     """
     short = {key: shortened(values) for key, values in differing(jobs).items()}
-    names = [",".join(f"{key}={_plain(short[key][job.get(key, '')])}" for key in short)[:LONGEST] for job in jobs]
+    full = [",".join(f"{key}={_plain(short[key][job.get(key, '')])}" for key in short) for job in jobs]
+    names = [name.encode()[:LONGEST].decode(errors="ignore") for name in full]
     times = Counter(name.casefold() for name in names)  # some file systems do not tell a from A
     return [
         name if name and times[name.casefold()] == 1 else f"{name},job={number}".lstrip(",")
