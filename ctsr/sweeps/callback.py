@@ -57,20 +57,8 @@ class SweepCallback(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Writes `sweep.csv`, `sweep.md` and pictures into the sweep's folder, and tells which jobs failed."""
-        from ctsr.sweeps.figures import draw_sweep  # here: Hydra makes this callback for each run
-
-        folder = Path(config.hydra.sweep.dir)
-        if not (jobs := read_jobs(folder)):
-            return
-        write_table(jobs, folder / "sweep.csv")
-        with replacing(folder / "sweep.md") as partial:
-            partial.write_text(markdown(jobs), encoding="utf-8")
-        draw_sweep(pooled(jobs), swept(jobs), folder)
-        print(f"{markdown(jobs)}\nsweep: {folder / 'sweep.md'}")
-        if failed := [f"{job.folder}/log.txt" for job in jobs if job.failed]:
-            told = "1 job" if len(failed) == 1 else f"{len(failed)} jobs"
-            print(f"error: {told} of the sweep failed, see {', '.join(failed)}", file=sys.stderr)
-            sys.exit(FAILED)
+        if code := run_cli(lambda: report(Path(config.hydra.sweep.dir))):
+            sys.exit(code)
 
     def _exit_if_wrong(self, asked: Callable[[], tuple[Sequence[DictConfig], Path | None]]) -> None:
         def check() -> None:
@@ -83,6 +71,24 @@ class SweepCallback(Callback):
 
         if code := run_cli(check):
             sys.exit(code)
+
+
+def report(folder: Path) -> int:
+    """Write and print what a sweep found; returns an exit code that says whether a job failed."""
+    from ctsr.sweeps.figures import draw_sweep  # here: Hydra makes the callback for each run
+
+    if not (jobs := read_jobs(folder)):
+        return 0
+    write_table(jobs, folder / "sweep.csv")
+    with replacing(folder / "sweep.md") as partial:
+        partial.write_text(markdown(jobs), encoding="utf-8")
+    draw_sweep(pooled(jobs), swept(jobs), folder)
+    print(f"{markdown(jobs)}\nsweep: {folder / 'sweep.md'}")
+    if not (failed := [f"{job.folder}/log.txt" for job in jobs if job.failed]):
+        return 0
+    told = "1 job" if len(failed) == 1 else f"{len(failed)} jobs"
+    print(f"error: {told} of the sweep failed, see {', '.join(failed)}", file=sys.stderr)
+    return FAILED
 
 
 def overrides_of_jobs(sweep: DictConfig) -> list[list[str]]:
