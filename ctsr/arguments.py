@@ -19,6 +19,7 @@ _PIECE = re.compile(rf"\s*(?:{_QUOTED.pattern}|\[[^\]]*\])\s*(?=,|$)|[^,]*")
 _KEY = re.compile(r"(?:\+{0,2}|~)[\w./@:-]+")
 _OF_SHELLS = '"$`\\!'  # have a meaning in double quotes
 _CHOICE = re.compile(r"(choice|range|interval|glob|sort|shuffle|tag)\(.*\)")  # Hydra's, for sweeps
+_NUMBER = re.compile(r"[1-9]\d*(\.\d+)?")  # as people write them: what is no share is better told than a name
 _INTERPOLATION = re.compile(r"\$\{.+\}")
 
 
@@ -30,7 +31,7 @@ class AsTyped:
         paths: Each holds a path, or a list of them: [a,b].
         texts: Each holds one text, such as the description of a series, whatever is in it.
         names: Each holds a name, or a list of them.
-        shares: Each holds a number below 1, or what `names` do.
+        shares: Each holds a number, or what `names` do.
     """
 
     paths: Collection[str]
@@ -163,10 +164,10 @@ def _name(value: str) -> str:
 
 def _share(value: str) -> str:
     try:
-        is_share = "_" not in value and float(value) < 1
+        is_number = bool(_NUMBER.fullmatch(value)) or ("_" not in value and float(value) < 1)
     except ValueError:
-        is_share = False
-    return value if is_share else _name(value)
+        is_number = False
+    return value if is_number else _name(value)
 
 
 def _text(value: str) -> str:

@@ -12,6 +12,7 @@ from nibabel.processing import resample_from_to
 from scipy import ndimage
 from skimage.registration import phase_cross_correlation
 
+from ctsr.cli import run_cli
 from ctsr.errors import UserError
 from ctsr.phantom.__main__ import main
 from ctsr.phantom.cases import generate
@@ -124,12 +125,12 @@ def test_settings_that_make_no_lung_are_refused(wrong: dict[str, object], named:
         PhantomSettings.tiny().changed(**wrong)
 
 
-def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").touch()
-    monkeypatch.setattr("sys.argv", ["phantom", str(tmp_path / "mine"), "--tiny"])
-    with pytest.raises(SystemExit, match="no phantom"):
-        main()
+    assert run_cli(lambda: main([str(tmp_path / "mine"), "--tiny"])) == 2
+    told = capsys.readouterr().err
+    assert told == f"error: {tmp_path}/mine holds something that is no phantom: name another folder for the phantom\n"
 
 
 def test_lists_from_a_config_file_mean_the_same(tmp_path: Path) -> None:
