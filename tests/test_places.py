@@ -12,7 +12,8 @@ from types import SimpleNamespace
 import pytest
 
 from ctsr.errors import UserError
-from ctsr.files import check_writable, replacing, why_not_writable
+from ctsr.files import replacing
+from ctsr.writable import check_writable, why_not_writable
 from tests.read_only import read_only
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]

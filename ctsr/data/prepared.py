@@ -25,11 +25,12 @@ from ctsr.data.masks import find_masks
 from ctsr.data.prepared_grid import prepared_plane
 from ctsr.data.settings import Settings
 from ctsr.errors import UserError, warn
-from ctsr.files import check_writable, content_hash, locked
+from ctsr.files import content_hash, locked
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.volume import Affine, Header, Spacing, Volume, spacing_of
 from ctsr.records.case import CaseFacts
 from ctsr.records.data import smallest_patch
+from ctsr.writable import check_writable
 
 FORMAT = 7  # raise it whenever preparation changes what it makes of the same scan
 ARRAYS = ("image", "slab", "mask")

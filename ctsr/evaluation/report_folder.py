@@ -6,8 +6,9 @@ from pathlib import Path
 
 from ctsr.data.prepared import check_store
 from ctsr.errors import UserError
-from ctsr.files import check_writable, same_file, within
+from ctsr.files import same_file, within
 from ctsr.records.tasks import Comparison
+from ctsr.writable import check_writable
 
 FIGURES = ("paired.png", "synthesis.png", "scans.png", "found_and_made_up.png")
 PAGES = ("report.html", "report.md", "evaluation.csv")

@@ -24,7 +24,7 @@ from ctsr.checkpoint import SRModel, brief
 from ctsr.data.cases import the_scan
 from ctsr.data.hashes import scan_hash
 from ctsr.errors import UserError, warn
-from ctsr.files import check_writable, within
+from ctsr.files import within
 from ctsr.imaging.consistency import Consistency, told
 from ctsr.imaging.formats import files_in, is_nifti, stem, suffix
 from ctsr.imaging.hounsfield import doubts_of_ct
@@ -46,6 +46,7 @@ from ctsr.inference.sight import Sight
 from ctsr.methods import described
 from ctsr.records.scan_settings import ScanSettings
 from ctsr.versions import versions
+from ctsr.writable import check_writable
 
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]

@@ -18,11 +18,12 @@ from omegaconf.errors import InterpolationResolutionError
 from ctsr.arguments import in_quotes
 from ctsr.cli import run_cli
 from ctsr.errors import CollectedError
-from ctsr.files import check_writable, replacing
+from ctsr.files import replacing
 from ctsr.records.run import AS_TYPED
 from ctsr.sweeps.jobs import as_mapping
 from ctsr.sweeps.names import folder_names
 from ctsr.sweeps.table import markdown, pooled, read_jobs, swept, write_table
+from ctsr.writable import check_writable
 
 FOLDERS = "hydra.callbacks.sweeps.folders"
 FAILED = 1  # exit code of a sweep with jobs that failed

@@ -9,7 +9,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from ctsr.errors import CollectedError, UserError, as_typed
-from ctsr.files import check_writable, same_file, within
+from ctsr.files import same_file, within
 from ctsr.methods import check_g1
 from ctsr.records.clashes import AUTO, uneven
 from ctsr.records.run import Run, read_run
@@ -18,6 +18,7 @@ from ctsr.records.stages import SRStage, SynthStage
 from ctsr.records.trainer import counted
 from ctsr.training.given import forget, look_at
 from ctsr.training.run_folder import stage_folders
+from ctsr.writable import check_writable
 
 # Lightning and torch take seconds to import: each function that asks them does it, so that mistakes do not wait.
 if TYPE_CHECKING:

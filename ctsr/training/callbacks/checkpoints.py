@@ -7,8 +7,8 @@ import os
 import re
 import shutil
 import signal
-import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from ctsr.errors import Stopped
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)  # a scheduler's "you have to go", its warning, and Ctrl-C
 STOPPED = 75  # exit code: everything is saved, start again with resume=auto (EX_TEMPFAIL of sysexits.h)
 INTERRUPTED = 128 + signal.SIGINT  # exit code after Ctrl-C, as of any program: nobody starts that again unasked
+STDERR = 2
 STOPPING = b"stopping: what is under way is finished and saved; press Ctrl-C again to end at once\n"
 
 
@@ -106,7 +107,8 @@ class Checkpoints(Checkpoint):
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, self._handlers.get(number) or signal.default_int_handler)
             if self._tells:
-                os.write(sys.stderr.fileno(), STOPPING)  # print may be what was interrupted
+                with suppress(OSError):  # it may be closed
+                    os.write(STDERR, STOPPING)  # print may be what was interrupted
 
     def _asked_to_stop(self, trainer: Trainer) -> bool:
         """Whether any process got a signal: all have to save in the same batch."""
