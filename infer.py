@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from ctsr.records.tasks import Comparison, Enlargement
 
 AS_TYPED = AsTyped(
-    paths=("ckpt", "input", "output", "data", "clinical", "cache"), texts=("series",), names=("reference", "wandb")
+    paths=("ckpt", "input", "output", "data", "clinical", "cache"),
+    texts=("series",),
+    names=("reference", "wandb", "device"),
 )
 USED = ("GS", "G1", "GA", "GB")  # networks that are compared: all else of a checkpoint is let go
 

@@ -43,7 +43,7 @@ class AsTyped:
         """The arguments with such values in quotes, so that Hydra takes them as they are.
 
         What is in quotes already stays, and so do null and, in a path or a name, `${...}`; a path that is there is
-        taken as it is in any case.
+        taken as it is in any case, and ~/ begins one below the user's home.
 
         Args:
             arguments: `key=value` and others.
@@ -69,7 +69,9 @@ class AsTyped:
             return f"{key}={_each(value, sweep, _name, _name)}"
         if name in self.shares:
             return f"{key}={_each(value, sweep, _share, _name)}"
-        if name in self.texts and not (sweep and all(map(_QUOTED.fullmatch, pieces(value)))):
+        if name in self.texts and not (
+            sweep and all(piece in _NONE or _QUOTED.fullmatch(piece) for piece in pieces(value))
+        ):
             return f"{key}={_text(value)}"
         return argument
 
@@ -154,7 +156,9 @@ def _is_there(path: str) -> bool:
 
 
 def _path(value: str) -> str:
-    return in_quotes(value) if _is_there(value) else _name(value)
+    if _is_there(value):
+        return in_quotes(value)
+    return _name(str(Path(value).expanduser()) if value.startswith("~/") else value)  # which shells leave after a =
 
 
 def _name(value: str) -> str:
@@ -171,4 +175,8 @@ def _share(value: str) -> str:
 
 
 def _text(value: str) -> str:
-    return value if value in _NONE or _QUOTED.fullmatch(value) else in_quotes(value)
+    return value if _is_quoted(value) else in_quotes(value)
+
+
+def _is_quoted(value: str) -> bool:
+    return value in _NONE or bool(_QUOTED.fullmatch(value))

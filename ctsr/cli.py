@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
+from pathlib import Path
 from traceback import walk_tb
 from typing import Any
 
@@ -54,10 +55,13 @@ def run_cli(program: Callable[[], int | None]) -> int:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let errors reach us instead of being printed over many lines
     if not BRIEF_WAIT.keys() & os.environ.keys():
         os.environ |= BRIEF_WAIT  # read when torch is loaded
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # not where a test, or a notebook, has put another
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as by >&-
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for as long as we run
+        if isinstance(stream := getattr(sys, name), TextIOWrapper):  # not where a test, or a notebook, has put another
             stream.reconfigure(errors="backslashreplace")
     try:
+        check_here()
         with _interrupted_by(*STOPS):
             code = program()
             sys.stdout.flush()  # what a closed pipe does not take fails here, not at the interpreter's end
@@ -77,6 +81,18 @@ def run_cli(program: Callable[[], int | None]) -> int:
             print(f"error: {line}", file=sys.stderr)
         return MISTAKE
     return code or 0
+
+
+def check_here() -> None:
+    """Make sure that the working directory is there.
+
+    Raises:
+        UserError: It was removed.
+    """
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise UserError("the working directory was removed: go to another") from error
 
 
 @contextmanager
@@ -119,10 +135,10 @@ def _mistake(error: Exception) -> list[str] | None:
         return [one_line(problem) for problem in error.problems]
     if isinstance(error, UserError):
         return [one_line(error)]
-    if isinstance(error, OSError) and error.errno is not None:
-        return [_told_by_system(error)]
     if _library(error) in _CONFIGURATION:
         return [_told_by_configuration(error)]
+    if isinstance(error, OSError):
+        return [_told_by_system(error)]
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, of a GPU
         return [f"out of memory: {one_line(error) or 'ask for less at once, or for a machine with more'}"]
     if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:  # of a file's name, as Python holds it
@@ -134,6 +150,8 @@ def _mistake(error: Exception) -> list[str] | None:
 
 
 def _told_by_system(error: OSError) -> str:
+    if error.errno is None:  # a library's: NumPy's, of a disk that took a part of an array
+        return one_line(error) + (": is the disk full?" if "written" in str(error) else "")
     where = "" if error.filename is None else f"{error.filename}: "
     return f"{where}{error.strerror}" + (f": {_CURES[error.errno]}" if error.errno in _CURES else "")
 
@@ -150,8 +168,12 @@ def _library(error: BaseException) -> str:
 def _told_by_configuration(error: BaseException) -> str:
     if (argument := getattr(error, "override", None)) is not None:  # that its grammar cannot read
         return f"{argument} cannot be read: {cure(argument)}"
-    cause = error.__cause__  # Hydra says which override, OmegaConf what is wrong with it
     text = _of_library(error)
+    if text.startswith("Config group override must be"):
+        return "a group of keys, such as method or logger, takes a name and not null: leave it out"
+    if (key := getattr(error, "full_key", None)) and "nterpolation" in type(error).__name__:
+        return f"{key}: {text}"
+    cause = error.__cause__  # Hydra says which override, OmegaConf what is wrong with it
     reason = _of_library(cause) if cause is not None and _library(cause) in _CONFIGURATION else ""
     return text if reason in text else f"{text} {reason}"
 

@@ -4,7 +4,11 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 
-NOT_UTF_8 = "the name is not written in UTF-8: rename it"
+NOT_UTF_8 = (
+    "the name is not written in UTF-8: rename it"
+    if sys.getfilesystemencoding() == "utf-8"
+    else "the locale is not UTF-8: set PYTHONUTF8=1"
+)
 
 
 class UserError(Exception):

@@ -86,6 +86,7 @@ def text_of(path: Path) -> str:
     content = path.read_bytes()
     in_pairs = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     text = content.decode("utf-16" if in_pairs else "utf-8-sig")
+    text = text.removeprefix("\ufeff")  # of a second mark
     if "\0" in text:  # UTF-16 without a mark, or no text
         raise UnicodeError(f"{path} holds zeros")
     return text

@@ -50,7 +50,7 @@ def why_not_writable(folder: Path) -> str | None:
         if there.exists() and not there.is_dir():
             return f"{there} is a file"
         # Tried, since neither the rights nor the mount tell of all that a server of files refuses.
-        with tempfile.TemporaryFile(prefix=".", dir=there) as file:
+        with tempfile.TemporaryFile(prefix=".", dir=there.resolve()) as file:
             file.write(b"0")
             file.flush()
         full = shutil.disk_usage(there).free == 0

@@ -104,6 +104,33 @@ def test_what_lightning_says_of_its_arguments_is_one_line(capsys: pytest.Capture
         run_cli(lambda: Trainer(no_such=1) and None)
 
 
+def test_a_part_of_an_array_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """As NumPy says it of a disk that fills."""
+
+    def program() -> None:
+        raise OSError("98304 requested and 49088 written")
+
+    assert run_cli(program) == 2
+    assert capsys.readouterr().err == "error: 98304 requested and 49088 written: is the disk full?\n"
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_streams_end_nothing(closed: str, tmp_path: Path) -> None:
+    program = "from ctsr.cli import run_cli; print(1); raise SystemExit(run_cli(lambda: print('said')))"
+    done = subprocess.run(["sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, program], cwd=REPOSITORY)
+    assert done.returncode == 0
+
+
+def test_a_working_directory_that_was_removed(tmp_path: Path) -> None:
+    program = "from ctsr.cli import run_cli; raise SystemExit(run_cli(lambda: None))"
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = f'cd {gone}; rmdir {gone}; "$0" -c "$1"'
+    ours = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(["sh", "-c", script, sys.executable, program], env=ours, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "error: the working directory was removed: go to another\n")
+
+
 STOPPED = """
 import os, signal, sys
 from pathlib import Path

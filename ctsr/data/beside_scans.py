@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from ctsr.data.label_maps import is_label_name, is_label_place, why_label_map
 from ctsr.data.layouts import FIRST_CHANNEL, channels_of
 from ctsr.errors import some_of
 from ctsr.imaging.dicom import is_scout
-from ctsr.imaging.formats import files_in, format_of, is_dicom, is_tiff
+from ctsr.imaging.formats import files_in, format_of, is_dicom, is_tiff, stem
 from ctsr.imaging.tiff_pages import listening
 
 Reasons = dict[Path, str]
@@ -42,7 +43,17 @@ def why_no_scan(path: Path) -> str | None:
     """Why a file or folder in a scan's format is none, as "a scout"; None: it may be one."""
     if format_of(path) == "dicom":
         return _dicom_object(path) or ("a scout" if is_scout(path) else None)
+    if is_record(path.with_name(f"{stem(path)}.json")):
+        return "a result of infer.py"
     return why_label_map(path, expected=is_label_name(path))
+
+
+def is_record(path: Path) -> bool:
+    """Whether a file tells where a result comes from, rather than what somebody else keeps beside a scan."""
+    try:
+        return "notice" in json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def beside(scans: Sequence[Path], root: Path, pictures_too: bool) -> Reasons:

@@ -25,6 +25,7 @@ NEEDED = ("domain", "path")
 DOMAINS = ("clinical", "micro")
 PARTS = ("train", "val", "test")
 _BETWEEN_MASKS = ";"
+_NOTHING: Sequence[Any] = (None, "", [], "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "None", "<NA>")  # as R, pandas ...
 _SPREADSHEETS = (b"PK\3\4", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods are ZIP, .xls is OLE
 
 
@@ -107,7 +108,7 @@ class _Row:
         self._folder = file.absolute().parent
         self._place = f"{_key(file)}, {self.number}"
         stripped = {column: value.strip() if isinstance(value, str) else value for column, value in values.items()}
-        self._values = {column: value for column, value in stripped.items() if value not in (None, "", [])}
+        self._values = {column: value for column, value in stripped.items() if value not in _NOTHING}
         for column in NEEDED:
             if column not in self._values:
                 self.wrong(f"has no {column}: give one")
@@ -155,7 +156,8 @@ class _Row:
 
     def _exists(self, path: Path) -> bool:
         if not path.exists():
-            self.wrong(f"names {path}, which does not exist")
+            mend = ": write it with /, as on this machine" if "\\" in path.name else ""
+            self.wrong(f"names {path}, which does not exist{mend}")
         return path.exists()
 
     def _spacing(self) -> FileSpacing:
@@ -164,7 +166,7 @@ class _Row:
             return None
         values = _numbers(given) if isinstance(given, str) else given if isinstance(given, list) else [given]
         try:
-            sizes = [float(size) for size in values]
+            sizes = [] if any(isinstance(size, bool) for size in values) else [float(size) for size in values]
         except (TypeError, ValueError):
             sizes = []
         if len(sizes) not in (1, 3) or not all(0 < size < math.inf for size in sizes):
@@ -198,7 +200,8 @@ def _table(file: Path) -> tuple[list[tuple[int, Mapping[str, Any]]], list[str]]:
         what = "a spreadsheet" if file.read_bytes().startswith(_SPREADSHEETS) else "not UTF-8"
         raise UserError(f"{_key(file)} is {what}: save it as {'UTF-8' if is_json else 'CSV UTF-8'}") from error
     except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{_key(file)} cannot be read: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{_key(file)} cannot be read: {reason}") from error
     if not is_json:
         return _of_sheet(file, sheet)
     if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):

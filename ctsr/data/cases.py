@@ -17,6 +17,7 @@ from ctsr.imaging.formats import (
     files_in,
     format_of,
     hollow_in,
+    is_called_dicom,
     is_tiff,
     natural_key,
     promises_scan,
@@ -189,6 +190,9 @@ def _scans_in(folder: Path) -> Iterator[Path]:
         names = some_of([file.name for file, _ in others], NAMED)
         too = f", and so are others that lack their content: {names}" if others else ""
         warn_once(f"{first} {lack.what}, and passed over{too}")
+    damaged = [file for file in files_in(folder) if is_called_dicom(file) and format_of(file) is None]
+    if damaged:
+        warn_once(f"{folder}: passed over, since they are no DICOM images: {some_of([f.name for f in damaged], NAMED)}")
     for below in visible(folder):
         if below not in hollow:
             yield from _scans_at(below)

@@ -18,7 +18,8 @@ _OF_A_PASS = {
     **dict.fromkeys(("TemporalPositionIdentifier", "TemporalPositionIndex"), "times"),
     **dict.fromkeys(("AcquisitionDate", "AcquisitionDateTime", "FrameAcquisitionDateTime"), "acquisitions"),
     **dict.fromkeys(("AcquisitionTime", "IrradiationEventUID", "KVP"), "acquisitions"),
-    **dict.fromkeys(("SeriesNumber", "SeriesDescription", "StackID"), "series"),
+    **dict.fromkeys(("SeriesNumber", "SeriesDescription", "SeriesTime", "ProtocolName", "StackID"), "series"),
+    "EchoNumbers": "echoes",
     "ConvolutionKernel": "reconstructions",
 }
 # Of these, slices may share a value by chance, or have one of their own: only a strict turn over the series tells.
@@ -27,13 +28,19 @@ _OF_A_SLICE = {
     **dict.fromkeys(("ContentTime", "ContrastBolusAgent", "FrameOfReferenceUID", "StudyInstanceUID"), "acquisitions"),
     **dict.fromkeys(("ImageType", "FilterType"), "reconstructions"),
 }
-TAGS = {**_OF_A_PASS, **_OF_A_SLICE}
+_IN_ORDER = {  # of these each slice may have its own: then their order tells
+    **dict.fromkeys(("AcquisitionDateTime", "AcquisitionTime", "FrameAcquisitionDateTime"), "acquisitions"),
+    "AcquisitionNumber": "acquisitions",
+    "InstanceNumber": "stacks",
+}
+TAGS = {**_IN_ORDER, **_OF_A_PASS, **_OF_A_SLICE}
 FRAME_GROUPS = (  # the sequences of a multi-frame file where these stand
     *("FrameContentSequence", "CardiacSynchronizationSequence", "IrradiationEventIdentificationSequence"),
     *("CTXRayDetailsSequence", "CTReconstructionSequence"),
 )
 _ALTERNATE = 4  # stretches, A B A B: in A B A, the one may fill a gap of the other
 
+_FEWEST = 3  # slices of a pass that is told by their order alone
 _SHOWN = 4  # values in a message
 
 Told = Mapping[str, str]
@@ -71,6 +78,8 @@ def between_each_other(slices: Sequence[Told]) -> Passes | None:
             return Passes(tag, found)
         if _in_turn(groups):
             return Passes(tag, groups)
+        if tag in _IN_ORDER and (found := _interleaved(_runs(groups))):
+            return Passes(tag, found)
     return None
 
 
@@ -102,6 +111,28 @@ def _interleaved(groups: Mapping[str, Sequence[int]]) -> dict[str, Sequence[int]
             if sum(1 for _ in groupby(both, key=lambda slice_: slice_[1])) >= _ALTERNATE:
                 found |= {one, other}
     return {value: of for value, of in several if value in found}
+
+
+def _runs(groups: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
+    """Where each slice has a number of its own: the stretches in whose order the places go one way, by first number.
+
+    None where a stretch is too short to be a pass, as in any other order.
+    """
+    try:
+        numbered = sorted((float(value), value, of[0]) for value, of in groups.items())
+    except ValueError:  # missing in some, or no numbers
+        return {}
+    if any(len(of) > 1 for of in groups.values()):
+        return {}
+    runs: dict[str, list[int]] = {}
+    run: list[int] = []
+    for _, value, place in numbered:
+        if not run or (len(run) > 1 and (place > run[-1]) != (run[-1] > run[-2])):
+            run = runs.setdefault(value, [])
+        run.append(place)
+    if min(map(len, runs.values())) < _FEWEST:
+        return {}
+    return {value: sorted(run) for value, run in runs.items()}
 
 
 def _in_turn(groups: Mapping[str, Sequence[int]]) -> bool:

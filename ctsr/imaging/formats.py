@@ -120,7 +120,13 @@ def promises_scan(path: Path) -> bool:
     """Whether a file that lacks its content should be a scan or a slice, by its name, or since it is kept elsewhere."""
     if suffix(path) in (*_BY_SUFFIX, *_PICTURES, *_DICOM):
         return True
-    return may_be_dicom(path) and (path.is_symlink() or path.stat().st_size > 0)
+    numbered = not path.suffix and any(letter.isdigit() for letter in path.name)  # as slices are
+    return may_be_dicom(path) and (path.is_symlink() or path.stat().st_size > 0 or numbered)
+
+
+def is_called_dicom(path: Path) -> bool:
+    """Whether its ending says that a file is DICOM."""
+    return suffix(path) in _DICOM
 
 
 def is_dicom(path: Path) -> bool:

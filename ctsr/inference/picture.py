@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,8 +86,9 @@ def write_picture(views: Sequence[View], reformats: Sequence[Reformat], path: Pa
         size = (cut.width_mm, cut.height_mm)
         _show(axes[-1, 2 * column], cut.clinical, size, f"clinical, {cut.title}")
         _show(axes[-1, 2 * column + 1], cut.enlarged, size, "network x8 in the plane")
-    figure.suptitle(note, fontsize=9)
-    with replacing(path) as partial:
+    figure.suptitle(note, fontsize=9, parse_math=False)  # a $ in a name is no formula
+    with replacing(path) as partial, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # of a name that the font cannot write
         figure.savefig(partial, format="png")
 
 

@@ -19,11 +19,3 @@ def write_json(record: Mapping[str, Any], path: Path) -> None:
     """Write a record; it appears whole or not at all."""
     with replacing(path) as partial:
         partial.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def is_record(path: Path) -> bool:
-    """Whether a file is such a record, not what somebody else keeps beside a scan under that name."""
-    try:
-        return "notice" in json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError):
-        return False

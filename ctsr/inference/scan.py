@@ -21,6 +21,7 @@ from rich.text import Text
 from scipy import ndimage
 
 from ctsr.checkpoint import SRModel, brief
+from ctsr.data.beside_scans import is_record
 from ctsr.data.cases import the_scan
 from ctsr.data.hashes import scan_hash
 from ctsr.errors import UserError, warn
@@ -41,7 +42,7 @@ from ctsr.inference.grid import Plan, crop, crop_mask, plan
 from ctsr.inference.nifti_stream import nifti_stream
 from ctsr.inference.picture import write_picture
 from ctsr.inference.places import lung_places
-from ctsr.inference.provenance import NOTICE, is_record, write_json
+from ctsr.inference.provenance import NOTICE, write_json
 from ctsr.inference.sight import Sight
 from ctsr.methods import described
 from ctsr.records.scan_settings import ScanSettings

@@ -28,10 +28,11 @@ def _of_scans(*keys: str) -> tuple[str, ...]:
 
 
 _DATA = ("data.list", "data.cache", "data.phantom.root", "data.paired.root", *_of_scans("root", "masks"))
+_OF_WANDB = ("name", "project", "group", "entity", "job_type", "notes", "id", "tags")
 AS_TYPED = AsTyped(
     paths=("synth_ckpt", "resume", "sr.pairs", "hydra.run.dir", "hydra.sweep.dir", *_DATA),
     texts=_of_scans("series", "files", "patient"),
-    names=tuple(f"logger.{key}" for key in ("name", "project", "group", "entity", "job_type", "notes", "id", "tags")),
+    names=("name", *(f"logger.{key}" for key in _OF_WANDB)),
     shares=("data.split.val", "data.split.test"),
 )
 

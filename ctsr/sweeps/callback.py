@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from omegaconf.errors import InterpolationResolutionError
 
 from ctsr.arguments import in_quotes
 from ctsr.cli import run_cli
-from ctsr.errors import CollectedError
+from ctsr.errors import CollectedError, UserError
 from ctsr.files import replacing
 from ctsr.records.run import AS_TYPED
 from ctsr.sweeps.jobs import as_mapping
@@ -46,32 +45,44 @@ class SweepCallback(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Checks a single run."""
-        self._exit_if_wrong(lambda: ([config], Path(config.hydra.run.dir)))
+        exit_if_wrong(lambda: check_given("hydra.run.dir", config.hydra.run.dir))
+        exit_if_wrong(lambda: self._check_jobs([config], Path(config.hydra.run.dir)))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Checks a sweep's folder and its jobs, and names these; not where a sweeper chooses values as it goes."""
-        if code := run_cli(lambda: check_writable("hydra.sweep.dir", Path(config.hydra.sweep.dir))):
-            sys.exit(code)
+        exit_if_wrong(lambda: check_given("hydra.sweep.dir", config.hydra.sweep.dir))
+        exit_if_wrong(lambda: check_writable("hydra.sweep.dir", Path(config.hydra.sweep.dir)))
         if config.hydra.sweeper._target_.endswith(BasicSweeper.__name__):
-            self._exit_if_wrong(lambda: (list(map(partial(composed, config), overrides_of_jobs(config))), None))
+            jobs = (composed(config, overrides) for overrides in overrides_of_jobs(config))
+            exit_if_wrong(lambda: self._check_jobs(jobs, None))
             name_folders(config)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Writes `sweep.csv`, `sweep.md` and pictures into the sweep's folder, and tells which jobs failed."""
-        if code := run_cli(lambda: report(Path(config.hydra.sweep.dir))):
-            sys.exit(code)
+        exit_if_wrong(lambda: report(Path(config.hydra.sweep.dir)))
 
-    def _exit_if_wrong(self, asked: Callable[[], tuple[Sequence[DictConfig], Path | None]]) -> None:
-        def check() -> None:
-            try:
-                jobs, folder = asked()
-                plainly = [plain(job) for job in jobs]
-            except InterpolationResolutionError:  # of what Hydra knows of a job when it runs: told then
-                return
-            self._check(plainly, folder)
+    def _check_jobs(self, jobs: Iterable[DictConfig], folder: Path | None) -> None:
+        try:
+            values = [plain(job) for job in jobs]
+        except InterpolationResolutionError:  # of what Hydra knows of a job when it runs: told then
+            return
+        self._check(values, folder)
 
-        if code := run_cli(check):
-            sys.exit(code)
+
+def exit_if_wrong(check: Callable[[], int | None]) -> None:
+    """End the program where a check raises, or returns an exit code."""
+    if code := run_cli(check):
+        sys.exit(code)
+
+
+def check_given(key: str, folder: str) -> None:
+    """Make sure that a folder is named.
+
+    Raises:
+        UserError: It is not, as where a variable of the shell is not set.
+    """
+    if not folder:
+        raise UserError(f"{key}=: give a path")
 
 
 def report(folder: Path) -> int:
@@ -96,7 +107,9 @@ def overrides_of_jobs(sweep: DictConfig) -> list[list[str]]:
     """The overrides of each job of a sweep, as Hydra's own sweeper will give them."""
     loader = GlobalHydra.instance().config_loader()
     params = [f"{key}={value}" for key, value in (sweep.hydra.sweeper.params or {}).items()]
-    parsed = OverridesParser.create(config_loader=loader).parse_overrides([*params, *sweep.hydra.overrides.task])
+    task = OmegaConf.to_container(sweep.hydra.overrides.task, resolve=False)  # ${...} is for each job
+    assert isinstance(task, list)
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides([*params, *task])
     return [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
 
 

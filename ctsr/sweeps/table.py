@@ -43,8 +43,8 @@ class Job:
 
     @property
     def failed(self) -> bool:
-        """Whether it ended with an error, or without figures."""
-        return self.returncode != 0 or not self.figures
+        """Whether it ended with an error."""
+        return self.returncode != 0
 
 
 @dataclass(frozen=True)

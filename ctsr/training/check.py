@@ -94,9 +94,13 @@ def check_folder(run: Run, folder: Path) -> None:
     g1 = run.synth_ckpt if isinstance(first, SRStage) and first.inputs == "G1" else None
     problems = []
     for _, place in stage_folders(run, folder):
+        last = place / "checkpoints" / "last.ckpt"
         problems += [f"{key}={root} is the folder of this run" for key, root in roots.items() if same_file(root, place)]
-        if g1 is not None and within(Path(g1).resolve(), [place / "checkpoints"]):
+        if g1 is not None and (within(Path(g1).resolve(), [last.parent]) or same_file(Path(g1), last)):
             problems.append(f"synth_ckpt={g1} lies in the folder of this run, whose checkpoints replace it")
+        going_on = run.resume is not None and last.is_file()  # with the list that it wrote itself
+        if keys.listed is not None and same_file(Path(keys.listed).expanduser(), place / "split.csv") and not going_on:
+            problems.append(f"data.list={keys.listed} is where this run writes its own split")
     if problems:
         raise CollectedError([f"{problem}: give another hydra.run.dir=" for problem in problems])
 

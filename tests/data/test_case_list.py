@@ -122,7 +122,7 @@ def test_what_is_no_text_is_told_with_what_to_do(scans: Path, content: bytes, me
 
 
 def test_a_cell_without_end_is_told(scans: Path) -> None:
-    with pytest.raises(UserError, match="cannot be read: field larger"):
+    with pytest.raises(UserError, match="cannot be read: in row 2 is a quote that is not closed"):
         read_list(saved(scans, 'domain,path\nclinical,"' + "a" * 200_000), NO_RULE)
 
 
@@ -234,7 +234,7 @@ def test_a_folder_of_several_scans_or_none_is_no_row(tmp_path: Path) -> None:
         ("domain;path;;\nclinical;scans/P1;;;x\n", "row 2 has not as many values as columns: 4"),
         ('domain,path,name\nclinical,scans/P1,"a\nb"\n\nct,scans/P2,\n', "row 4 has the domain ct"),
         ("sep=;\ndomain;path\nct;scans/P1\n", "row 2 has the domain ct"),
-        ("domain,path,spacing\nmicro,micro/m.tif,nan\n", "row 2 has the spacing nan: give mm"),
+        ("domain,path,spacing\nmicro,micro/m.tif,inf\n", "row 2 has the spacing inf: give mm"),
     ],
 )
 def test_mistakes_name_the_row(scans: Path, text: str, message: str) -> None:
@@ -318,3 +318,21 @@ def test_what_is_written_is_read(scans: Path) -> None:
     write_list(cases, scans / "split.csv")
     assert read_list(scans / "split.csv", NO_RULE) == cases
     assert len(list(csv.DictReader((scans / "split.csv").open(encoding="utf-8")))) == 3
+
+
+def test_a_quote_that_swallows_rows_is_told(scans: Path) -> None:
+    rows = 'domain,path,patient\nclinical,clinical/a.nii.gz,"P2\nmicro,micro/m.tif,M\nmicro,micro/m.tif,"P5"\n'
+    with pytest.raises(UserError, match="cannot be read: in row 2 is a quote that is not closed"):
+        read_list(saved(scans, rows), NO_RULE)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_row_numbers_of_r_and_pandas_are_no_column(scans: Path, first: int) -> None:
+    rows = ['"","domain","path","patient","mask"']
+    paths = {"clinical": "scans/q/ct.nii.gz", "micro": "micro/m.tif"}
+    rows += [f'"{n}","{domain}","{path}",NA,#N/A' for n, (domain, path) in enumerate(paths.items(), first)]
+    found = read_list(saved(scans, "\n".join(rows)), NO_RULE)
+    assert {domain: [(case.patient, case.masks) for case in cases] for domain, cases in found.items()} == {
+        "clinical": [("ct", ())],
+        "micro": [("m", ())],
+    }

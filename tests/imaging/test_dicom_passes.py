@@ -173,3 +173,47 @@ def test_passes_among_the_frames_of_a_file(tmp_path, group, tag, values, told) -
     tagged(lambda place: values[place % 2])
     with pytest.raises(UserError, match=rf"two {told} \({tag} .*\) whose slices lie between each other's"):
         read_volume(file)
+
+
+THERE_AND_BACK = [n for k in range(1, 7) for n in (k, 13 - k)]
+
+
+def clock(passes: int, first: str = "120000.25") -> list[str]:
+    """A time for each of 6 slices of each pass, one pass after the other, their slices between each other's."""
+    start = float(first)
+    return [f"{start + 300 * number + place:.2f}" for place in range(6) for number in range(passes)]
+
+
+@pytest.mark.parametrize(
+    ("tag", "values", "told"),
+    [
+        ("AcquisitionTime", clock(2), "two acquisitions (AcquisitionTime 120000.25, 120300.25)"),
+        ("AcquisitionTime", clock(3), "3 acquisitions (AcquisitionTime 120000.25, 120300.25, 120600.25)"),
+        ("InstanceNumber", [n for k in range(1, 7) for n in (k, k + 6)], "two stacks (InstanceNumber 1, 7)"),
+        (
+            "AcquisitionNumber",
+            [n for k in range(1, 7) for n in (k, 13 - k)],
+            "two acquisitions (AcquisitionNumber 1, 8)",
+        ),  # there and back
+    ],
+)
+def test_passes_whose_slices_have_numbers_of_their_own_are_told_by_their_order(series, tag, values, told) -> None:
+    with pytest.raises(UserError) as refused:
+        probe(series(tag, values))
+    assert f"holds {told} whose slices lie between each other's" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("tag", "values"),
+    [
+        ("AcquisitionTime", [f"{120000 + place}" for place in range(12)]),
+        ("AcquisitionTime", [f"{120050 - place}" for place in range(12)]),
+        ("AcquisitionTime", [f"{(235955 + place) if place < 5 else place:06d}" for place in range(12)]),  # midnight
+        ("InstanceNumber", [5, 2, 9, 1, 12, 7, 3, 11, 4, 8, 6, 10]),
+        ("InstanceNumber", [*range(7, 13), *range(1, 7)]),  # two stations, the second first
+        ("InstanceNumber", [1] * 12),
+        ("AcquisitionNumber", [1 + place // 2 for place in range(12)]),
+    ],
+)
+def test_an_order_that_tells_no_passes_is_left_alone(series, tag, values) -> None:
+    assert probe(series(tag, values)).shape[0] == 12

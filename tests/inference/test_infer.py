@@ -35,7 +35,7 @@ ODD_PATHS = [
     "~/a:b #%;&@$",
     " ",
 ]
-OF_HYDRA = ["'x'", "${HOME}/\\${x}", "null"]
+OF_HYDRA = ["'x'", "${HOME}/\\${x}", "null", "~/a:b #%;&@$"]
 
 
 def infer(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:

@@ -82,6 +82,7 @@ W = (0.1, 0.5)
         (["stage=sr", "synth_ckpt='/a/g=1/l.ckpt','/a/g,2/l.ckpt'"], ["synth_ckpt=g=1", "synth_ckpt=g,2"]),
         (["data.split.val=['1_1'],['1_2','b']"], ["data.split.val=1_1", "data.split.val=1_2,b"]),
         (["stage=synth"], ["job=0"]),
+        (["seed=1,2", "data.cache='${oc.env:NOWHERE}/c'"], ["seed=1", "seed=2"]),
         (["seed=1,2", "hydra.sweep.subdir=own/${seed}"], ["own/1", "own/2"]),
     ],
 )
@@ -106,6 +107,18 @@ def test_what_hydra_knows_only_of_a_running_job_is_not_asked_for(monkeypatch: py
     with loaded(RunMode.RUN, "stage=synth", "logger=wandb", "logger.name=${hydra:job.num}") as config:
         SweepCallback(check).on_run_start(config)
     assert check.asked == 0
+
+
+@pytest.mark.parametrize(
+    ("mode", "call", "key"),
+    [(RunMode.RUN, "on_run_start", "hydra.run.dir"), (RunMode.MULTIRUN, "on_multirun_start", "hydra.sweep.dir")],
+)
+def test_a_folder_without_a_name_is_refused(
+    mode: RunMode, call: str, key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with loaded(mode, "stage=synth", f"{key}=''") as config, pytest.raises(SystemExit):
+        getattr(SweepCallback(Seen()), call)(config)
+    assert capsys.readouterr().err == f"error: {key}=: give a path\n"
 
 
 def test_a_mistake_ends_the_program(capsys: pytest.CaptureFixture[str]) -> None:

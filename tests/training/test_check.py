@@ -18,8 +18,10 @@ def folder(tmp_path: Path) -> Path:
     """A run that has begun."""
     (tmp_path / "RUN" / "checkpoints").mkdir(parents=True)
     (tmp_path / "RUN" / "checkpoints" / "last.ckpt").write_bytes(b"")
+    (tmp_path / "RUN" / "split.csv").write_text("domain,path\n")
     (tmp_path / "way").symlink_to(tmp_path / "RUN")
     (tmp_path / "g1.ckpt").symlink_to(tmp_path / "RUN" / "checkpoints" / "last.ckpt")
+    (tmp_path / "mine.csv").symlink_to(tmp_path / "RUN" / "split.csv")
     return tmp_path / "RUN"
 
 
@@ -49,6 +51,7 @@ def test_going_on_is_right(folder: Path) -> None:
     last = str(folder / "checkpoints" / "last.ckpt")
     for resume in ("auto", last):
         assert told(folder, "synth", resume=resume) == []
+        assert told(folder, "synth", **{"data.list": str(folder / "split.csv"), "resume": resume}) == []
 
 
 @pytest.mark.parametrize("kind", ["clinical", "micro", "paired"])
@@ -59,3 +62,13 @@ def test_scans_in_the_folder_of_the_run(folder: Path, kind: str) -> None:
         assert told(folder, "synth", **{key: str(spelled)}) == [said]
     assert told(folder / "new", "synth", **{key: str(folder)}) == []
     assert told(folder, "synth", **{key: str(folder / "scans")}) == []
+
+
+@pytest.mark.parametrize("spelled", ["RUN/split.csv", "way/split.csv", "mine.csv"])
+def test_a_list_where_the_run_writes_its_own(folder: Path, spelled: str) -> None:
+    listed = {"data.list": str(folder.parent / spelled)}
+    said = f"data.list={folder.parent / spelled} is where this run writes its own split: give another hydra.run.dir="
+    assert told(folder, "synth", **listed) == [said]
+    assert told(folder.parent / "other", "synth", **listed) == []
+    (folder / "checkpoints" / "last.ckpt").unlink()
+    assert told(folder, "synth", **listed, resume="auto") == [said], "there is nothing to go on with yet"
