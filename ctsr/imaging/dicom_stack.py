@@ -122,7 +122,10 @@ def _check_passes(path: Path, slices: list[Slice], same: npt.NDArray[np.bool_]) 
             for of in list(passes.groups.values())[:_SHOWN]
         ]
         files = " or ".join(some_of([file.name for file in of], _SHOWN) for of in groups)
-        raise UserError(f"{path} holds {passes} whose slices lie between each other's: keep one, {files}")
+        of_files = len(set(map(tuple, groups))) > 1  # not frames of one
+        raise UserError(
+            f"{path} holds {passes} whose slices lie between each other's: keep one{f', {files}' if of_files else ''}"
+        )
 
 
 def _uneven(path: Path, slices: list[Slice], gaps: Vector, tolerance: float) -> UserError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import SimpleITK
 
 from ctsr.errors import UserError, warn
+from ctsr.imaging.content import check_content
 from ctsr.imaging.formats import format_of
 from ctsr.imaging.itk_headers import Told, metaimage_header, nrrd_header
 from ctsr.imaging.volume import LPS_TO_RAS, Affine, Array, Header, Volume
@@ -73,6 +75,7 @@ def read_itk(file: Path, spacing: FileSpacing) -> Volume:
 
 def _described(file: Path, spacing: FileSpacing) -> _File:
     told = _told(file)
+    check_content([data for data in told.files if lexists(data)])  # of others the header's reader tells
     affine = None if told.has_spacing else axial_affine(voxel_size(file, spacing))
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(file))

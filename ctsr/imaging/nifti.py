@@ -9,6 +9,7 @@ import gzip
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from os.path import lexists
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,6 +19,7 @@ from nibabel.nifti1 import Nifti1Header, data_type_codes
 from nibabel.nifti2 import Nifti2Header
 
 from ctsr.errors import UserError, warn
+from ctsr.imaging.content import check_content
 from ctsr.imaging.formats import suffix
 from ctsr.imaging.volume import Affine, Array, Header, Volume
 from ctsr.imaging.voxel_size import FileSpacing, axial_affine, voxel_size
@@ -140,7 +142,8 @@ def _dtype(file: Path, header: Nifti1Header) -> np.dtype[Any]:
 def _pair(file: Path) -> Path:
     """The .img of a .hdr."""
     for ending in (".img", ".img.gz", ".IMG"):
-        if (data := file.with_suffix(ending)).exists():
+        if lexists(data := file.with_suffix(ending)):
+            check_content([data])
             return data
     raise UserError(f"{file} is a header alone: its voxels should be in {file.with_suffix('.img').name} beside it")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ctsr.cli import run_cli
 from ctsr.records.phantom import PhantomSettings
+from ctsr.writable import check_writable
 
 KINDS = {
     "clinical": "clinical scans",
@@ -31,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     settings = PhantomSettings.tiny() if arguments.tiny else PhantomSettings()
     typed = {f"{kind}_cases": count for kind in KINDS if (count := getattr(arguments, kind)) is not None}
+    check_writable("folder", arguments.folder.absolute().parent, named=arguments.folder)
     generate(arguments.folder, settings.changed(seed=arguments.seed, **typed))
 
 

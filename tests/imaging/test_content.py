@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import tifffile
@@ -19,6 +20,7 @@ from ctsr.imaging.content import lack_of
 from ctsr.imaging.formats import format_of
 from ctsr.imaging.readers import probe, read_volume
 from tests.data.trees import chest, nifti
+from tests.imaging import scan_files
 from tests.imaging.scan_files import Scan, ome_zarr_2, ome_zarr_3
 
 LINK, EMPTY, NOT_FETCHED = "is a link to nothing: fetch it", "is empty: copy it again", "that was not fetched: fetch it"
@@ -245,3 +247,23 @@ def test_a_root_without_content(tmp_path, written) -> None:
         find_cases(tmp_path, "clinical")
     with pytest.raises(UserError, match=rf"a\.nii\.gz {LINK}"):
         find_cases(tmp_path, "clinical", files="*.nii.gz")
+
+
+def nifti_pair(scan: Scan, folder: Path) -> Path:
+    folder.mkdir()
+    nibabel.save(nibabel.Nifti1Pair(scan.stored.astype(np.int16), np.eye(4)), folder / "a.img")
+    return folder / "a.hdr"
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", [scan_files.mhd_zraw, scan_files.nrrd_detached, nifti_pair])
+def test_the_voxels_of_a_header_that_lack_their_content(tmp_path: Path, kind, way, greys, capfd) -> None:
+    header = kind(Scan(greys, (1.0, 0.5, 0.5), np.eye(3)[::-1], (0.0, 0.0, 0.0)), tmp_path / "files")
+    (voxels,) = (file for file in header.parent.iterdir() if file != header)
+    spoil, told = way
+    spoil(voxels)
+    with pytest.raises(UserError) as refused:
+        read_volume(header)
+    assert str(refused.value).endswith(told)
+    assert str(voxels) in str(refused.value)
+    assert capfd.readouterr() == ("", ""), "no library speaks first"
