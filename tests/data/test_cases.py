@@ -298,3 +298,29 @@ def test_a_scan_whose_name_is_not_utf_8_is_told(tmp_path: Path) -> None:
     os.rename(tmp_path / "a.nii.gz", bytes(tmp_path) + b"/Gr\xf6\xdfe.nii.gz")
     with pytest.raises(UserError, match=r"Gr\S+e.nii.gz: the name is not written in UTF-8: rename it"):
         find_cases(tmp_path, "clinical")
+
+
+def test_a_result_beside_its_scan_is_no_case(tmp_path: Path, capsys) -> None:
+    for name in ("ct", "sr", "other"):
+        trees.nifti(tmp_path / f"{name}.nii.gz", trees.chest(0))
+    (tmp_path / "sr.json").write_text('{"notice": "Not for diagnosis."}')
+    (tmp_path / "other.json").write_text('{"Modality": "CT"}')  # as BIDS has it
+    assert [case.name for case in find_cases(tmp_path, "clinical")] == ["ct", "other"]
+    assert "passed over a result of infer.py (sr.nii.gz)" in capsys.readouterr().err
+    (tmp_path / "other.nii.gz").unlink()
+    assert the_scan(tmp_path, "input") == tmp_path / "ct.nii.gz", "as before there was a result"
+
+
+def test_a_patient_whose_slices_are_damaged_or_empty_is_told_of(tmp_path: Path, capsys) -> None:
+    for patient in "ABC":
+        trees.dicom(tmp_path / patient, trees.chest(0), patient)
+    for number, file in enumerate(sorted((tmp_path / "B").iterdir())):
+        file.write_bytes(bytes(100))
+        file.rename(file.with_name(f"{number}.dcm"))
+    for number, file in enumerate(sorted((tmp_path / "C").iterdir())):
+        file.write_bytes(b"")
+        file.rename(file.with_name(f"IM{number}"))
+    assert [case.name for case in find_cases(tmp_path, "clinical")] == ["A"]
+    told = capsys.readouterr().err
+    assert f"{tmp_path / 'B'}: passed over, since they are no DICOM images: " in told
+    assert f"{tmp_path / 'C' / 'IM0'} is empty, and passed over, and so are others that lack their content: IM1" in told
