@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from PIL import Image
 from ctsr.evaluation.tables import Table
 from ctsr.files import replacing
 
+_BY_TIME = re.compile(r"\w+-\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d")  # the name of conf/logger/wandb.yaml
 STEP = "batch"
 """The axis that W&B draws every scalar over: batches seen, whatever the number of optimizers."""
 
@@ -37,7 +39,7 @@ class WandbRun(WandbLogger):
     def __init__(self, save_dir: str, offline: bool | None = None, **settings: Any) -> None:
         if offline is None:
             offline = not _has_account()
-        settings = {"id": _run_id(Path(save_dir)), "resume": "allow"} | settings
+        settings = {"resume": "allow"} | settings | _identity(Path(save_dir), settings)
         super().__init__(save_dir=save_dir, mode="offline" if offline else None, **settings)
         self._axis_defined = False
 
@@ -103,14 +105,24 @@ def finish(loggers: Iterable[Logger]) -> None:
             logger.experiment.finish()
 
 
-def _run_id(folder: Path) -> str:
-    """The run's id, kept in its folder, so that a resumed run goes on with the same curves."""
+def _identity(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Id, name and group of a run, kept in its folder, so that a resumed run is the same one, in its place.
+
+    Args:
+        folder: The run folder.
+        given: What this start of it was given: a group counts, and so does a name that does not tell a time only.
+    """
     file = folder / "wandb_id"
-    if not file.is_file():
+    kept = file.read_text(encoding="utf-8").split("\n") if file.is_file() else [uuid.uuid4().hex[:8]]
+    run, name, group, *_ = [*kept, "", ""]  # older files hold an id alone
+    typed = given.get("name")
+    name = typed if typed and not (name and _BY_TIME.fullmatch(typed)) else name
+    group = given.get("group") or group
+    if [run, name, group] != kept:
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(file) as partial:
-            partial.write_text(uuid.uuid4().hex[:8], encoding="utf-8")
-    return file.read_text(encoding="utf-8")
+            partial.write_text("\n".join((run, name, group)), encoding="utf-8")
+    return {"id": given.get("id") or run, "name": name or None, "group": group or None}
 
 
 def _has_account() -> bool:

@@ -172,3 +172,28 @@ def test_pictures_are_kept(run: Path) -> None:
     assert [event.step for event in events.Images("panels/pairs")] == [2, 5]
     assert len(events.Images("curves")) == 1
     assert np.asarray(Image.open(run / "curves.png").convert("L")).std() > 5
+
+
+@pytest.mark.parametrize(
+    ("again", "name", "group"),
+    [
+        ({"name": "sr-2026-11-29_21-19-33"}, "seed=1", "sweep"),  # the name of conf/, which tells a time only
+        ({"name": "sr-2026-11-29_21-19-33", "group": "other"}, "seed=1", "other"),
+        ({"name": "typed"}, "typed", "sweep"),
+        ({}, "seed=1", "sweep"),
+    ],
+)
+def test_a_resumed_run_keeps_its_place_in_the_dashboard(
+    again: dict[str, str], name: str, group: str, tmp_path: Path
+) -> None:
+    first = WandbRun(str(tmp_path), offline=True, name="seed=1", group="sweep")
+    resumed = WandbRun(str(tmp_path), offline=True, **again)
+    for logger, told in ((first, ("seed=1", "sweep")), (resumed, (name, group))):
+        assert (logger._wandb_init["name"], logger._wandb_init["group"]) == told
+        assert logger._wandb_init["id"] == first._wandb_init["id"]
+
+
+def test_a_run_of_an_older_version_keeps_its_id(tmp_path: Path) -> None:
+    (tmp_path / "wandb_id").write_text("0123abcd")
+    run = WandbRun(str(tmp_path), offline=True, name="sr-2026-11-29_21-19-33")
+    assert (run._wandb_init["id"], run._wandb_init["name"]) == ("0123abcd", "sr-2026-11-29_21-19-33")
