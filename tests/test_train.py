@@ -195,7 +195,7 @@ def test_infer_enlarges_a_scan_with_its_checkpoint(smoke_run: Path, workplace: P
     [
         ([], ["stage", "all", "sr", "synth"]),
         (["stage=srr"], ["srr", "synth"]),
-        (["stage=null"], ["group", "must be a string"]),
+        (["stage=null"], ["group of keys", "not null"]),
         (["stage=all", "experiment=paper", "method=scanner"], ["experiment=paper", "method=scanner"]),
         (["stage=synth", "networks.G1.kind=scanner"], ["networks.G1.kind=scanner", "resnet", "name="]),
         (["stage=synth", "method=fx"], ["method=fx", "stage=synth", "stage=sr"]),
