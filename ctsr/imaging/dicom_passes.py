@@ -28,12 +28,15 @@ _OF_A_SLICE = {
     **dict.fromkeys(("ContentTime", "ContrastBolusAgent", "FrameOfReferenceUID", "StudyInstanceUID"), "acquisitions"),
     **dict.fromkeys(("ImageType", "FilterType"), "reconstructions"),
 }
-_IN_ORDER = {  # of these each slice may have its own: then their order tells
-    **dict.fromkeys(("AcquisitionDateTime", "AcquisitionTime", "FrameAcquisitionDateTime"), "acquisitions"),
-    "AcquisitionNumber": "acquisitions",
-    "InstanceNumber": "stacks",
-}
-TAGS = {**_IN_ORDER, **_OF_A_PASS, **_OF_A_SLICE}
+# Of these each slice may have its own: then their order tells.
+_IN_ORDER = (
+    "AcquisitionNumber",
+    "AcquisitionDateTime",
+    "AcquisitionTime",
+    "FrameAcquisitionDateTime",
+    "InstanceNumber",
+)
+TAGS = {**_OF_A_PASS, **_OF_A_SLICE, "InstanceNumber": "stacks"}
 FRAME_GROUPS = (  # the sequences of a multi-frame file where these stand
     *("FrameContentSequence", "CardiacSynchronizationSequence", "IrradiationEventIdentificationSequence"),
     *("CTXRayDetailsSequence", "CTReconstructionSequence"),
