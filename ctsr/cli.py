@@ -61,7 +61,7 @@ def run_cli(program: Callable[[], int | None]) -> int:
         if isinstance(stream := getattr(sys, name), TextIOWrapper):  # not where a test, or a notebook, has put another
             stream.reconfigure(errors="backslashreplace")
     try:
-        check_here()
+        _check_here()
         with _interrupted_by(*STOPS):
             code = program()
             sys.stdout.flush()  # what a closed pipe does not take fails here, not at the interpreter's end
@@ -83,12 +83,8 @@ def run_cli(program: Callable[[], int | None]) -> int:
     return code or 0
 
 
-def check_here() -> None:
-    """Make sure that the working directory is there.
-
-    Raises:
-        UserError: It was removed.
-    """
+def _check_here() -> None:
+    """Make sure that the working directory is there."""
     try:
         Path.cwd()
     except FileNotFoundError as error:

@@ -16,7 +16,7 @@ from ctsr.imaging.formats import (
     FORMATS,
     files_in,
     format_of,
-    hollow_in,
+    full_and_hollow,
     is_called_dicom,
     is_tiff,
     natural_key,
@@ -180,9 +180,10 @@ def _scans_at(path: Path) -> Iterator[Path]:
 
 def _scans_in(folder: Path) -> Iterator[Path]:
     """All scans below a folder that is none itself; what would be one if it had content is told, a line a folder."""
+    full, without = full_and_hollow(folder)
     hollow = {
         file: lack
-        for file, lack in hollow_in(folder).items()
+        for file, lack in without.items()
         if promises_scan(file) and not (exists(file) and format_of(file))  # its reader tells
     }
     if hollow:
@@ -190,7 +191,7 @@ def _scans_in(folder: Path) -> Iterator[Path]:
         names = some_of([file.name for file, _ in others], NAMED)
         too = f", and so are others that lack their content: {names}" if others else ""
         warn_once(f"{first} {lack.what}, and passed over{too}")
-    damaged = [file for file in files_in(folder) if is_called_dicom(file) and format_of(file) is None]
+    damaged = [file for file in full if is_called_dicom(file) and format_of(file) is None]
     if damaged:
         warn_once(f"{folder}: passed over, since they are no DICOM images: {some_of([f.name for f in damaged], NAMED)}")
     for below in visible(folder):

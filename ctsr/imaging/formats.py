@@ -55,7 +55,7 @@ def format_of(path: Path) -> str | None:
         return _BY_SUFFIX.get(suffix(path)) or ("dicom" if may_be_dicom(path) and is_dicom(path) else None)
     if any((path / mark).exists() for mark in ZARR_MARKS):
         return "ome-zarr"
-    files, hollow = _files_in(path)
+    files, hollow = full_and_hollow(path)
     names = [*files, *hollow]  # a slice that was not fetched is one nevertheless
     tiffs = any(is_tiff(file) for file in files)
     previews = sum(map(is_tiff, names)) <= sum(map(may_be_dicom, names))  # at most one of each slice
@@ -145,15 +145,16 @@ def is_dicom(path: Path) -> bool:
 
 def files_in(folder: Path) -> list[Path]:
     """The visible files directly in a folder that have content, slice2 before slice10."""
-    return _files_in(folder)[0]
+    return full_and_hollow(folder)[0]
 
 
 def hollow_in(folder: Path) -> dict[Path, Lack]:
     """The visible files directly in a folder that lack their content, in the same order, and what is wrong."""
-    return _files_in(folder)[1]
+    return full_and_hollow(folder)[1]
 
 
-def _files_in(folder: Path) -> tuple[list[Path], dict[Path, Lack]]:
+def full_and_hollow(folder: Path) -> tuple[list[Path], dict[Path, Lack]]:
+    """`files_in` and `hollow_in` in one look: each asks every file of the folder for its content."""
     lacks = {path: lack_of(path) for path in visible(folder)}
     full = [path for path, lack in lacks.items() if lack is None and path.is_file()]
     return full, {path: lack for path, lack in lacks.items() if lack is not None}

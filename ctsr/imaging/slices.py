@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ctsr.errors import UserError, one_line
 from ctsr.imaging.content import check_content
-from ctsr.imaging.formats import files_in, hollow_in
+from ctsr.imaging.formats import full_and_hollow
 from ctsr.imaging.slice_names import named_like
 from ctsr.imaging.volume import Array
 
@@ -37,8 +37,9 @@ def slice_files(folder: Path, is_slice: Callable[[Path], bool]) -> list[Path]:
     Raises:
         UserError: A file that is named like the slices is a link to nothing, empty, or was not fetched.
     """
-    files = [file for file in files_in(folder) if is_slice(file)]
-    check_content(named_like(files, [file for file in hollow_in(folder) if is_slice(file)]))
+    full, hollow = full_and_hollow(folder)
+    files = [file for file in full if is_slice(file)]
+    check_content(named_like(files, [file for file in hollow if is_slice(file)]))
     return files
 
 
