@@ -57,15 +57,15 @@ def enlarge(task: Enlargement) -> None:
 
 def compare(task: Comparison) -> None:
     """Compare the networks of several checkpoints."""
-    from ctsr.evaluation.report_folder import check_folders
+    from ctsr.evaluation.reporting.report_folder import check_folders
 
     check_folders(task)
     data, folder = Path(task.data), Path(task.output)
     from ctsr.checkpoint import check_comparable, read_checkpoint
-    from ctsr.evaluation.contestants import Contestant, in_order
     from ctsr.evaluation.evaluate import evaluate
-    from ctsr.evaluation.samples import Cut
-    from ctsr.evaluation.test_set import load_test_set
+    from ctsr.evaluation.questions.competitors import Contestant, in_order
+    from ctsr.evaluation.questions.inputs import Cut
+    from ctsr.evaluation.questions.test_set import load_test_set
     from ctsr.inference.scan import find_device
 
     checkpoints = [read_checkpoint(path).only(*USED) for path in task.checkpoints]

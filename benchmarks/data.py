@@ -21,7 +21,7 @@ from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged, RandSpati
 
 from benchmarks.rounds import Work, rates, table
 from ctsr.data.patches import PatchDataset, PatchSource, StreamSampler, as_it_is
-from ctsr.data.prepared import PreparedCase
+from ctsr.data.preparing.store import PreparedCase
 from ctsr.imaging.intensity import Window
 
 PATCH, BATCH = 256, 16

@@ -11,11 +11,11 @@ import torch
 from monai.data import Dataset
 from torch import Tensor
 
+from ctsr.data.pairs import Pair, find_pairs, load_pair
 from ctsr.data.patch_grid import patch_grid
 from ctsr.data.plan import Plan
 from ctsr.errors import UserError
-from ctsr.evaluation.pairs import Pair, find_pairs, load_pair
-from ctsr.evaluation.test_set import pair_hashes
+from ctsr.evaluation.questions.test_set import pair_hashes
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.volume import SCALE
 from ctsr.records.card import DataCard

@@ -14,17 +14,17 @@ from monai.data import DataLoader
 from monai.data.utils import worker_init_fn
 from torch import Tensor
 
-from ctsr.data.case_list import write_list
-from ctsr.data.hashes import remembered_hash
+from ctsr.data.finding.case_list import write_list
+from ctsr.data.finding.patients import pseudonym
+from ctsr.data.pairs import find_pairs
 from ctsr.data.patches import PatchDataset, PatchSource, StreamSampler, as_it_is, case_corners, check_epoch
-from ctsr.data.patients import pseudonym
 from ctsr.data.plan import Plan
-from ctsr.data.prepared import PreparedCase, prepare_all
+from ctsr.data.preparing.hashes import remembered_hash
+from ctsr.data.preparing.store import PreparedCase, prepare_all
 from ctsr.data.splits import PARTS
 from ctsr.data.twins import twins
 from ctsr.errors import UserError, some_of, warn
-from ctsr.evaluation.pairs import find_pairs
-from ctsr.evaluation.test_set import pair_hashes
+from ctsr.evaluation.questions.test_set import pair_hashes
 from ctsr.imaging.volume import SCALE
 from ctsr.phantom.cases import generate
 from ctsr.records.card import DataCard
@@ -167,7 +167,7 @@ class ScansDataModule(LightningDataModule):
         self.write_split(folder / "split.csv")
 
     def write_split(self, path: Path) -> None:
-        """Writes the cases with their parts as a list that `data.list` takes, see `ctsr.data.case_list`."""
+        """Writes the cases with their parts as a list that `data.list` takes, see `ctsr.data.finding.case_list`."""
         write_list(self.plan.listed(), path)
 
     def write_report(self, path: Path) -> None:

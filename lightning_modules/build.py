@@ -9,7 +9,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 
 from ctsr.checkpoint import Checkpoint
-from ctsr.data.materials import gain_and_offset
+from ctsr.data.preparing.materials import gain_and_offset
 from ctsr.errors import warn_once
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 from torchmetrics.image import StructuralSimilarityIndexMeasure
 
-from ctsr.evaluation.realism import Realism
+from ctsr.evaluation.measures.synthesis_distance import Realism
 from ctsr.imaging.pyramid import GaussianPyramid
 from ctsr.losses.adversarial import least_squares
 from ctsr.losses.detail import detail_loss

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ctsr.evaluation.contestants import Contestant, TestSet
-from ctsr.evaluation.held_out import measure
-from ctsr.evaluation.pairs import find_pairs, load_pair
-from ctsr.evaluation.results import Row
-from ctsr.evaluation.samples import Cut
+from ctsr.data.pairs import find_pairs, load_pair
+from ctsr.evaluation.at_end_of_training import measure
+from ctsr.evaluation.questions.competitors import Contestant, TestSet
+from ctsr.evaluation.questions.inputs import Cut
+from ctsr.records.row import Row
 from datamodules import ScansDataModule
 from lightning_modules.gan import GAN
 from lightning_modules.sr_cyclegan import SRCycleGAN

@@ -21,7 +21,7 @@ from PIL import Image
 
 import train
 from ctsr.data.plan import Plan
-from ctsr.imaging import readers
+from ctsr.imaging.formats import readers
 from ctsr.imaging.volume import Header
 from ctsr.records.run import Run
 from tests import wandb_file

@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Column, Table
 
-from ctsr.data.cases import Case
-from ctsr.data.settings import ClinicalSettings, Settings
+from ctsr.data.finding.cases import Case
+from ctsr.data.preparing.settings import ClinicalSettings, Settings
 
 AXES = "slices, rows, columns"
 NOTES = {"size": f"({AXES})", "spacing": "(mm)", "as stored": "(axes run to)", "greys": "(range)"}

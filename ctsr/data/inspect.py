@@ -16,25 +16,25 @@ from rich.console import Console
 from rich.markup import escape
 
 from ctsr.cli import MISTAKE, run_cli
-from ctsr.data.cases import Case, find_cases
-from ctsr.data.facts import interpolated
+from ctsr.data.cohort import interpolated
+from ctsr.data.finding.cases import Case, find_cases
+from ctsr.data.finding.masks import find_masks
 from ctsr.data.findings import AXES, UNLIMITED, Finding, Greys, print_findings
-from ctsr.data.masks import find_masks
 from ctsr.data.patch_grid import no_place, patch_grid
 from ctsr.data.plan import Plan
-from ctsr.data.prepared import check_size, of_case
-from ctsr.data.prepared_grid import prepared_plane
-from ctsr.data.settings import ClinicalSettings, MicroSettings, Settings
+from ctsr.data.preparing.grid import prepared_plane
+from ctsr.data.preparing.settings import ClinicalSettings, MicroSettings, Settings
+from ctsr.data.preparing.store import check_size, of_case
 from ctsr.data.twins import twins
 from ctsr.errors import CollectedError, UserError, one_line
-from ctsr.imaging.formats import format_of
+from ctsr.imaging.formats.readers import probe, read_volume
+from ctsr.imaging.formats.recognise import format_of
+from ctsr.imaging.formats.voxel_size import FileSpacing, plausible
 from ctsr.imaging.hounsfield import doubts_of_ct
 from ctsr.imaging.orientation import find_orientation
 from ctsr.imaging.padding import PADDING_BELOW_HU, mark_padding
-from ctsr.imaging.readers import probe, read_volume
 from ctsr.imaging.volume import SCALE, Header, Volume, spacing_of
 from ctsr.imaging.voxel_hash import voxel_hash
-from ctsr.imaging.voxel_size import FileSpacing, plausible
 from ctsr.records.data import smallest_patch
 from ctsr.records.run import run_of_file
 
@@ -204,7 +204,7 @@ def _odd_greys(volume: Volume, settings: Settings, only_hu: bool) -> list[str]:
     """
     if isinstance(settings, ClinicalSettings):
         return doubts_of_ct(volume, must_be_hu=only_hu)
-    from ctsr.imaging.specimen import check_greys  # here, as `outline` below
+    from ctsr.imaging.anatomy.specimen import check_greys  # here, as `outline` below
 
     check_greys(volume.array)
     return []
@@ -235,7 +235,7 @@ def _check_place(case: Case, volume: Volume, settings: Settings, size: int, cove
     Raises:
         UserError: No lungs or specimen are found, the given masks do not fit, or no patch lies inside.
     """
-    from ctsr.data.outline import outline  # here: it finds lungs with what takes a second to import
+    from ctsr.data.preparing.outline import outline  # here: it finds lungs with what takes a second to import
 
     masks = find_masks(settings.masks, case, settings.domain)
     try:

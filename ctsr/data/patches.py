@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from ctsr.data.patch_grid import no_place, patch_grid
-from ctsr.data.prepared import PreparedCase
+from ctsr.data.preparing.store import PreparedCase
 from ctsr.errors import UserError
 from ctsr.imaging.volume import SCALE
 

@@ -12,18 +12,18 @@ from functools import cached_property, partial
 from statistics import median
 from typing import Any
 
-from ctsr.data.case_list import read_list
-from ctsr.data.cases import Case, find_cases
-from ctsr.data.masks import check_masks, find_masks
-from ctsr.data.patients import pseudonym
-from ctsr.data.prepared import check_size, of_case
-from ctsr.data.prepared_grid import canonical_spacing, prepared_spacing
+from ctsr.data.finding.case_list import read_list
+from ctsr.data.finding.cases import Case, find_cases
+from ctsr.data.finding.masks import check_masks, find_masks
+from ctsr.data.finding.patients import pseudonym
+from ctsr.data.preparing.grid import canonical_spacing, prepared_spacing
+from ctsr.data.preparing.settings import ClinicalSettings, MicroSettings, Settings
+from ctsr.data.preparing.store import check_size, of_case
 from ctsr.data.scales import Parts, scale_notes, scale_ratio
-from ctsr.data.settings import ClinicalSettings, MicroSettings, Settings
 from ctsr.data.splits import PARTS, SlabSplit, Split, shared_cases, split_cases
 from ctsr.data.twins import twins
 from ctsr.errors import CollectedError, UserError
-from ctsr.imaging.readers import probe
+from ctsr.imaging.formats.readers import probe
 from ctsr.imaging.volume import Header
 from ctsr.records.card import DataCard, Preparation
 from ctsr.records.data import Clinical, Data, Domain

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from ctsr.data.facts import notes_of, warnings_of
-from ctsr.data.prepared import PreparedCase
+from ctsr.data.cohort import notes_of, warnings_of
+from ctsr.data.preparing.store import PreparedCase
 from ctsr.files import replacing
 
 MAX_PIXELS = 512  # of a drawn slice

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ctsr.data.cases import Case
+from ctsr.data.finding.cases import Case
 from ctsr.errors import UserError, warn_once
 
 Split = dict[str, list[str]]

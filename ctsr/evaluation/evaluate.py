@@ -16,27 +16,27 @@ import numpy as np
 import torch
 
 from ctsr.errors import warn
-from ctsr.evaluation.compare import Answers, Competitor, ask, compare, groups, to_unit
-from ctsr.evaluation.contestants import Contestant, TestSet, check_held_out, reference
-from ctsr.evaluation.controls import controls
-from ctsr.evaluation.equal_detection import equal_detection_table
-from ctsr.evaluation.features import EXTRACTOR, FEWEST, PATCH
-from ctsr.evaluation.figures import curves_figure, paired_figure, scans_figure, synthesis_figure
-from ctsr.evaluation.inventions import EQUAL_DETECTION, VESSELS, Tally, total
-from ctsr.evaluation.methods import Enlarge, Image, interpolations, network
-from ctsr.evaluation.progress import AskingBar
-from ctsr.evaluation.protocols import clinical_inputs, protocols
-from ctsr.evaluation.report import write_report
-from ctsr.evaluation.report_folder import FIGURES
-from ctsr.evaluation.results import Row, write_csv
-from ctsr.evaluation.samples import Cut, paired_samples
-from ctsr.evaluation.scans import KERNELS, scan_scores, slice_steps
-from ctsr.evaluation.statistics import per_case
-from ctsr.evaluation.synthesis_scores import PROTOCOL as SYNTHESIS
-from ctsr.evaluation.synthesis_scores import synthesis_scores
-from ctsr.evaluation.tables import Table, difference_table, gap_table, protocol_tables, table_1
-from ctsr.evaluation.tile_room import check_tiles, without_patches
+from ctsr.evaluation.measures.hallucinations import EQUAL_DETECTION, VESSELS, Tally, total
+from ctsr.evaluation.measures.kernel_distance import EXTRACTOR, FEWEST, PATCH
+from ctsr.evaluation.questions.competitors import Contestant, TestSet, check_held_out, reference
+from ctsr.evaluation.questions.enlargers import Enlarge, Image, interpolations, network
+from ctsr.evaluation.questions.inputs import Cut, paired_samples
+from ctsr.evaluation.questions.protocols import clinical_inputs, protocols
+from ctsr.evaluation.questions.tile_room import check_tiles, without_patches
+from ctsr.evaluation.reporting.equal_detection import equal_detection_table
+from ctsr.evaluation.reporting.figures import curves_figure, paired_figure, scans_figure, synthesis_figure
+from ctsr.evaluation.reporting.report import write_report
+from ctsr.evaluation.reporting.report_folder import FIGURES
+from ctsr.evaluation.reporting.statistics import per_case
+from ctsr.evaluation.reporting.tables import Table, difference_table, gap_table, protocol_tables, table_1
+from ctsr.evaluation.scoring.compare import Answers, Competitor, ask, compare, groups, to_unit
+from ctsr.evaluation.scoring.degradations import controls
+from ctsr.evaluation.scoring.progress import AskingBar
+from ctsr.evaluation.scoring.real_scans import KERNELS, scan_scores, slice_steps
+from ctsr.evaluation.scoring.synthesis_scores import PROTOCOL as SYNTHESIS
+from ctsr.evaluation.scoring.synthesis_scores import synthesis_scores
 from ctsr.imaging.grey_map import to_clinical
+from ctsr.records.row import Row, write_csv
 
 CONTROLS, SCANS = "controls", "scans"
 EMPTY_LEVEL = EQUAL_DETECTION[0]

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ctsr.errors import UserError
+from ctsr.imaging.formats.writer import set_geometry
 from ctsr.imaging.orientation import Orientation
 from ctsr.imaging.volume import Affine
-from ctsr.imaging.writer import set_geometry
 
 CHUNK = 16 * 2**20  # bytes handed to the compressor at a time
 

@@ -21,28 +21,28 @@ from rich.text import Text
 from scipy import ndimage
 
 from ctsr.checkpoint import SRModel, brief
-from ctsr.data.beside_scans import is_record
-from ctsr.data.cases import the_scan
-from ctsr.data.hashes import scan_hash
+from ctsr.data.finding.beside_scans import is_record
+from ctsr.data.finding.cases import the_scan
+from ctsr.data.preparing.hashes import scan_hash
 from ctsr.errors import UserError, warn
 from ctsr.files import within
+from ctsr.imaging.anatomy.lung import lung_mask
 from ctsr.imaging.consistency import Consistency, told
-from ctsr.imaging.formats import files_in, is_nifti, stem, suffix
+from ctsr.imaging.formats.readers import files_of, read_volume
+from ctsr.imaging.formats.recognise import files_in, is_nifti, stem, suffix
 from ctsr.imaging.hounsfield import doubts_of_ct
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.interpolation import bicubic
-from ctsr.imaging.lung import lung_mask
 from ctsr.imaging.orientation import Orientation, canonical
 from ctsr.imaging.padding import AIR_HU, find_padding, mark_padding, nearest_inside
-from ctsr.imaging.readers import files_of, read_volume
 from ctsr.imaging.volume import Volume
 from ctsr.inference.beside_training import BesideTraining, Sampling
 from ctsr.inference.engine import check_tile, super_resolve_slice
 from ctsr.inference.grid import Plan, crop, crop_mask, plan
 from ctsr.inference.nifti_stream import nifti_stream
 from ctsr.inference.picture import write_picture
-from ctsr.inference.places import lung_places
 from ctsr.inference.provenance import NOTICE, write_json
+from ctsr.inference.regions_of_interest import lung_places
 from ctsr.inference.sight import Sight
 from ctsr.methods import described
 from ctsr.records.scan_settings import ScanSettings

@@ -12,7 +12,7 @@ from ctsr.imaging.volume import Volume
 from ctsr.inference.grid import Plan
 from ctsr.inference.nifti_stream import NiftiStream
 from ctsr.inference.picture import Reformat, View
-from ctsr.inference.places import Place
+from ctsr.inference.regions_of_interest import Place
 
 FEWEST_SLICES = 3  # of a reformat; less is a line
 

@@ -16,8 +16,8 @@ from rich.progress import track
 
 from ctsr.errors import UserError
 from ctsr.files import locked
+from ctsr.imaging.formats.writer import write_volume
 from ctsr.imaging.volume import Volume
-from ctsr.imaging.writer import write_volume
 from ctsr.phantom.outline import Outline
 from ctsr.phantom.scanners import ClinicalScanner, MicroScanner
 from ctsr.phantom.tissue import Anatomy, make_tissue

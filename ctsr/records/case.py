@@ -41,7 +41,7 @@ class CaseFacts(Settings):
         spacing: Their distances in mm.
         affine: Array axes (z, y, x) to RAS+ mm.
         window: Of greys.
-        settings: How it was prepared, see `ctsr.data.settings`.
+        settings: How it was prepared, see `ctsr.data.preparing.settings`.
         scanned_shape: Slices, rows and columns before it was resampled.
         scanned_spacing: Their distances in mm.
         scanned_thickness: Of a slice in mm; None: the scan does not tell.

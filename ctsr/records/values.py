@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
-from ctsr.imaging.voxel_size import LARGEST_MM
+from ctsr.imaging.formats.voxel_size import LARGEST_MM
 from ctsr.records.settings import Takes
 
 

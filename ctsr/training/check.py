@@ -165,7 +165,7 @@ def check_places(run: Run, folder: Path) -> None:
     Raises:
         UserError: One cannot; its key is named.
     """
-    from ctsr.data.prepared import check_store
+    from ctsr.data.preparing.store import check_store
 
     check_writable("hydra.run.dir", folder)
     check_store("data.cache", run.data.cache)
@@ -219,7 +219,7 @@ def check_data(run: Run, plan: Plan) -> None:
     Raises:
         UserError: G1 was trained on images that were prepared otherwise, or lungs seen by both scanners are not there.
     """
-    from ctsr.evaluation.pairs import find_pairs
+    from ctsr.data.pairs import find_pairs
 
     first, last = run.stages[0], run.stages[-1]
     if run.synth_ckpt and isinstance(first, SRStage) and first.inputs == "G1":

@@ -9,10 +9,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ctsr.data.prepared import PreparedCase
-from ctsr.evaluation.methods import Image
-from ctsr.evaluation.synthesis import white_noise
-from ctsr.evaluation.tiles import spread
+from ctsr.data.preparing.store import PreparedCase
+from ctsr.evaluation.questions.enlargers import Image
+from ctsr.evaluation.questions.synthesis import white_noise
+from ctsr.evaluation.questions.tiles import spread
 from ctsr.imaging.grey_map import GreyMap
 
 Downsample = Callable[[Tensor], Tensor]

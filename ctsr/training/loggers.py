@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
-from ctsr.evaluation.tables import Table
+from ctsr.evaluation.reporting.tables import Table
 from ctsr.files import replacing
 
 _BY_TIME = re.compile(r"\w+-\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d")  # the name of conf/logger/wandb.yaml

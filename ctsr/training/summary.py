@@ -12,9 +12,9 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
 
-from ctsr.evaluation.results import Row, means, validation_name
 from ctsr.files import replacing
 from ctsr.records.card import ModelCard
+from ctsr.records.row import Row, means, validation_name
 from ctsr.records.run import Run
 from ctsr.records.stages import Stage
 from ctsr.training.commands import to_follow

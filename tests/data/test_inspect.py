@@ -19,11 +19,11 @@ from PIL import Image
 from rich.console import Console
 
 from ctsr.data import inspect as inspection
-from ctsr.data.cases import Case
+from ctsr.data.finding.cases import Case
 from ctsr.data.findings import print_findings
 from ctsr.data.inspect import inspect
-from ctsr.data.settings import ClinicalSettings, MicroSettings
-from ctsr.imaging import readers
+from ctsr.data.preparing.settings import ClinicalSettings, MicroSettings
+from ctsr.imaging.formats import readers
 from ctsr.imaging.volume import Header
 from ctsr.sweeps.callback import plain
 from tests.conftest import REPOSITORY

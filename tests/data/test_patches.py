@@ -13,7 +13,7 @@ from monai.data import DataLoader
 
 from ctsr.data.patch_grid import patch_grid
 from ctsr.data.patches import PatchDataset, PatchSource, StreamSampler, as_it_is
-from ctsr.data.prepared import PreparedCase
+from ctsr.data.preparing.store import PreparedCase
 from ctsr.errors import UserError
 from ctsr.imaging.intensity import Window
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ctsr.data.cases import Case
-from ctsr.data.prepared import PreparedCase, prepare
+from ctsr.data.finding.cases import Case
+from ctsr.data.preparing.settings import ClinicalSettings
+from ctsr.data.preparing.store import PreparedCase, prepare
 from ctsr.data.qc import draw_case, write_page
-from ctsr.data.settings import ClinicalSettings
 
 
 @pytest.fixture

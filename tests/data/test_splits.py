@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ctsr.data.cases import Case
+from ctsr.data.finding.cases import Case
 from ctsr.data.splits import SlabSplit, Split, shared_cases, split_cases
 from ctsr.errors import UserError
 

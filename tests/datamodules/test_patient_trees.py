@@ -17,7 +17,7 @@ import pytest
 import SimpleITK
 import yaml
 
-from ctsr.data.cases import find_cases
+from ctsr.data.finding.cases import find_cases
 from ctsr.data.plan import Plan
 from ctsr.errors import CollectedError, UserError
 from ctsr.records.data import Data

@@ -14,22 +14,22 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ctsr.data.prepared import PreparedCase
+from ctsr.data.pairs import Pair
+from ctsr.data.preparing.store import PreparedCase
 from ctsr.errors import UserError
 from ctsr.evaluation import evaluate as module
-from ctsr.evaluation.compare import Competitor
-from ctsr.evaluation.contestants import Contestant, TestSet
+from ctsr.evaluation.at_end_of_training import measure
 from ctsr.evaluation.evaluate import evaluate
-from ctsr.evaluation.figures import synthesis_figure
-from ctsr.evaluation.held_out import measure
-from ctsr.evaluation.methods import Enlarge, interpolations
-from ctsr.evaluation.pairs import Pair
-from ctsr.evaluation.progress import AskingBar
-from ctsr.evaluation.samples import Cut
-from ctsr.evaluation.scans import scan_scores, slice_steps
-from ctsr.evaluation.synthesis import Synthesis
-from ctsr.evaluation.synthesis_scores import synthesis_scores
-from ctsr.evaluation.tile_room import check_tiles, without_patches
+from ctsr.evaluation.questions.competitors import Contestant, TestSet
+from ctsr.evaluation.questions.enlargers import Enlarge, interpolations
+from ctsr.evaluation.questions.inputs import Cut
+from ctsr.evaluation.questions.synthesis import Synthesis
+from ctsr.evaluation.questions.tile_room import check_tiles, without_patches
+from ctsr.evaluation.reporting.figures import synthesis_figure
+from ctsr.evaluation.scoring.compare import Competitor
+from ctsr.evaluation.scoring.progress import AskingBar
+from ctsr.evaluation.scoring.real_scans import scan_scores, slice_steps
+from ctsr.evaluation.scoring.synthesis_scores import synthesis_scores
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.volume import Volume

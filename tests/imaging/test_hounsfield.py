@@ -8,10 +8,10 @@ import pytest
 from scipy import ndimage
 
 from ctsr.errors import UserError
+from ctsr.imaging.anatomy.lung import lung_mask
+from ctsr.imaging.formats.readers import read_volume
 from ctsr.imaging.hounsfield import not_hu
-from ctsr.imaging.lung import lung_mask
 from ctsr.imaging.padding import PADDING_BELOW_HU
-from ctsr.imaging.readers import read_volume
 from ctsr.imaging.volume import Volume
 from ctsr.phantom.cases import generate
 from ctsr.records.phantom import PhantomSettings

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from ctsr.imaging.formats.readers import read_volume
 from ctsr.imaging.orientation import canonical
 from ctsr.imaging.padding import find_padding, mark_padding, nearest_inside
-from ctsr.imaging.readers import read_volume
 from ctsr.imaging.volume import Volume
 
 

@@ -19,9 +19,9 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from tests.imaging import scan_files
-from tests.imaging.scan_files import Scan
-from tests.imaging.tiff_by_hand import X_RESOLUTION, Y_RESOLUTION, write_tiff
+from tests.imaging.formats import scan_files
+from tests.imaging.formats.scan_files import Scan
+from tests.imaging.formats.tiff.tiff_by_hand import X_RESOLUTION, Y_RESOLUTION, write_tiff
 
 PROGRAM = Path(__file__).resolve().parents[2] / "infer.py"
 ODD_PATHS = [

@@ -13,15 +13,15 @@ from rich.console import Console
 
 from ctsr.checkpoint import SRModel, load_sr
 from ctsr.errors import UserError
-from ctsr.evaluation.report_folder import check_folders
+from ctsr.evaluation.reporting.report_folder import check_folders
 from ctsr.inference import scan
 from ctsr.inference.scan import super_resolve_scan
 from ctsr.records.scan_settings import ScanSettings
 from ctsr.records.tasks import Comparison, read_task
 from infer import compare
 from tests.data.trees import chest, nifti
-from tests.imaging import scan_files
-from tests.imaging.scan_files import Scan
+from tests.imaging.formats import scan_files
+from tests.imaging.formats.scan_files import Scan
 
 AXIAL = Scan(np.full((3, 16, 16), -900), (1.0, 0.625, 0.625), np.eye(3)[::-1], (0.0, 0.0, 0.0), intercept=-1024)
 

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ctsr.checkpoint import weights_digest
 from ctsr.errors import UserError
-from ctsr.evaluation.realism import DISTANCES
+from ctsr.evaluation.measures.synthesis_distance import DISTANCES
 from ctsr.imaging.pyramid import GaussianPyramid
 from ctsr.losses.detail import detail_loss
 from ctsr.networks.synthesis import Unchanged

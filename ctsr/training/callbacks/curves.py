@@ -12,8 +12,8 @@ from lightning import Callback, LightningModule, Trainer
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ctsr.evaluation.results import COMPARED, validation_name
 from ctsr.files import replacing
+from ctsr.records.row import COMPARED, validation_name
 from ctsr.training.loggers import log_picture
 
 COLUMNS = 4

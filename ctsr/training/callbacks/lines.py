@@ -10,7 +10,7 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
-from ctsr.evaluation.results import validation_name
+from ctsr.records.row import validation_name
 
 EVERY = 180.0  # seconds between two lines of a long epoch
 

@@ -1,0 +1,1 @@
+"""Scans on disk: which there are, whose, and what lies beside them."""

@@ -1,0 +1,1 @@
+"""From a scan to a prepared case in the store."""

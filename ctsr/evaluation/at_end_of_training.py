@@ -1,0 +1,39 @@
+"""Measures a network at the end of its training, on cases that no stage was trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ctsr.evaluation.questions.competitors import Contestant, TestSet
+from ctsr.evaluation.questions.inputs import Cut
+from ctsr.evaluation.questions.protocols import protocols
+from ctsr.evaluation.questions.tile_room import with_tiles
+from ctsr.evaluation.reporting.figures import paired_figure
+from ctsr.evaluation.scoring.compare import compare
+from ctsr.records.row import Row, write_csv
+
+ASKED = ("paired", "synthetic")
+
+
+def measure(contestant: Contestant, test: TestSet, folder: Path, cut: Cut) -> list[Row]:
+    """Scores by each protocol that there are cases for; writes `evaluation.csv` and, with pairs, `paired.png`.
+
+    Args:
+        contestant: The network.
+        test: Held-out cases.
+        folder: Where the files go.
+        cut: Tiles and slices.
+
+    Returns:
+        One row for each case, protocol, method and metric; none where nothing was held out, or has a tile.
+    """
+    test = with_tiles(test, cut)
+    rows: list[Row] = []
+    for protocol in protocols(test, [contestant], cut):
+        if protocol.name in ASKED:
+            rows += compare(protocol, [contestant], contestant.window, full=False, few=True).rows
+    if rows:
+        write_csv(rows, folder / "evaluation.csv")
+    if test.pairs:
+        paired_figure([contestant], test.pairs, folder / "paired.png")
+    return rows

@@ -1,0 +1,62 @@
+"""Cases on disk to test on: a folder with any of `micro`, `paired`, `empty` and `clinical` below it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ctsr.data.finding.cases import find_cases
+from ctsr.data.pairs import Pair, find_pairs, load_pair
+from ctsr.data.preparing.hashes import remembered_hash
+from ctsr.data.preparing.settings import ClinicalSettings, MicroSettings, Settings
+from ctsr.data.preparing.store import PreparedCase, prepare_all
+from ctsr.errors import UserError
+from ctsr.evaluation.questions.competitors import TestSet
+from ctsr.records.card import ModelCard
+
+PAIR_FILES = ("clinical.nii.gz", "micro.nii.gz")
+
+
+def load_test_set(root: Path, clinical: Path | None, card: ModelCard, cache: Path) -> TestSet:
+    """Read, and prepare as for training, what there is.
+
+    Args:
+        root: Folder with `micro` and `clinical` (scans, as for training), `paired` and `empty` (cases, each a folder
+            with clinical, micro and labels .nii.gz); each may be missing.
+        clinical: Folder of clinical scans, or one scan, instead of `root/clinical`.
+        card: Of a checkpoint whose cases were prepared in the same way.
+        cache: Folder of prepared cases.
+
+    Raises:
+        UserError: There is nothing to test on, or a scan cannot be read.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    how = card.preparation
+    settings: dict[str, Settings] = {
+        "micro": MicroSettings(
+            spacing=None if how.spacing == "native" else float(how.spacing),
+            slab_mm=float(how.slab_mm),
+            percentiles=how.percentiles,
+        ),
+        "clinical": ClinicalSettings(spacing=card.pixel[0], window=how.window),
+    }
+    roots = {"micro": root / "micro", "clinical": clinical or root / "clinical"}
+    hashes: dict[str, str] = {}
+    prepared: dict[str, list[PreparedCase]] = {}
+    for domain, folder in roots.items():
+        found = find_cases(folder, domain) if folder.exists() else []
+        prepared[domain] = prepare_all(found, settings[domain], cache, key="cache")
+        hashes |= {remembered_hash(case.path, cache): f"{domain} {case.name}" for case in found}
+        hashes |= {case.facts.voxels: f"{domain} {case.name}" for case in prepared[domain]}
+    pairs: dict[str, list[Pair]] = {}
+    for kind in ("paired", "empty"):
+        folders = find_pairs(root / kind) if (root / kind).exists() else []
+        pairs[kind] = [load_pair(folder, how.percentiles) for folder in folders]
+        hashes |= {scan: f"{kind} {folder.name}" for folder in folders for scan in pair_hashes(folder, cache)}
+    if not hashes:
+        raise UserError(f"data={root} holds no case: give a folder with micro/, paired/, empty/ or clinical/ in it")
+    return TestSet(prepared["micro"], pairs["paired"], pairs["empty"], prepared["clinical"], hashes)
+
+
+def pair_hashes(folder: Path, cache: Path) -> list[str]:
+    """Hashes of a paired case's two scans."""
+    return [remembered_hash(folder / name, cache) for name in PAIR_FILES]

@@ -1,0 +1,1 @@
+"""Figures told: tables, pictures and the report."""

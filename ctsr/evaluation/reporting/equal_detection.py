@@ -1,0 +1,87 @@
+"""Structures made up where as many are found: all cases of a method together, and how sure that is.
+
+One lung has few airways, and a method may never find its share of them. Over all lungs the curve of what is made up
+over what is found is smooth, and nearly every method has a point on it at the same detection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ctsr.evaluation.measures.hallucinations import LUMENS, VESSELS, Tally, first_reached, total
+from ctsr.evaluation.reporting.tables import Table
+
+SHARES = {VESSELS.name: (0.3, 0.5, 0.7), LUMENS.name: (0.1, 0.3, 0.5)}
+RESAMPLES = 2000
+MOST_LOST = 0.025  # share of the resamples that may miss the detection before an interval is no longer given
+
+Tallies = Mapping[tuple[str, int | None, str, str], Tally]
+Samples = npt.NDArray[np.float64]
+
+
+def equal_detection_table(tallies: Tallies, reference: str) -> Table | None:
+    """Pieces made up per cm² of lung at equal detection; None without counts.
+
+    Args:
+        tallies: By method, seed, kind and case, as `ctsr.evaluation.scoring.compare` gives them.
+        reference: The method that others are compared with.
+    """
+    kinds = [kind for kind in SHARES if any(key[2] == kind for key in tallies)]
+    if not kinds:
+        return None
+    methods = list(dict.fromkeys(key[0] for key in tallies))
+    columns = [(kind, share) for kind in kinds for share in SHARES[kind]]
+    found = {(name, kind): _resampled(tallies, name, kind) for name in methods for kind in kinds}
+    lines = []
+    for name in methods:
+        cells = [name]
+        for kind, share in columns:
+            cells.append(_cell(found[name, kind], found.get((reference, kind)), share, name != reference))
+        lines.append(cells)
+    note = (
+        "Per cm² of lung, at the level that finds this share of the truth's structures; counts of all cases and seeds "
+        f"together, 95 % interval by drawing cases anew ({RESAMPLES} times). *: {reference} makes up fewer, **: more, "
+        "with the whole interval of the difference on one side of zero. In brackets alone: the most that is ever found."
+    )
+    head = ["method", *(f"{kind} at {share:.0%} ↓" for kind, share in columns)]
+    return Table("paired: made up at equal detection", note, head, lines)
+
+
+def _resampled(tallies: Tallies, name: str, kind: str) -> tuple[Samples, Samples]:
+    """Detection and inventions at each level, (1 + RESAMPLES, levels): of all cases, then of cases drawn anew."""
+    cases = sorted({key[3] for key in tallies if key[:1] == (name,) and key[2] == kind})
+    of = [total(tally for key, tally in tallies.items() if (key[0], key[2], key[3]) == (name, kind, c)) for c in cases]
+    drawn = np.random.default_rng(0).multinomial(len(of), np.full(len(of), 1 / len(of)), size=RESAMPLES)
+    weights = np.concatenate([np.ones((1, len(of))), drawn])
+    there, found = (np.array([getattr(tally, what).sum(axis=-1) for tally in of]) for what in ("there", "found"))
+    made_up, area = np.array([tally.made_up.sum(axis=-1) for tally in of]), np.array([tally.area_mm2 for tally in of])
+    detection = (weights @ found) / np.maximum(weights @ there, 1)[:, None]
+    return detection, (weights @ made_up) / (weights @ area / 100.0)[:, None]
+
+
+def _at(curves: tuple[Samples, Samples], share: float) -> Samples:
+    return np.array([first_reached(rising, values, share) for rising, values in zip(*curves, strict=True)])
+
+
+def _cell(curves: tuple[Samples, Samples], reference: tuple[Samples, Samples] | None, share: float, other: bool) -> str:
+    values = _at(curves, share)
+    if not np.isfinite(values[0]):
+        return f"({curves[0][0].max():.0%})"
+    interval = _interval(values[1:])
+    text = f"{values[0]:.2f}" + ("" if interval is None else f" [{interval[0]:.2f}, {interval[1]:.2f}]")
+    apart = _interval((_at(reference, share) - values)[1:]) if reference is not None and other else None
+    if apart is None:
+        return text
+    return text + (" *" if apart[1] < 0 else " **" if apart[0] > 0 else "")
+
+
+def _interval(values: Samples) -> Sequence[float] | None:
+    """The middle 95 %; None where too many resamples miss the detection."""
+    reached = values[np.isfinite(values)]
+    if len(reached) < (1 - MOST_LOST) * len(values):
+        return None
+    low, high = np.quantile(reached, (0.025, 0.975))
+    return float(low), float(high)

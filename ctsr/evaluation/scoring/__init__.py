@@ -1,0 +1,1 @@
+"""Questions asked: every competitor's figures, case by case."""

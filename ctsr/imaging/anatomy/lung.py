@@ -1,0 +1,123 @@
+"""The lungs in a clinical CT: region growing that places its own seeds (section 2 of the paper; READING 12).
+
+Growing from a seed through all connected voxels of a fixed HU range gives the connected component that holds the seed.
+So all components are labelled at once, and those that can be lung are the regions grown. What is lung is decided on a
+grid of about 1.5 mm; the scan's own voxels then draw its edge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+from skimage.morphology import convex_hull_image
+
+from ctsr.errors import UserError
+from ctsr.imaging.anatomy.airways import central_airways
+from ctsr.imaging.anatomy.blocks import block_for, block_means, block_spacing, spread
+from ctsr.imaging.anatomy.pleura import without_holes, without_notches
+from ctsr.imaging.hounsfield import not_hu
+from ctsr.imaging.volume import Spacing, Volume
+
+GRID_MM = 1.5
+AIR_BELOW_HU = -400  # half way between lung and soft tissue
+LUNG_ABOVE_HU = -975  # the median of lung, emphysema included; outside air and bowel gas lie below
+SMALLEST_ML = 0.2
+SMALLEST_SHARE = 0.05  # of the largest region; what is smaller are pockets of fat and gas
+
+Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int32]
+
+
+def lung_mask(volume: Volume) -> Mask:
+    """Find the lungs, with the vessels, airways and nodules inside and at the edge of them.
+
+    Works on whole chests, and on crops to one lung or a few slices.
+
+    Args:
+        volume: Clinical CT in HU, canonical orientation (axis 0 across the slices).
+
+    Returns:
+        True inside the lungs, the volume's shape. Windpipe and main bronchi are left out where at least 15 mm of the
+        windpipe are in view.
+
+    Raises:
+        UserError: There is no region that looks like lung; where the greys are not HU, what they look like.
+    """
+    block = block_for(volume.spacing, GRID_MM)
+    spacing = block_spacing(volume.spacing, block)
+    hu = block_means(volume.array, block)
+    air = hu < AIR_BELOW_HU
+    if volume.outside is not None:
+        air &= block_means(volume.outside, block) == 0
+    airways = central_airways(hu, spacing)
+    labels, _ = ndimage.label(air & ~airways)
+    lungs = np.zeros_like(air)
+    whole = np.zeros_like(air)
+    # One lung at a time, so that closing does not bridge the tissue between two.
+    for label in _lungs(hu, labels, spacing):
+        lung = labels == label
+        lungs |= lung
+        whole |= without_notches(lung, spacing) & ~airways
+    if not whole.any():
+        found = not_hu(volume)
+        raise UserError(f"no lung found: {'is this a chest CT in HU?' if found is None else found}")
+    return _drawn(volume, block, lungs, whole, excluded=airways | (air & ~lungs))
+
+
+def _lungs(hu: Floats, labels: Labels, spacing: Spacing) -> Iterator[int]:
+    """Labels of the regions that can be lung, largest first."""
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    in_body = _share_in_body(hu, labels, spacing)
+    boxes = ndimage.find_objects(labels)
+    smallest = SMALLEST_ML * 1000 / np.prod(spacing)
+    for label in np.argsort(sizes)[::-1]:
+        if sizes[label] < smallest:
+            return
+        box = boxes[label - 1]
+        if in_body[label] > 0.5 and np.median(hu[box][labels[box] == label]) > LUNG_ABOVE_HU:
+            smallest = max(smallest, SMALLEST_SHARE * sizes[label])
+            yield int(label)
+
+
+def _share_in_body(hu: Floats, labels: Labels, spacing: Spacing) -> npt.NDArray[np.float64]:
+    """For each label, how much of it lies within the outline of the body; couch and blankets lie outside.
+
+    The outline is, in each slice, the convex hull of the largest piece of tissue, on a grid of about 3 mm.
+    """
+    coarse = (slice(None), *(slice(None, None, max(1, round(3.0 / step))) for step in spacing[1:]))
+    tissue = hu[coarse] > AIR_BELOW_HU
+    cross = ndimage.generate_binary_structure(2, 1)[None]
+    # Eroded, so that a couch in touch with the body comes off; but a body may be a thin wall, or vessels in a crop.
+    for body in (_largest(ndimage.binary_erosion(tissue, cross)), _largest(tissue), tissue):
+        if 2 * body.sum() > tissue.sum():
+            break
+    hull = np.stack([convex_hull_image(plane) if plane.any() else plane for plane in body])
+    count = int(labels.max()) + 1
+    sampled = labels[coarse]
+    inside = np.bincount(sampled[hull], minlength=count)
+    return inside / np.maximum(np.bincount(sampled.ravel(), minlength=count), 1)
+
+
+def _largest(mask: Mask) -> Mask:
+    labels, count = ndimage.label(mask)
+    largest: Mask = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:]) if count else mask
+    return largest
+
+
+def _drawn(volume: Volume, block: tuple[int, int, int], lungs: Mask, whole: Mask, excluded: Mask) -> Mask:
+    """The lungs on the volume's own grid: blocks at the edge between air and tissue are left to their voxels."""
+    around = np.ones((3, 3, 3), dtype=bool)
+    edge = ndimage.binary_dilation(lungs, around) & ~excluded
+    sure = (whole & ~lungs) | ndimage.binary_erosion(whole, around, border_value=1)
+    shape = volume.array.shape
+    mask: Mask = spread(sure, block, shape) | (spread(edge, block, shape) & (volume.array < AIR_BELOW_HU))
+    for plane in mask:
+        plane[:] = without_holes(plane, volume.spacing[1] * volume.spacing[2])
+    if volume.outside is not None:
+        mask &= ~volume.outside
+    return mask

@@ -1,0 +1,1 @@
+"""DICOM: the series that a folder or a file holds."""

@@ -1,0 +1,127 @@
+"""MetaImage (.mha, .mhd with .raw or .zraw) and NRRD (.nrrd, .nhdr with its data); SimpleITK reads them."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from os.path import lexists
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK
+
+from ctsr.errors import UserError, warn
+from ctsr.imaging.formats.content import check_content
+from ctsr.imaging.formats.itk_headers import Told, metaimage_header, nrrd_header
+from ctsr.imaging.formats.recognise import format_of
+from ctsr.imaging.formats.voxel_size import FileSpacing, axial_affine, voxel_size
+from ctsr.imaging.volume import LPS_TO_RAS, Affine, Array, Header, Volume
+
+_GREYS = {
+    getattr(SimpleITK, f"sitk{vector}{name}"): np.dtype(name.lower())
+    for name in ("Int8", "UInt8", "Int16", "UInt16", "Int32", "UInt32", "Int64", "UInt64", "Float32", "Float64")
+    for vector in ("", "Vector")  # of one value, where a file has an axis of length 1 before the others
+}
+_ZLIB_OR_GZIP = 47  # zlib's number for either, with the largest window
+
+
+@dataclass(frozen=True, eq=False)
+class _File:
+    """One volume: its header, and what ITK does not see."""
+
+    told: Told
+    header: Header
+    dtype: np.dtype[Any]
+    notes: list[str]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all voxels."""
+        x, y, z = self.header.shape
+        return x * y * z * self.dtype.itemsize
+
+
+def probe_itk(file: Path, spacing: FileSpacing) -> Header:
+    """Shape and geometry from the header alone.
+
+    Args:
+        file: .mha, .mhd, .nrrd or .nhdr.
+        spacing: Voxel size in mm, for files that tell none; else ignored.
+
+    Raises:
+        UserError: The data file is missing or cut off, there is no voxel size, or it is not one grey 3-D volume.
+    """
+    return _described(file, spacing).header
+
+
+def files_of_itk(file: Path) -> list[Path]:
+    """The header and the files with the voxels, as far as they are there, each once."""
+    return list(dict.fromkeys((file, *(data for data in _told(file).files if data.is_file()))))
+
+
+def read_itk(file: Path, spacing: FileSpacing) -> Volume:
+    """Read a volume: integers as stored, everything else as float32; arguments and errors as for `probe_itk`."""
+    found = _described(file, spacing)
+    if found.told.compressed:
+        array = _inflated(file, found)
+    else:
+        array = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(file)))
+    for note in found.notes:
+        warn(f"{file}: {note}")
+    kind = np.dtype(np.float32) if array.dtype.kind == "f" else found.dtype
+    return Volume(array.reshape(found.header.shape).astype(kind, copy=False), found.header.affine)
+
+
+def _described(file: Path, spacing: FileSpacing) -> _File:
+    told = _told(file)
+    check_content([data for data in told.files if lexists(data)])  # of others the header's reader tells
+    affine = None if told.has_spacing else axial_affine(voxel_size(file, spacing))
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(str(file))
+    reader.ReadImageInformation()
+    size = reader.GetSize()
+    grey = reader.GetPixelID() in _GREYS and reader.GetNumberOfComponents() == 1
+    if len(size) < 3 or any(n != 1 for n in size[3:]) or not grey:
+        values = SimpleITK.GetPixelIDValueAsString(reader.GetPixelID())
+        raise UserError(
+            f"{file} has {len(size)} dimensions and {reader.GetNumberOfComponents()} values a voxel ({values}): "
+            "give one grey 3-D volume"
+        )
+    dtype = _GREYS[reader.GetPixelID()]
+    x, y, z = size[:3]
+    affine = _affine(file, reader, told) if affine is None else affine
+    header = Header((z, y, x), affine, format_of(file) or "", voxel_bytes=dtype.itemsize if dtype.kind in "iu" else 4)
+    return _File(told, header, dtype, told.check_size(file, x * y * z * dtype.itemsize))
+
+
+def _told(file: Path) -> Told:
+    return metaimage_header(file) if format_of(file) == "metaimage" else nrrd_header(file)
+
+
+def _affine(file: Path, reader: SimpleITK.ImageFileReader, told: Told) -> Affine:
+    dimensions = reader.GetDimension()
+    directions = np.reshape(reader.GetDirection(), (dimensions, dimensions))[:3, :3]
+    if not np.allclose(np.linalg.norm(directions, axis=0), 1, atol=1e-3):
+        raise UserError(f"{file} has directions that are not of length 1: write them as unit vectors")
+    affine = np.eye(4)
+    affine[:3, :3] = (directions * reader.GetSpacing()[:3])[:, ::-1]
+    affine[:3, 3] = reader.GetOrigin()[:3]
+    affine[:3] *= np.array(told.mm)[:, None]
+    affine[:3] = LPS_TO_RAS @ affine[:3]
+    return affine
+
+
+def _inflated(file: Path, found: _File) -> Array:
+    """Compressed voxels, checked to their end."""
+    told, header = found.told, found.header
+    if len(told.files) != 1 or told.offset is None:
+        raise UserError(f"{file} is compressed in parts: write the volume as one file")
+    inflater = zlib.decompressobj(_ZLIB_OR_GZIP)
+    with told.files[0].open("rb") as stream:
+        stream.seek(told.offset)
+        voxels = inflater.decompress(stream.read(), found.size + 1)
+    if not inflater.eof or len(voxels) != found.size:
+        raise UserError(f"{file} cannot be read to its end: its compressed voxels are cut off or damaged")
+    dtype = found.dtype.newbyteorder(">" if told.big_endian else "<")
+    return np.frombuffer(voxels, dtype).reshape(header.shape).astype(found.dtype)

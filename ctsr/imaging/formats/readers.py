@@ -1,0 +1,159 @@
+"""Scans from disk, of any format that researchers meet, each with its geometry.
+
+`read_volume` reads voxels, `probe` only headers. What a format stores otherwise is brought to one convention:
+array axes (z, y, x), affine to RAS+ millimetres with columns in the array's order, real grey units (HU for CT).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ctsr.errors import UserError
+from ctsr.imaging.formats.content import check_content
+from ctsr.imaging.formats.headers import check_header
+from ctsr.imaging.formats.recognise import FORMATS, format_of, hollow_in, promises_scan
+from ctsr.imaging.formats.voxel_size import FileSpacing
+from ctsr.imaging.padding import mark_padding
+from ctsr.imaging.volume import Header, Volume
+
+# Readers are imported where they are used: training on prepared cases should not need their libraries.
+
+
+def read_volume(
+    path: str | Path,
+    spacing: FileSpacing = None,
+    padding_below: float | None = None,
+    series: str | None = None,
+    level_mm: float | None = None,
+) -> Volume:
+    """Read a scan with its geometry.
+
+    Args:
+        path: A folder of DICOM (one series or several), TIFF, PNG or BMP slices, an OME-Zarr folder, or a NIfTI,
+            MetaImage, NRRD, multi-page TIFF or multi-frame DICOM file.
+        spacing: Voxel size in mm, one value or (z, y, x), of files that tell none, such as PNG, BMP and most TIFF. An
+            error where TIFF, OME-Zarr or a scanner's log tell another; ignored for other files that tell theirs.
+        padding_below: Greys below it are scanner padding: marked in `Volume.outside` and set to -1024. DICOM CT needs
+            none (-1500 HU and the padding tag apply); give `PADDING_BELOW_HU` for other scans in HU.
+        series: Which series of a DICOM folder that holds several: UID, number, or part of its description; None: the
+            only one that is no scout.
+        level_mm: Wanted in-plane pixel size, for files that hold several resolutions (OME-Zarr): the coarsest that is
+            at least as fine; None: the finest.
+
+    Returns:
+        The volume; whole-number greys stay integer, all others are float32.
+
+    Raises:
+        UserError: The path is missing, of another format, incomplete, damaged, larger than memory, without the geometry
+            it needs or with one that cannot be meant.
+    """
+    path = Path(path)
+    with naming(path):
+        reader = _reader(path, spacing, series, level_mm)
+        check_header(path, reader.probe())
+        volume = reader.read()
+    if volume.array.dtype.kind not in "biuf":
+        raise UserError(f"{path} holds {volume.array.dtype}, which are no greys: give grey numbers")
+    if volume.array.dtype.kind == "f" and not np.isfinite(volume.array).all():
+        what = "not numbers (NaN)" if np.isnan(volume.array).any() else "infinite"
+        raise UserError(f"{path} holds voxels that are {what}: write the grey of air there")
+    return volume if padding_below is None else mark_padding(volume, volume.array < padding_below)
+
+
+def probe(
+    path: str | Path, spacing: FileSpacing = None, series: str | None = None, level_mm: float | None = None
+) -> Header:
+    """Shape and geometry of a scan from its headers alone; arguments and errors as for `read_volume`."""
+    path = Path(path)
+    with naming(path):
+        header = _reader(path, spacing, series, level_mm).probe()
+        check_header(path, header)
+    return header
+
+
+def files_of(path: Path) -> list[Path]:
+    """A scan's file or folder, and further files with its voxels, where it is a header.
+
+    Raises:
+        UserError: The header is damaged, or its .img is not there.
+    """
+    with naming(path):
+        match format_of(path):
+            case "nifti":
+                from ctsr.imaging.formats import nifti
+
+                return nifti.files_of_nifti(path)
+            case "metaimage" | "nrrd":
+                from ctsr.imaging.formats import itk
+
+                return itk.files_of_itk(path)
+    return [path]
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """What the libraries raise on a bad file, in one line that names it: nobody needs a list of their errors.
+
+    Raises:
+        UserError: The file, and the last line of what a library said.
+    """
+    try:
+        yield
+    except (UserError, AssertionError, ImportError, NameError):  # the last three are bugs of this program
+        raise
+    except MemoryError as error:
+        raise UserError(f"{path} does not fit into memory") from error
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = lines[-1] if lines else type(error).__name__
+        raise UserError(f"{path} cannot be read: {reason}") from error
+
+
+class _Reader(NamedTuple):
+    """A format's two functions, bound to one scan."""
+
+    probe: Callable[[], Header]
+    read: Callable[[], Volume]
+
+
+def _reader(path: Path, spacing: FileSpacing, series: str | None, level_mm: float | None) -> _Reader:
+    check_content([path])
+    match format_of(path):
+        case "dicom":
+            from ctsr.imaging.formats.dicom import reader as dicom
+
+            scan = dicom.DicomScan(path, series)
+            return _Reader(scan.probe, scan.read)
+        case "nifti":
+            from ctsr.imaging.formats import nifti
+
+            return _Reader(partial(nifti.probe_nifti, path, spacing), partial(nifti.read_nifti, path, spacing))
+        case "metaimage" | "nrrd":
+            from ctsr.imaging.formats import itk
+
+            return _Reader(partial(itk.probe_itk, path, spacing), partial(itk.read_itk, path, spacing))
+        case "ome-zarr":
+            from ctsr.imaging.formats import ome_zarr
+
+            level = (path, spacing, level_mm)
+            return _Reader(partial(ome_zarr.probe_ome_zarr, *level), partial(ome_zarr.read_ome_zarr, *level))
+        case "images":
+            from ctsr.imaging.formats import pictures
+
+            return _Reader(
+                partial(pictures.probe_pictures, path, spacing), partial(pictures.read_pictures, path, spacing)
+            )
+        case "tiff":
+            from ctsr.imaging.formats.tiff import reader as tiff
+
+            return _Reader(partial(tiff.probe_tiff, path, spacing), partial(tiff.read_tiff, path, spacing))
+    if path.is_dir():
+        check_content([file for file in hollow_in(path) if promises_scan(file)])
+    what = "holds no scan" if path.is_dir() else "is not a scan"
+    raise UserError(f"{path} {what} that can be read: give {FORMATS}")

@@ -1,0 +1,1 @@
+"""TIFF: slices, one a file, or a volume of many pages."""

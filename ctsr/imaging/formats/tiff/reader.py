@@ -1,0 +1,85 @@
+"""TIFF: a folder of slices, or one multi-page file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ctsr.errors import UserError, warn_once
+from ctsr.imaging.formats.recognise import files_in, is_picture, is_tiff
+from ctsr.imaging.formats.scanner_log import told_by_logs
+from ctsr.imaging.formats.slice_names import Stack, alike, find_stack
+from ctsr.imaging.formats.slices import check_alike, slice_files, stacked
+from ctsr.imaging.formats.tiff.pages import opened_tiff
+from ctsr.imaging.formats.tiff.spacing import told_by_tiff
+from ctsr.imaging.formats.voxel_size import FileSpacing, axial_affine, voxel_size
+from ctsr.imaging.volume import Header, Volume
+
+
+def probe_tiff(path: Path, spacing: FileSpacing) -> Header:
+    """Shape of a TIFF volume, with the voxel size that it, a scanner's log or the user tells.
+
+    Raises:
+        UserError: No spacing, a slice missing or cut off or unlike the others, or neither grey slices nor one grey
+            volume.
+    """
+    return _header(path, _stack(path), spacing)
+
+
+def read_tiff(path: Path, spacing: FileSpacing) -> Volume:
+    """Read a multi-page TIFF, or a folder's slices in the order of the numbers in their names.
+
+    Raises:
+        UserError: As for `probe_tiff`, or a slice that cannot be read to its end.
+    """
+    stack = _stack(path)
+    header = _header(path, stack, spacing)
+    if len(stack.files) > 1:
+        return Volume(stacked(stack.files, opened_tiff), header.affine, slice_axis=0)
+    with opened_tiff(stack.files[0]) as image:
+        return Volume(image.greys().reshape(header.shape), header.affine, slice_axis=0)
+
+
+def holds_slices(folder: Path) -> bool:
+    """Whether the TIFF files in a folder are slices, one a file, rather than volumes."""
+    groups = alike([file for file in files_in(folder) if is_tiff(file)])
+    largest = max(groups, key=len)
+    looked_at = largest[:1] if len(largest) > 1 else [file for group in groups for file in group]
+    return all(len(page_shape(file)) == 2 for file in looked_at)
+
+
+def page_shape(file: Path) -> tuple[int, ...]:
+    """Shape of the image in one file: (y, x) for a slice, (z, y, x) for a multi-page volume.
+
+    Raises:
+        UserError: Not a TIFF, or in colour.
+    """
+    with opened_tiff(file) as image:
+        return image.shape
+
+
+def _header(path: Path, stack: Stack, spacing: FileSpacing) -> Header:
+    logs = told_by_logs(path, stack.step) if path.is_dir() else []
+    with opened_tiff(stack.files[0]) as image:
+        image.check_first()
+        if image.inverted:
+            warn_once(f"{path} stores darkness (WhiteIsZero): its greys are inverted")
+        size = voxel_size(path, spacing, [*told_by_tiff(image), *logs])
+    check_alike(stack.files, opened_tiff)
+    z, y, x = (len(stack.files), *image.shape) if len(image.shape) == 2 else image.shape
+    if image.slices not in (None, z):
+        raise UserError(f"{path} holds {z} of the {image.slices} slices that its OME metadata name: copy it anew")
+    return Header((z, y, x), axial_affine(size), "tiff", slice_axis=0)
+
+
+def _stack(path: Path) -> Stack:
+    if path.is_file():
+        return Stack([path])
+    files = slice_files(path, is_tiff)
+    if len(files) > 1 and not holds_slices(path):
+        raise UserError(f"{path} holds {len(files)} TIFF files, not all of them slices: give one file, or only slices")
+    pictures = sum(is_picture(file) for file in files_in(path))
+    if pictures > len(files) > 0 and len(page_shape(files[0])) == 2:
+        raise UserError(f"{path} holds {len(files)} TIFF files and {pictures} pictures: keep the slices alone")
+    if pictures:
+        warn_once(f"{path}: passed over beside TIFF: {pictures} pictures")
+    return find_stack(files)

@@ -1,0 +1,90 @@
+"""Tables whose cells can be worked out by hand."""
+
+from __future__ import annotations
+
+from ctsr.evaluation.reporting.tables import Table, difference_table, gap_table, protocol_tables, table_1
+
+LUNGS = ("a", "b", "c", "d")
+
+
+def alike(value: float, step: float = 0.0) -> dict[str, float]:
+    return {lung: value + step * number for number, lung in enumerate(LUNGS)}
+
+
+VALUES = {
+    ("paired", "bicubic_mapped", "ssim"): alike(0.3, 0.01),
+    ("paired", "ours", "ssim"): alike(0.39, 0.01),
+    ("paired", "ceiling", "ssim"): alike(0.4, 0.01),
+    ("paired", "bicubic_mapped", "grid_peak"): alike(1.0),
+    ("paired", "ours", "grid_peak"): alike(2.0),
+    ("clinical", "ours", "consistency_hu"): {"scan": 11.32},
+    ("clinical", "bicubic_mapped", "consistency_hu"): {"scan": 18.76},
+    ("synthetic", "ours", "ssim"): alike(0.45),
+    ("synthetic_own", "ours", "ssim"): alike(0.45),
+    ("synthetic_own", "fx", "ssim"): alike(0.47),
+}
+
+
+def row(table: Table | None, name: str) -> list[str]:
+    assert table is not None
+    (line,) = (line for line in table.lines if line[0] == name)
+    return list(line)
+
+
+def test_gap_closed_is_the_share_of_the_way_to_the_ceiling() -> None:
+    table = gap_table(VALUES, "paired")
+    assert table is not None
+    assert table.head == ["method", "ssim"], "no gap of what shall be small"
+    assert row(table, "ours") == ["ours", "90%"]
+    assert gap_table(VALUES, "synthetic") is None
+
+
+def test_better_and_worse_know_which_way_a_measure_goes() -> None:
+    assert row(difference_table(VALUES, "paired", "ours"), "ours - bicubic_mapped") == [
+        "ours - bicubic_mapped",
+        "+0.090 [+0.090, +0.090] better",
+        "+1.000 [+1.000, +1.000] worse",
+    ]
+    assert row(difference_table(VALUES, "paired", "ours"), "ours - ceiling")[1:] == [
+        "-0.010 [-0.010, -0.010] worse",
+        "",
+    ]
+
+
+def test_a_method_without_a_common_figure_has_no_row() -> None:
+    values = VALUES | {
+        ("paired", "truth", "slice_step"): alike(1.5),
+        ("paired", "elsewhere", "ssim"): {"another lung": 0.4},
+        ("synthetic", "truth", "slice_step"): alike(1.5),
+    }
+    table = difference_table(values, "paired", "ours")
+    assert table is not None
+    assert [line[0] for line in table.lines] == ["ours - bicubic_mapped", "ours - ceiling"]
+    assert difference_table(values, "synthetic", "ours") is None
+    gaps = gap_table(values, "paired")
+    assert gaps is not None
+    assert [line[0] for line in gaps.lines] == ["ours", "elsewhere"]
+
+
+def test_one_case_has_no_interval() -> None:
+    tables = {table.title: table for table in protocol_tables(VALUES, {"paired": "x", "clinical": "none"})}
+    clinical = tables["clinical: further measures"]
+    assert row(clinical, "ours") == ["ours", "11.3"]
+    assert "One case" in clinical.note
+    paired = tables["paired"]
+    assert "4 cases" in paired.note
+    mean, ends = row(paired, "ours")[1].split(" ", 1)
+    assert mean == "0.405"
+    low, high = map(float, ends.strip("[]").split(", "))
+    assert 0.39 <= low < 0.405 < high <= 0.42
+
+
+def test_table_1_has_plain_fx_beside_and_says_that_it_certifies_nothing() -> None:
+    table = table_1(VALUES)
+    assert table is not None
+    assert [line[0] for line in table.lines[:2]] == ["ours", "fx"]
+    assert row(table, "fx")[1].startswith("0.470")
+    assert row(table, "the paper's SR-CycleGAN")[1] == "0.40"
+    assert row(table, "the paper's method, by its authors")[1] == "0.51"
+    assert "certifies nothing" in table.note
+    assert table_1({("synthetic", "ours", "ssim"): alike(0.4)}) is None, "another protocol"
