@@ -64,8 +64,8 @@ def compare(task: Comparison) -> None:
     from ctsr.checkpoint import check_comparable, read_checkpoint
     from ctsr.evaluation.evaluate import evaluate
     from ctsr.evaluation.questions.competitors import Contestant, in_order
-    from ctsr.evaluation.questions.inputs import Cut
     from ctsr.evaluation.questions.test_set import load_test_set
+    from ctsr.evaluation.questions.tiles import Cut
     from ctsr.inference.scan import find_device
 
     checkpoints = [read_checkpoint(path).only(*USED) for path in task.checkpoints]

@@ -14,6 +14,7 @@ from monai.data import DataLoader
 from monai.data.utils import worker_init_fn
 from torch import Tensor
 
+from ctsr.data.cohort import twins
 from ctsr.data.finding.case_list import write_list
 from ctsr.data.finding.patients import pseudonym
 from ctsr.data.pairs import find_pairs
@@ -22,7 +23,6 @@ from ctsr.data.plan import Plan
 from ctsr.data.preparing.hashes import remembered_hash
 from ctsr.data.preparing.store import PreparedCase, prepare_all
 from ctsr.data.splits import PARTS
-from ctsr.data.twins import twins
 from ctsr.errors import UserError, some_of, warn
 from ctsr.evaluation.questions.test_set import pair_hashes
 from ctsr.imaging.volume import SCALE

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from ctsr.data.pairs import find_pairs, load_pair
 from ctsr.evaluation.at_end_of_training import measure
-from ctsr.evaluation.questions.competitors import Contestant, TestSet
-from ctsr.evaluation.questions.inputs import Cut
+from ctsr.evaluation.questions.competitors import Contestant
+from ctsr.evaluation.questions.test_set import TestSet
+from ctsr.evaluation.questions.tiles import Cut
 from ctsr.records.row import Row
 from datamodules import ScansDataModule
 from lightning_modules.gan import GAN

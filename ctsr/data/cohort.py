@@ -1,17 +1,13 @@
-"""What is kept of a scan beside its voxels, and what of that is worth a warning."""
+"""What is odd about cases together: values unlike the others', pixels of several sizes, one scan given twice."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from ctsr.errors import some_of
-from ctsr.imaging.volume import Header, Volume
+from ctsr.imaging.volume import SCALE
 from ctsr.records.case import CaseFacts
 
 LUNG_HU = (-930.0, -650.0)  # medians of lungs, from emphysema at full breath to expiration
@@ -23,36 +19,12 @@ WIDE = 2.0  # so does a µCT's range of greys, by this factor
 SATURATED = 0.02  # share of a µCT's specimen at the end of the range
 FEW_PATCHES = 50
 FEWEST_ALIKE = 3  # cases; of fewer nobody can tell which is the odd one
-NAMED = 4  # values in a message
-_SAMPLE = 5_000_000
+NAMED_VALUES = 4  # in a message
 
-
-def case_facts(scanned: Header, volume: Volume, mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    """Facts of one case, as plain values.
-
-    Args:
-        scanned: The scan in canonical orientation, before it is resampled.
-        volume: The scan in its own greys, on the grid that it is prepared on.
-        mask: True inside, the same grid.
-
-    Returns:
-        `format`, `scanned_shape`, `scanned_spacing`, `greys`, `volume_ml` and `at_ends` of
-        `ctsr.records.case.CaseFacts`, and `scanned_thickness` where the scan tells it.
-    """
-    step = max(1, round((mask.size / _SAMPLE) ** 0.5))
-    inside = volume.array[:, ::step, ::step][mask[:, ::step, ::step]]
-    if not inside.size:
-        inside = volume.array[mask]
-    ends = volume.array.min(), volume.array.max()
-    thickness = {} if scanned.thickness is None else {"scanned_thickness": scanned.thickness}
-    return thickness | {
-        "format": scanned.format,
-        "scanned_shape": list(scanned.shape),
-        "scanned_spacing": list(scanned.spacing),
-        "greys": [float(grey) for grey in np.percentile(inside, (0.5, 50, 99.5))],
-        "volume_ml": float(mask.sum() * np.prod(volume.spacing) / 1000),
-        "at_ends": [float((inside == end).mean()) for end in ends],
-    }
+APART = 1.5  # the paper's own setting has 1.5 to 1.9
+NAMED = 3  # cases in a message
+Pixels = Mapping[str, float]  # case -> its in-plane spacing as prepared, mm
+Parts = Mapping[str, Pixels]  # train, val and test -> their cases
 
 
 @dataclass(frozen=True)
@@ -98,7 +70,7 @@ class _Figure:
         low, high = self.of(cases[0]), self.of(cases[-1])
         if self.usual(cohort) is not None or not self.odd(high, low):
             return []
-        each = some_of([f"{case.name} {self.text.format(self.of(case))}" for case in cases], NAMED)
+        each = some_of([f"{case.name} {self.text.format(self.of(case))}" for case in cases], NAMED_VALUES)
         return [f"{self.name} from {self.text.format(low)} to {self.text.format(high)}, none of them usual ({each})"]
 
 
@@ -117,7 +89,7 @@ GREYS = _Figure(
 def notes_of(cohort: Sequence[CaseFacts]) -> list[str]:
     """A line where the cases of a domain have no usual value, so that none of them is the odd one.
 
-    Pixels are not among them: `ctsr.data.scales` compares these.
+    Pixels are not among them: `scale_notes` compares these.
 
     Args:
         cohort: All cases of the domain, each once.
@@ -175,3 +147,94 @@ def _of_micro(facts: CaseFacts, cohort: Sequence[CaseFacts]) -> list[str]:
         if share > SATURATED:
             found.append(f"{share:.0%} of the specimen have the {end} grey: saturated")
     return found
+
+
+def twins(marks: Mapping[str, Sequence[str]]) -> str | None:
+    """What to tell of scans that are one and the same; None: each is another.
+
+    Args:
+        marks: A scan's name to what tells it, any of them alone: where it lies, hashes of its files and its voxels.
+    """
+    first: dict[str, str] = {}
+    pairs = {}
+    for name, own in marks.items():
+        twin = next((first[mark] for mark in own if mark in first), None)
+        if twin is not None:
+            pairs[name] = twin
+        for mark in own:
+            first.setdefault(mark, name)
+    if not pairs:
+        return None
+    name, twin = next(iter(pairs.items()))
+    more = f"; so are {len(pairs) - 1} more" if len(pairs) > 1 else ""
+    return f"{twin} and {name} are the same scan{more}: give each scan once"
+
+
+def scale_ratio(clinical: Collection[float], micro: Collection[float]) -> float:
+    """How much larger a clinical pixel is than one of f(x); 1: both show structures at one size.
+
+    Args:
+        clinical: In-plane spacing of each clinical case as prepared, mm.
+        micro: Of each micro-CT case.
+    """
+    return median(clinical) / (SCALE * median(micro))
+
+
+def scale_notes(domains: Mapping[str, Parts]) -> list[str]:
+    """A line wherever cases are further apart than pixels of one size would be; none: near enough.
+
+    Each case is compared with each other, so that no average hides one: those of both domains, and those of one.
+
+    Args:
+        domains: clinical, micro, or both -> part -> cases; a case may be in several parts.
+    """
+    cases = {domain: _with_parts(parts) for domain, parts in domains.items()}
+    notes = []
+    for larger, smaller, unit in (("clinical", "micro", 1 / SCALE), ("micro", "clinical", SCALE)):
+        if len(cases) == 2 and (gap := _gap(cases[larger], cases[smaller], unit)) is not None:
+            ratio, which = gap
+            notes.append(
+                f"the domains differ in scale by {ratio:.3g}: {larger} structures cover fewer pixels than {smaller} "
+                f"ones ({which}; f(x) has {SCALE} micro pixels in one); data.clinical.spacing={SCALE} x "
+                "data.micro.spacing brings them to one"
+            )
+    for domain, pixels in cases.items():
+        if (gap := _gap(pixels, pixels)) is not None:
+            ratio, which = gap
+            notes.append(
+                f"{domain} pixels differ in size by {ratio:.3g} ({which}), so one network sees structures at both "
+                f"sizes; data.{domain}.spacing=<mm> brings them to one"
+            )
+    return notes
+
+
+def _with_parts(parts: Parts) -> Pixels:
+    """Cases by their names, with the part they are in where it is one."""
+    named = {}
+    for name, pixel in {name: pixel for cases in parts.values() for name, pixel in cases.items()}.items():
+        places = [part for part, cases in parts.items() if name in cases]
+        named[name if len(places) > 1 else f"{places[0]} {name}"] = pixel
+    return named
+
+
+def _gap(large: Pixels, small: Pixels, unit: float = 1) -> tuple[float, str] | None:
+    """How far apart cases are, and which, where large pixels are to be `1 / unit` small ones; None: not too far."""
+    if not (large and small):
+        return None
+    most, least = max(large.values()), min(small.values())
+    if not _apart(unit * most / least):
+        return None
+    coarse = {name: pixel for name, pixel in large.items() if _apart(unit * pixel / least)}
+    fine = {name: pixel for name, pixel in small.items() if _apart(unit * most / pixel)}
+    return unit * most / least, f"{_named(coarse)} against {_named(fine)}"
+
+
+def _apart(ratio: float) -> bool:
+    return round(ratio, 4) > APART  # headers hold single precision
+
+
+def _named(cases: Pixels) -> str:
+    """The cases, from the smallest pixels on, and the sizes of these."""
+    names = sorted(cases, key=lambda name: cases[name])
+    sizes = dict.fromkeys(f"{cases[name]:.3g}" for name in (names[0], names[-1]))
+    return f"{some_of(names, NAMED)}: {' to '.join(sizes)} mm"

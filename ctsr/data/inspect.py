@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ctsr.cli import MISTAKE, run_cli
-from ctsr.data.cohort import interpolated
+from ctsr.data.cohort import interpolated, twins
 from ctsr.data.finding.cases import Case, find_cases
 from ctsr.data.finding.masks import find_masks
 from ctsr.data.findings import AXES, UNLIMITED, Finding, Greys, print_findings
@@ -25,7 +25,6 @@ from ctsr.data.plan import Plan
 from ctsr.data.preparing.grid import prepared_plane
 from ctsr.data.preparing.settings import ClinicalSettings, MicroSettings, Settings
 from ctsr.data.preparing.store import check_size, of_case
-from ctsr.data.twins import twins
 from ctsr.errors import CollectedError, UserError, one_line
 from ctsr.imaging.formats.readers import probe, read_volume
 from ctsr.imaging.formats.recognise import format_of

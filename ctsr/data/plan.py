@@ -12,6 +12,7 @@ from functools import cached_property, partial
 from statistics import median
 from typing import Any
 
+from ctsr.data.cohort import Parts, scale_notes, scale_ratio, twins
 from ctsr.data.finding.case_list import read_list
 from ctsr.data.finding.cases import Case, find_cases
 from ctsr.data.finding.masks import check_masks, find_masks
@@ -19,9 +20,7 @@ from ctsr.data.finding.patients import pseudonym
 from ctsr.data.preparing.grid import canonical_spacing, prepared_spacing
 from ctsr.data.preparing.settings import ClinicalSettings, MicroSettings, Settings
 from ctsr.data.preparing.store import check_size, of_case
-from ctsr.data.scales import Parts, scale_notes, scale_ratio
 from ctsr.data.splits import PARTS, SlabSplit, Split, shared_cases, split_cases
-from ctsr.data.twins import twins
 from ctsr.errors import CollectedError, UserError
 from ctsr.imaging.formats.readers import probe
 from ctsr.imaging.volume import Header
@@ -169,7 +168,7 @@ class Plan:
 
     @property
     def scale_ratio(self) -> float | None:
-        """How much larger clinical pixels are than those of f(x) in training, see `ctsr.data.scales`.
+        """How much larger clinical pixels are than those of f(x) in training, see `ctsr.data.cohort.scale_ratio`.
 
         None without both domains.
         """

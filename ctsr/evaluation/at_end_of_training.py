@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ctsr.evaluation.questions.competitors import Contestant, TestSet
-from ctsr.evaluation.questions.inputs import Cut
+from ctsr.evaluation.questions.competitors import Contestant
 from ctsr.evaluation.questions.protocols import protocols
+from ctsr.evaluation.questions.test_set import TestSet
 from ctsr.evaluation.questions.tile_room import with_tiles
+from ctsr.evaluation.questions.tiles import Cut
 from ctsr.evaluation.reporting.figures import paired_figure
 from ctsr.evaluation.scoring.compare import compare
 from ctsr.records.row import Row, write_csv

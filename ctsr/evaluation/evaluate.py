@@ -18,11 +18,13 @@ import torch
 from ctsr.errors import warn
 from ctsr.evaluation.measures.hallucinations import EQUAL_DETECTION, VESSELS, Tally, total
 from ctsr.evaluation.measures.kernel_distance import EXTRACTOR, FEWEST, PATCH
-from ctsr.evaluation.questions.competitors import Contestant, TestSet, check_held_out, reference
+from ctsr.evaluation.questions.competitors import Contestant, reference
 from ctsr.evaluation.questions.enlargers import Enlarge, Image, interpolations, network
-from ctsr.evaluation.questions.inputs import Cut, paired_samples
+from ctsr.evaluation.questions.inputs import paired_samples
 from ctsr.evaluation.questions.protocols import clinical_inputs, protocols
+from ctsr.evaluation.questions.test_set import TestSet, check_held_out
 from ctsr.evaluation.questions.tile_room import check_tiles, without_patches
+from ctsr.evaluation.questions.tiles import Cut
 from ctsr.evaluation.reporting.equal_detection import equal_detection_table
 from ctsr.evaluation.reporting.figures import curves_figure, paired_figure, scans_figure, synthesis_figure
 from ctsr.evaluation.reporting.report import write_report

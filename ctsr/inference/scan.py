@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -25,7 +26,7 @@ from ctsr.data.finding.beside_scans import is_record
 from ctsr.data.finding.cases import the_scan
 from ctsr.data.preparing.hashes import scan_hash
 from ctsr.errors import UserError, warn
-from ctsr.files import within
+from ctsr.files import replacing, within
 from ctsr.imaging.anatomy.lung import lung_mask
 from ctsr.imaging.consistency import Consistency, told
 from ctsr.imaging.formats.readers import files_of, read_volume
@@ -40,10 +41,8 @@ from ctsr.inference.beside_training import BesideTraining, Sampling
 from ctsr.inference.engine import check_tile, super_resolve_slice
 from ctsr.inference.grid import Plan, crop, crop_mask, plan
 from ctsr.inference.nifti_stream import nifti_stream
-from ctsr.inference.picture import write_picture
-from ctsr.inference.provenance import NOTICE, write_json
+from ctsr.inference.picture import Sight, write_picture
 from ctsr.inference.regions_of_interest import lung_places
-from ctsr.inference.sight import Sight
 from ctsr.methods import described
 from ctsr.records.scan_settings import ScanSettings
 from ctsr.versions import versions
@@ -51,6 +50,11 @@ from ctsr.writable import check_writable
 
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
+
+NOTICE = (
+    "Not for diagnosis. Walls, vessels, airways and nodules are sharpened; "
+    "the fine texture of the parenchyma is not in the clinical image and is imitated."
+)
 
 
 @dataclass(frozen=True)
@@ -315,3 +319,9 @@ def _geometry(steps: Plan, orientation: Orientation) -> dict[str, Any]:
         "output_shape": steps.output_shape,
         "output_spacing": [steps.spacing[0], *steps.output_plane],
     }
+
+
+def write_json(record: Mapping[str, Any], path: Path) -> None:
+    """Write a record; it appears whole or not at all."""
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ctsr.data.preparing.store import PreparedCase
+from ctsr.evaluation.questions.competitors import white_noise
 from ctsr.evaluation.questions.enlargers import Image
-from ctsr.evaluation.questions.synthesis import white_noise
 from ctsr.evaluation.questions.tiles import spread
 from ctsr.imaging.grey_map import GreyMap
 

@@ -20,11 +20,11 @@ from ctsr.errors import UserError
 from ctsr.evaluation import evaluate as module
 from ctsr.evaluation.at_end_of_training import measure
 from ctsr.evaluation.evaluate import evaluate
-from ctsr.evaluation.questions.competitors import Contestant, TestSet
+from ctsr.evaluation.questions.competitors import Contestant, Synthesis
 from ctsr.evaluation.questions.enlargers import Enlarge, interpolations
-from ctsr.evaluation.questions.inputs import Cut
-from ctsr.evaluation.questions.synthesis import Synthesis
+from ctsr.evaluation.questions.test_set import TestSet
 from ctsr.evaluation.questions.tile_room import check_tiles, without_patches
+from ctsr.evaluation.questions.tiles import Cut
 from ctsr.evaluation.reporting.figures import synthesis_figure
 from ctsr.evaluation.scoring.compare import Competitor
 from ctsr.evaluation.scoring.progress import AskingBar

@@ -30,6 +30,8 @@ from ctsr.imaging.voxel_hash import voxel_hash
 
 Data = dict[str, Any]
 
+_SAMPLE = 5_000_000
+
 
 def preparation(settings: Settings) -> Compose:
     """All of it for one case: {"path", "masks"} -> {"volume", "greys", "mask", "window", "image", "slab"}."""
@@ -145,3 +147,31 @@ def _normalised(planes: Iterator[Array], volume: Volume, window: Window) -> npt.
     for out, plane in zip(normalised, planes, strict=True):
         out[:] = window.normalise(plane)
     return normalised
+
+
+def case_facts(scanned: Header, volume: Volume, mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """Facts of one case, as plain values.
+
+    Args:
+        scanned: The scan in canonical orientation, before it is resampled.
+        volume: The scan in its own greys, on the grid that it is prepared on.
+        mask: True inside, the same grid.
+
+    Returns:
+        `format`, `scanned_shape`, `scanned_spacing`, `greys`, `volume_ml` and `at_ends` of
+        `ctsr.records.case.CaseFacts`, and `scanned_thickness` where the scan tells it.
+    """
+    step = max(1, round((mask.size / _SAMPLE) ** 0.5))
+    inside = volume.array[:, ::step, ::step][mask[:, ::step, ::step]]
+    if not inside.size:
+        inside = volume.array[mask]
+    ends = volume.array.min(), volume.array.max()
+    thickness = {} if scanned.thickness is None else {"scanned_thickness": scanned.thickness}
+    return thickness | {
+        "format": scanned.format,
+        "scanned_shape": list(scanned.shape),
+        "scanned_spacing": list(scanned.spacing),
+        "greys": [float(grey) for grey in np.percentile(inside, (0.5, 50, 99.5))],
+        "volume_ml": float(mask.sum() * np.prod(volume.spacing) / 1000),
+        "at_ends": [float((inside == end).mean()) for end in ends],
+    }

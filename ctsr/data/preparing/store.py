@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ctsr.data.cohort import case_facts
 from ctsr.data.finding.cases import Case
 from ctsr.data.finding.masks import find_masks
 from ctsr.data.preparing.grid import prepared_plane
@@ -224,6 +223,8 @@ def _damage(folder: Path, cache: Path) -> Path | None:
 
 
 def _make(case: Case, masks: Sequence[Path], settings: Settings, folder: Path) -> None:
+    from ctsr.data.preparing.steps import case_facts  # here, as `preparation` below
+
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
     data = _prepared(case, masks, settings)

@@ -1,21 +1,19 @@
-"""What is compared: trained networks, each with what it needs to be asked fairly, and the cases they are asked on."""
+"""Who is compared: trained networks, each with what it needs to be asked fairly."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ctsr.checkpoint import Checkpoint
-from ctsr.data.pairs import Pair
-from ctsr.data.preparing.store import PreparedCase
 from ctsr.errors import UserError
-from ctsr.evaluation.questions.synthesis import Synthesis
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
+from ctsr.imaging.pyramid import GaussianPyramid
 from ctsr.records.card import MATERIALS_HU, ModelCard
 
 CPU = torch.device("cpu")
@@ -98,27 +96,6 @@ class Contestant:
         return f"{self.name}, seed {self.seed}"
 
 
-@dataclass(frozen=True, eq=False)
-class TestSet:
-    """Cases that nothing was trained on.
-
-    Attributes:
-        micro: Micro-CT.
-        pairs: Lungs seen by both scanners.
-        empty: Such lungs without vessels and airways.
-        clinical: Clinical scans.
-        hashes: Hash of each scan, to its name.
-    """
-
-    __test__ = False  # no test, whatever pytest makes of its name
-
-    micro: Sequence[PreparedCase] = ()
-    pairs: Sequence[Pair] = ()
-    empty: Sequence[Pair] = ()
-    clinical: Sequence[PreparedCase] = ()
-    hashes: Mapping[str, str] = field(default_factory=dict)
-
-
 def in_order(contestants: Sequence[Contestant], method: str | None) -> list[Contestant]:
     """The contestants, those of a method first: others are compared with it.
 
@@ -137,16 +114,29 @@ def reference(contestants: Sequence[Contestant]) -> Contestant:
     return (able or list(contestants))[0]
 
 
-def check_held_out(contestants: Iterable[Contestant], test: TestSet) -> None:
-    """Refuse a network that has seen a test case.
+def white_noise(like: Tensor) -> Tensor:
+    """Always the same noise for the same shape."""
+    return torch.randn(like.shape, generator=torch.Generator().manual_seed(0)).to(like.device)
 
-    Raises:
-        UserError: One has; checkpoint and case are named.
+
+class Synthesis(nn.Module):
+    """ŷ of a µCT image x and its slab, clipped to [-1, 1] as real clinical images are.
+
+    Args:
+        network: G1, or GB of SR-CycleGAN.
+        of_x: The network takes x itself and reduces it (SR-CycleGAN); otherwise it is given f(slab).
     """
-    for one in contestants:
-        for scan, name in test.hashes.items():
-            if scan in one.trained_on:
-                raise UserError(
-                    f"{one.path} was trained on {one.trained_on[scan]}, which is test case {name}: "
-                    "take other test cases, or train without it"
-                )
+
+    def __init__(self, network: nn.Module, of_x: bool = False) -> None:
+        super().__init__()
+        self.network, self.of_x = network, of_x
+        self.f = GaussianPyramid()
+
+    def forward(self, x: Tensor, slab: Tensor) -> Tensor:
+        """Two images (N, 1, 8H, 8W) in [-1, 1] to (N, 1, H, W); the noise of equal calls is the same."""
+        if self.of_x:
+            made: Tensor = self.network(x)
+        else:
+            fx = self.f(slab)
+            made = self.network(fx, white_noise(fx))
+        return made.float().clamp(-1.0, 1.0)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ctsr.data.pairs import Pair
 from ctsr.data.preparing.store import PreparedCase
 from ctsr.evaluation.questions.enlargers import Image, evaluating
-from ctsr.evaluation.questions.tiles import Tile, spread, tiles_inside
+from ctsr.evaluation.questions.tiles import Cut, Tile, case_tiles, chosen_slices, spread, tiles_inside
 from ctsr.imaging.intensity import Window
 from ctsr.phantom.scanners import ClinicalScanner
 
@@ -22,21 +22,6 @@ Synthesise = Callable[[Tensor, Tensor], Tensor]
 
 ToHU = Callable[[PreparedCase], Callable[[npt.ArrayLike], npt.NDArray[np.float32]]]
 """A micro-CT case's map of its greys in [-1, 1] to HU."""
-
-
-@dataclass(frozen=True)
-class Cut:
-    """Where images are compared.
-
-    Attributes:
-        tile: Side of a tile in micro-CT pixels. Fixed, for a network's result may depend on the image's size.
-        cover: Least share of a tile inside the specimen.
-        slices: Slices taken of each case, evenly spread.
-    """
-
-    tile: int = 256
-    cover: float = 0.8
-    slices: int = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,16 +149,3 @@ def scanned_samples(
             tiles = list(tiles_inside(case.mask[z], cut.tile, cut.cover))
             truth = case.image[z].astype(np.float32)
             yield Sample(case.name, z, window.normalise(scan), truth, tiles, voxel)
-
-
-def case_tiles(case: PreparedCase, cut: Cut) -> Iterator[tuple[int, Tile]]:
-    """Slice and place of each tile of a prepared case."""
-    for z in spread(range(len(case.slices)), cut.slices):
-        for place in tiles_inside(case.mask[z], cut.tile, cut.cover):
-            yield z, place
-
-
-def chosen_slices(pair: Pair, count: int) -> list[tuple[int, int]]:
-    """Evenly spread slices of a pair, without the outermost where the clinical slice profile leaves the volume."""
-    inner = pair.slices[1:-1] or pair.slices
-    return [inner[k] for k in spread(range(len(inner)), count)]

@@ -24,9 +24,10 @@ import numpy.typing as npt
 from ctsr.data.preparing.materials import hu_window
 from ctsr.data.preparing.store import PreparedCase
 from ctsr.errors import UserError, warn
-from ctsr.evaluation.questions.competitors import Contestant, TestSet, reference
-from ctsr.evaluation.questions.inputs import UNSEEN, Cut, Sample, paired_samples, scanned_samples, synthetic_samples
-from ctsr.evaluation.questions.synthesis import Synthesis
+from ctsr.evaluation.questions.competitors import Contestant, Synthesis, reference
+from ctsr.evaluation.questions.inputs import UNSEEN, Sample, paired_samples, scanned_samples, synthetic_samples
+from ctsr.evaluation.questions.test_set import TestSet
+from ctsr.evaluation.questions.tiles import Cut
 from ctsr.imaging.grey_map import GreyMap, to_clinical
 from ctsr.networks.synthesis import Unchanged
 

@@ -1,7 +1,9 @@
-"""Cases on disk to test on: a folder with any of `micro`, `paired`, `empty` and `clinical` below it."""
+"""Cases to test on, none of which was trained on: a folder with `micro`, `paired`, `empty` and `clinical` below it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ctsr.data.finding.cases import find_cases
@@ -10,7 +12,7 @@ from ctsr.data.preparing.hashes import remembered_hash
 from ctsr.data.preparing.settings import ClinicalSettings, MicroSettings, Settings
 from ctsr.data.preparing.store import PreparedCase, prepare_all
 from ctsr.errors import UserError
-from ctsr.evaluation.questions.competitors import TestSet
+from ctsr.evaluation.questions.competitors import Contestant
 from ctsr.records.card import ModelCard
 
 PAIR_FILES = ("clinical.nii.gz", "micro.nii.gz")
@@ -60,3 +62,39 @@ def load_test_set(root: Path, clinical: Path | None, card: ModelCard, cache: Pat
 def pair_hashes(folder: Path, cache: Path) -> list[str]:
     """Hashes of a paired case's two scans."""
     return [remembered_hash(folder / name, cache) for name in PAIR_FILES]
+
+
+@dataclass(frozen=True, eq=False)
+class TestSet:
+    """Cases that nothing was trained on.
+
+    Attributes:
+        micro: Micro-CT.
+        pairs: Lungs seen by both scanners.
+        empty: Such lungs without vessels and airways.
+        clinical: Clinical scans.
+        hashes: Hash of each scan, to its name.
+    """
+
+    __test__ = False  # no test, whatever pytest makes of its name
+
+    micro: Sequence[PreparedCase] = ()
+    pairs: Sequence[Pair] = ()
+    empty: Sequence[Pair] = ()
+    clinical: Sequence[PreparedCase] = ()
+    hashes: Mapping[str, str] = field(default_factory=dict)
+
+
+def check_held_out(contestants: Iterable[Contestant], test: TestSet) -> None:
+    """Refuse a network that has seen a test case.
+
+    Raises:
+        UserError: One has; checkpoint and case are named.
+    """
+    for one in contestants:
+        for scan, name in test.hashes.items():
+            if scan in one.trained_on:
+                raise UserError(
+                    f"{one.path} was trained on {one.trained_on[scan]}, which is test case {name}: "
+                    "take other test cases, or train without it"
+                )

@@ -12,9 +12,8 @@ import numpy.typing as npt
 from ctsr.data.pairs import Pair
 from ctsr.errors import UserError, warn
 from ctsr.evaluation.measures.kernel_distance import FEWEST, patches_in
-from ctsr.evaluation.questions.competitors import TestSet
-from ctsr.evaluation.questions.inputs import Cut, chosen_slices
-from ctsr.evaluation.questions.tiles import spread, tiles_inside
+from ctsr.evaluation.questions.test_set import TestSet
+from ctsr.evaluation.questions.tiles import Cut, chosen_slices, spread, tiles_inside
 from ctsr.records.tasks import LEAST_TILE
 
 Masks = Sequence[npt.NDArray[np.bool_]]

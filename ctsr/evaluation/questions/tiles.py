@@ -1,11 +1,15 @@
-"""The fixed grid of tiles on which images are scored (READING 16)."""
+"""Where images are compared: slices spread over a case, and tiles of a fixed grid in them (READING 16)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from ctsr.data.pairs import Pair
+from ctsr.data.preparing.store import PreparedCase
 
 Tile = tuple[slice, slice]
 
@@ -34,3 +38,31 @@ def spread(indices: range | tuple[int, ...], count: int) -> list[int]:
     if count >= len(indices):
         return list(indices)
     return [indices[int((k + 0.5) * len(indices) / count)] for k in range(count)]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where images are compared.
+
+    Attributes:
+        tile: Side of a tile in micro-CT pixels. Fixed, for a network's result may depend on the image's size.
+        cover: Least share of a tile inside the specimen.
+        slices: Slices taken of each case, evenly spread.
+    """
+
+    tile: int = 256
+    cover: float = 0.8
+    slices: int = 4
+
+
+def case_tiles(case: PreparedCase, cut: Cut) -> Iterator[tuple[int, Tile]]:
+    """Slice and place of each tile of a prepared case."""
+    for z in spread(range(len(case.slices)), cut.slices):
+        for place in tiles_inside(case.mask[z], cut.tile, cut.cover):
+            yield z, place
+
+
+def chosen_slices(pair: Pair, count: int) -> list[tuple[int, int]]:
+    """Evenly spread slices of a pair, without the outermost where the clinical slice profile leaves the volume."""
+    inner = pair.slices[1:-1] or pair.slices
+    return [inner[k] for k in spread(range(len(inner)), count)]

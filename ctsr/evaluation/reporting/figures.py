@@ -20,7 +20,7 @@ from ctsr.evaluation.measures.hallucinations import KINDS, Tally, total
 from ctsr.evaluation.measures.metrics import ssim
 from ctsr.evaluation.questions.competitors import Contestant, reference
 from ctsr.evaluation.questions.enlargers import MAPPED, Enlarge, Image, evaluating, interpolations, network
-from ctsr.evaluation.questions.inputs import Cut, case_tiles, chosen_slices
+from ctsr.evaluation.questions.tiles import Cut, case_tiles, chosen_slices
 from ctsr.evaluation.scoring.compare import to_unit
 from ctsr.files import replacing
 from ctsr.imaging.pyramid import GaussianPyramid

@@ -7,7 +7,8 @@ import html
 from collections.abc import Sequence
 from pathlib import Path
 
-from ctsr.evaluation.questions.competitors import Contestant, TestSet
+from ctsr.evaluation.questions.competitors import Contestant
+from ctsr.evaluation.questions.test_set import TestSet
 from ctsr.evaluation.reporting.tables import Table
 from ctsr.files import replacing
 

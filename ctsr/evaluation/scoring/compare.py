@@ -11,9 +11,10 @@ import numpy.typing as npt
 import torch
 
 from ctsr.evaluation.measures.edges import edge_width_um
+from ctsr.evaluation.measures.grid_peak import grid_peak
 from ctsr.evaluation.measures.hallucinations import EQUAL_DETECTION, KINDS, Tally, centreline_dice, total
 from ctsr.evaluation.measures.kernel_distance import kernel_distance
-from ctsr.evaluation.measures.metrics import grid_peak, score
+from ctsr.evaluation.measures.metrics import score
 from ctsr.evaluation.measures.regions import region_scores, regions
 from ctsr.evaluation.measures.synthesis_distance import spectrum_distance
 from ctsr.evaluation.questions.competitors import Contestant

@@ -12,10 +12,9 @@ from scipy.ndimage import binary_erosion, gaussian_filter, maximum_filter, sobel
 from ctsr.data.pairs import Pair
 from ctsr.data.preparing.store import PreparedCase
 from ctsr.errors import warn
-from ctsr.evaluation.measures.metrics import grid_peak
+from ctsr.evaluation.measures.grid_peak import grid_peak
 from ctsr.evaluation.questions.enlargers import FEW, MAPPED, Enlarge, Image
-from ctsr.evaluation.questions.inputs import chosen_slices
-from ctsr.evaluation.questions.tiles import spread
+from ctsr.evaluation.questions.tiles import chosen_slices, spread
 from ctsr.evaluation.scoring.compare import Competitor, to_unit
 from ctsr.imaging.consistency import Consistency
 from ctsr.imaging.grey_map import GreyMap

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from ctsr.data.preparing.store import PreparedCase
 from ctsr.errors import warn
 from ctsr.evaluation.measures.synthesis_distance import DISTANCES
-from ctsr.evaluation.questions.competitors import Contestant, TestSet
+from ctsr.evaluation.questions.competitors import Contestant, Synthesis
 from ctsr.evaluation.questions.enlargers import Image
-from ctsr.evaluation.questions.inputs import Cut, synthetic_samples
-from ctsr.evaluation.questions.synthesis import Synthesis
-from ctsr.evaluation.questions.tiles import spread, tiles_inside
+from ctsr.evaluation.questions.inputs import synthetic_samples
+from ctsr.evaluation.questions.test_set import TestSet
+from ctsr.evaluation.questions.tiles import Cut, spread, tiles_inside
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.volume import SCALE
 from ctsr.networks.synthesis import Unchanged

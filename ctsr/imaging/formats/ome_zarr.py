@@ -19,8 +19,7 @@ import zarr
 from ctsr.errors import UserError, warn_once
 from ctsr.imaging.formats.content import check_content
 from ctsr.imaging.formats.recognise import ZARR_MARKS, entries
-from ctsr.imaging.formats.slice_names import shortened
-from ctsr.imaging.formats.slices import plain, reason
+from ctsr.imaging.formats.slices import plain, reason, shortened
 from ctsr.imaging.formats.voxel_size import GIVE, FileSpacing, Told, axial_affine, mm_of_unit, plausible, voxel_size
 from ctsr.imaging.volume import Array, Header, Volume
 

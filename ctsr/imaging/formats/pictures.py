@@ -14,8 +14,16 @@ from PIL import Image
 from ctsr.errors import UserError
 from ctsr.imaging.formats.recognise import is_picture
 from ctsr.imaging.formats.scanner_log import told_by_logs
-from ctsr.imaging.formats.slice_names import Stack, find_stack
-from ctsr.imaging.formats.slices import check_alike, one_grey, palette_greys, slice_files, stacked, unreadable
+from ctsr.imaging.formats.slices import (
+    Stack,
+    check_alike,
+    find_stack,
+    one_grey,
+    palette_greys,
+    slice_files,
+    stacked,
+    unreadable,
+)
 from ctsr.imaging.formats.voxel_size import FileSpacing, axial_affine, voxel_size
 from ctsr.imaging.volume import Array, Header, Volume
 

@@ -16,11 +16,13 @@ import numpy as np
 
 from ctsr.errors import UserError
 from ctsr.imaging.formats.content import check_content
-from ctsr.imaging.formats.headers import check_header
 from ctsr.imaging.formats.recognise import FORMATS, format_of, hollow_in, promises_scan
 from ctsr.imaging.formats.voxel_size import FileSpacing
 from ctsr.imaging.padding import mark_padding
 from ctsr.imaging.volume import Header, Volume
+
+SMALLEST_MM = 0.001  # no scan of a specimen large enough to be of use here is finer
+LARGEST_MM = (10.0, 10.0, 50.0)  # two sizes in the plane and one across it, smallest first
 
 # Readers are imported where they are used: training on prepared cases should not need their libraries.
 
@@ -157,3 +159,33 @@ def _reader(path: Path, spacing: FileSpacing, series: str | None, level_mm: floa
         check_content([file for file in hollow_in(path) if promises_scan(file)])
     what = "holds no scan" if path.is_dir() else "is not a scan"
     raise UserError(f"{path} {what} that can be read: give {FORMATS}")
+
+
+def check_header(path: Path, header: Header) -> None:
+    """Make sure that a scan can be used, as far as its header tells.
+
+    Raises:
+        UserError: Its place or voxel size is not finite, its voxels are of a size that no scanner has, or it is larger
+            than the memory that is left.
+    """
+    sizes = header.spacing
+    told = " x ".join(f"{size:.4g}" for size in sizes)
+    if not np.isfinite(header.affine).all() or np.linalg.matrix_rank(header.affine[:3, :3]) < 3:
+        raise UserError(f"{path} has voxels of {told} mm or a place that cannot be: write it anew with its spacing")
+    if min(sizes) < SMALLEST_MM * 0.999 or any(
+        size > most for size, most in zip(sorted(sizes), LARGEST_MM, strict=True)
+    ):
+        raise UserError(f"{path} has voxels of {told} mm (z, y, x): is the unit right? write it anew with its spacing")
+    z, y, x = (int(size) for size in header.shape)
+    need, free = z * y * x * header.voxel_bytes, free_memory()
+    if free is not None and need > free:
+        raise UserError(f"{path} needs {need / 1e9:,.1f} GB of memory, {free / 1e9:.1f} GB are free: crop it")
+
+
+def free_memory() -> int | None:
+    """Bytes of memory that programs can still have, files kept there counted as free; None: unknown (not Linux)."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)

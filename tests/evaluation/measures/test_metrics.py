@@ -12,10 +12,10 @@ from scipy.ndimage import gaussian_filter
 from skimage import filters
 from skimage.metrics import structural_similarity
 
+from ctsr.evaluation.measures.grid_peak import grid_peak
 from ctsr.evaluation.measures.metrics import (
     dice,
     grad_corr,
-    grid_peak,
     ms_ssim,
     psnr,
     score,

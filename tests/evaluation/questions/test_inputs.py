@@ -13,7 +13,8 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from torch import Tensor, nn
 
 from ctsr.data.preparing.store import PreparedCase
-from ctsr.evaluation.questions.inputs import UNSEEN, Cut, UnseenScanner, scanned_samples, synthetic_samples
+from ctsr.evaluation.questions.inputs import UNSEEN, UnseenScanner, scanned_samples, synthetic_samples
+from ctsr.evaluation.questions.tiles import Cut
 from ctsr.imaging.intensity import Window
 from ctsr.records.phantom import PhantomSettings
 

@@ -20,12 +20,11 @@ from ctsr.data.pairs import Pair, find_pairs, load_pair
 from ctsr.data.preparing.store import PreparedCase
 from ctsr.errors import UserError
 from ctsr.evaluation.measures.kernel_distance import FEWEST
-from ctsr.evaluation.questions.competitors import Contestant, TestSet, check_held_out
+from ctsr.evaluation.questions.competitors import Contestant, Synthesis
 from ctsr.evaluation.questions.enlargers import evaluating
-from ctsr.evaluation.questions.inputs import Cut, chosen_slices
 from ctsr.evaluation.questions.protocols import protocols
-from ctsr.evaluation.questions.synthesis import Synthesis
-from ctsr.evaluation.questions.tiles import spread, tiles_inside
+from ctsr.evaluation.questions.test_set import TestSet, check_held_out
+from ctsr.evaluation.questions.tiles import Cut, chosen_slices, spread, tiles_inside
 from ctsr.evaluation.reporting.figures import paired_figure
 from ctsr.evaluation.scoring.compare import compare
 from ctsr.imaging.grey_map import GreyMap

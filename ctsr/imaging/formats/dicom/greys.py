@@ -9,9 +9,8 @@ import numpy.typing as npt
 from pydicom.pixels.processing import apply_modality_lut
 
 from ctsr.errors import warn
-from ctsr.imaging.formats.dicom.bits import with_true_signs
 from ctsr.imaging.formats.dicom.headers import Scale, Slice
-from ctsr.imaging.formats.dicom.pixels import stored_numbers
+from ctsr.imaging.formats.dicom.pixels import stored_numbers, with_true_signs
 from ctsr.imaging.padding import PADDING_BELOW_HU
 from ctsr.imaging.volume import Array
 

@@ -15,7 +15,7 @@ from ctsr.imaging.formats.dicom.headers import Slice, slices_in
 from ctsr.imaging.formats.dicom.series import Series, choose, find_series, is_scout, patient_of
 from ctsr.imaging.formats.dicom.stack import UNKNOWN_THICKNESS, Stack, stack
 from ctsr.imaging.formats.recognise import files_in, hollow_in, may_be_dicom
-from ctsr.imaging.formats.slice_names import ending_like
+from ctsr.imaging.formats.slices import ending_like
 from ctsr.imaging.padding import mark_padding
 from ctsr.imaging.volume import Header, Volume
 

@@ -7,8 +7,7 @@ from pathlib import Path
 from ctsr.errors import UserError, warn_once
 from ctsr.imaging.formats.recognise import files_in, is_picture, is_tiff
 from ctsr.imaging.formats.scanner_log import told_by_logs
-from ctsr.imaging.formats.slice_names import Stack, alike, find_stack
-from ctsr.imaging.formats.slices import check_alike, slice_files, stacked
+from ctsr.imaging.formats.slices import Stack, alike, check_alike, find_stack, slice_files, stacked
 from ctsr.imaging.formats.tiff.pages import opened_tiff
 from ctsr.imaging.formats.tiff.spacing import told_by_tiff
 from ctsr.imaging.formats.voxel_size import FileSpacing, axial_affine, voxel_size

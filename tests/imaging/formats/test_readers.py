@@ -13,9 +13,9 @@ import pytest
 import tifffile
 
 from ctsr.errors import UserError
-from ctsr.imaging.formats import headers, nifti
-from ctsr.imaging.formats.headers import check_header, free_memory
-from ctsr.imaging.formats.readers import probe, read_volume
+from ctsr.imaging.formats import nifti
+from ctsr.imaging.formats import readers
+from ctsr.imaging.formats.readers import check_header, free_memory, probe, read_volume
 from ctsr.imaging.volume import Header
 
 
@@ -75,11 +75,11 @@ def test_a_wrong_unit_is_asked_about_by_every_reader(tmp_path: Path, ending: str
 
 
 def test_a_scan_larger_than_memory_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(headers, "free_memory", lambda: 239)
+    monkeypatch.setattr(readers, "free_memory", lambda: 239)
     with pytest.raises(UserError, match=r"scan needs 0\.0 GB of memory, 0\.0 GB are free"):
         check_header(Path("scan"), header(1, 1, 1))
     check_header(Path("scan"), header(1, 1, 1, voxel_bytes=1))
-    monkeypatch.setattr(headers, "free_memory", lambda: None)
+    monkeypatch.setattr(readers, "free_memory", lambda: None)
     check_header(Path("scan"), header(1, 1, 1, shape=(2**20, 2**20, 2**20)))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ctsr.errors import UserError
-from ctsr.imaging.formats.slice_names import find_stack
+from ctsr.imaging.formats.slices import find_stack
 
 FOLDER = Path("scan")
 
