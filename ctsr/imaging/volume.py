@@ -60,7 +60,7 @@ class Header:
     Attributes:
         shape: (z, y, x), as the volume will have it.
         affine: As `Volume.affine`.
-        format: "dicom", "nifti", "metaimage", "nrrd", "tiff", "images" or "ome-zarr".
+        format: Its name in `ctsr.imaging.formats.table.TABLE`.
         slice_axis: As `Volume.slice_axis`.
         voxel_bytes: What a voxel takes in memory, at least.
         thickness: As `Volume.thickness`.

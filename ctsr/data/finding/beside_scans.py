@@ -13,7 +13,7 @@ from pydicom.errors import InvalidDicomError
 from ctsr.data.finding.label_maps import is_label_name, is_label_place, why_label_map
 from ctsr.data.finding.layouts import FIRST_CHANNEL, channels_of
 from ctsr.errors import some_of
-from ctsr.imaging.formats.dicom.reader import is_scout
+from ctsr.imaging.formats.dicom.series import is_scout
 from ctsr.imaging.formats.recognise import files_in, format_of, is_dicom, is_tiff, stem
 from ctsr.imaging.formats.tiff.pages import listening
 

@@ -54,9 +54,9 @@ def patient_of(path: Path, name: str, top: str, rule: str | None, key: str) -> P
     if rule is not None:
         return Patient(_by_rule(name, rule, key), False)
     if format_of(path) == "dicom":
-        from ctsr.imaging.formats.dicom import reader as dicom  # here, as the readers' libraries everywhere
+        from ctsr.imaging.formats.dicom import series  # here, as the readers' libraries everywhere
 
-        told = dicom.patient_of(path)
+        told = series.patient_of(path)
         if told is not None and not _NOBODY.fullmatch(told):
             return Patient(told, True)
     bids = next(filter(None, map(_BIDS.match, (top, name, path.name))), None)

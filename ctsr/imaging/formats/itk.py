@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from os.path import lexists
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from ctsr.errors import UserError, warn
 from ctsr.imaging.formats.content import check_content
 from ctsr.imaging.formats.itk_headers import Told, metaimage_header, nrrd_header
 from ctsr.imaging.formats.recognise import format_of
+from ctsr.imaging.formats.table import Reader
 from ctsr.imaging.formats.voxel_size import FileSpacing, axial_affine, voxel_size
 from ctsr.imaging.volume import LPS_TO_RAS, Affine, Array, Header, Volume
 
@@ -42,35 +44,33 @@ class _File:
         return x * y * z * self.dtype.itemsize
 
 
-def probe_itk(file: Path, spacing: FileSpacing) -> Header:
-    """Shape and geometry from the header alone.
+class ItkReader(Reader):
+    """A .mha, .mhd, .nrrd or .nhdr file."""
 
-    Args:
-        file: .mha, .mhd, .nrrd or .nhdr.
-        spacing: Voxel size in mm, for files that tell none; else ignored.
+    @cached_property
+    def _found(self) -> _File:
+        return _described(self.path, self.options.spacing)
 
-    Raises:
-        UserError: The data file is missing or cut off, there is no voxel size, or it is not one grey 3-D volume.
-    """
-    return _described(file, spacing).header
+    @property
+    def header(self) -> Header:
+        """See `Reader.header`: a missing or short data file, no voxel size, or not one grey volume are errors."""
+        return self._found.header
 
+    def read(self) -> Volume:
+        """See `Reader.read`."""
+        found = self._found
+        if found.told.compressed:
+            array = _inflated(self.path, found)
+        else:
+            array = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(self.path)))
+        for note in found.notes:
+            warn(f"{self.path}: {note}")
+        kind = np.dtype(np.float32) if array.dtype.kind == "f" else found.dtype
+        return Volume(array.reshape(found.header.shape).astype(kind, copy=False), found.header.affine)
 
-def files_of_itk(file: Path) -> list[Path]:
-    """The header and the files with the voxels, as far as they are there, each once."""
-    return list(dict.fromkeys((file, *(data for data in _told(file).files if data.is_file()))))
-
-
-def read_itk(file: Path, spacing: FileSpacing) -> Volume:
-    """Read a volume: integers as stored, everything else as float32; arguments and errors as for `probe_itk`."""
-    found = _described(file, spacing)
-    if found.told.compressed:
-        array = _inflated(file, found)
-    else:
-        array = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(file)))
-    for note in found.notes:
-        warn(f"{file}: {note}")
-    kind = np.dtype(np.float32) if array.dtype.kind == "f" else found.dtype
-    return Volume(array.reshape(found.header.shape).astype(kind, copy=False), found.header.affine)
+    def files(self) -> list[Path]:
+        """The header and the files with the voxels, as far as they are there, each once."""
+        return list(dict.fromkeys((self.path, *(data for data in _told(self.path).files if data.is_file()))))
 
 
 def _described(file: Path, spacing: FileSpacing) -> _File:

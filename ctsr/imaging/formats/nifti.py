@@ -9,6 +9,7 @@ import gzip
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from os.path import lexists
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,6 +22,7 @@ from nibabel.nifti2 import Nifti2Header
 from ctsr.errors import UserError, warn
 from ctsr.imaging.formats.content import check_content
 from ctsr.imaging.formats.recognise import suffix
+from ctsr.imaging.formats.table import Reader
 from ctsr.imaging.formats.voxel_size import FileSpacing, axial_affine, voxel_size
 from ctsr.imaging.volume import Affine, Array, Header, Volume
 
@@ -48,50 +50,40 @@ class _File:
         return self.offset + int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
 
 
-def probe_nifti(file: Path, spacing: FileSpacing) -> Header:
-    """Shape and geometry of a 3-D NIfTI file.
+class NiftiReader(Reader):
+    """A .nii or .nii.gz file, or the .hdr of a pair; the file's axes are reversed."""
 
-    Args:
-        file: .nii, .nii.gz, or the .hdr of a pair.
-        spacing: Voxel size in mm, for files that tell none; else ignored.
+    @cached_property
+    def _found(self) -> _File:
+        return _described(self.path, self.options.spacing)
 
-    Raises:
-        UserError: Not a NIfTI file, not one grey volume, cut off, without a voxel size, or a singular affine.
-    """
-    return _header(_described(file, spacing))
+    @cached_property
+    def header(self) -> Header:
+        """See `Reader.header`: not one grey volume, cut off, without a voxel size, or a singular affine are errors."""
+        z, y, x = reversed(self._found.shape[:3])
+        size = self._found.dtype.itemsize if self._found.dtype.kind in "iu" else 4
+        return Header((z, y, x), self._found.affine[:, [2, 1, 0, 3]], "nifti", voxel_bytes=size)
 
+    def read(self) -> Volume:
+        """See `Reader.read`."""
+        found, header = self._found, self.header
+        whole = found.scaling == (1.0, 0.0) and found.dtype.kind in "iu"
+        with _opened(found.data) as stream:
+            proxy = ArrayProxy(stream, (found.shape, found.dtype, found.offset, *found.scaling), mmap=False)
+            array: Array = np.asarray(proxy) if whole else np.asarray(proxy, dtype=np.float32)
+            told = [*found.told, *_beyond(stream)]
+        for text in told:
+            warn(f"{self.path}: {text}")
+        array = array.reshape(header.shape[::-1]).T
+        return Volume(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")), header.affine)
 
-def read_nifti(file: Path, spacing: FileSpacing) -> Volume:
-    """Read a 3-D NIfTI file: the file's axes reversed, integers as stored, everything else as float32.
-
-    What is read in spite of an odd header is told. Arguments and errors are those of `probe_nifti`.
-    """
-    found = _described(file, spacing)
-    whole = found.scaling == (1.0, 0.0) and found.dtype.kind in "iu"
-    with _opened(found.data) as stream:
-        proxy = ArrayProxy(stream, (found.shape, found.dtype, found.offset, *found.scaling), mmap=False)
-        array: Array = np.asarray(proxy) if whole else np.asarray(proxy, dtype=np.float32)
-        told = [*found.told, *_beyond(stream)]
-    for text in told:
-        warn(f"{file}: {text}")
-    header = _header(found)
-    array = array.reshape(header.shape[::-1]).T
-    return Volume(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")), header.affine)
-
-
-def files_of_nifti(file: Path) -> list[Path]:
-    """The file, with its .img if it is a .hdr."""
-    return [file] if _is_alone(file) else [file, _pair(file)]
+    def files(self) -> list[Path]:
+        """The file, with its .img if it is a .hdr."""
+        return [self.path] if _is_alone(self.path) else [self.path, _pair(self.path)]
 
 
 def _is_alone(file: Path) -> bool:
     return suffix(file) != ".hdr"
-
-
-def _header(found: _File) -> Header:
-    x, y, z = found.shape[:3]
-    size = found.dtype.itemsize if found.dtype.kind in "iu" else 4
-    return Header((z, y, x), found.affine[:, [2, 1, 0, 3]], "nifti", voxel_bytes=size)
 
 
 def _described(file: Path, spacing: FileSpacing) -> _File:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from os.path import lexists
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ctsr.errors import UserError, warn_once
 from ctsr.imaging.formats.content import check_content
 from ctsr.imaging.formats.recognise import ZARR_MARKS, entries
 from ctsr.imaging.formats.slices import plain, reason, shortened
+from ctsr.imaging.formats.table import Reader
 from ctsr.imaging.formats.voxel_size import GIVE, FileSpacing, Told, axial_affine, mm_of_unit, plausible, voxel_size
 from ctsr.imaging.volume import Array, Header, Volume
 
@@ -44,40 +46,34 @@ class _Level:
         return z, y, x
 
 
-def probe_ome_zarr(folder: Path, spacing: FileSpacing, level_mm: float | None) -> Header:
-    """Shape and geometry of a level.
+class OmeZarrReader(Reader):
+    """A folder with an OME-Zarr group; `Options.spacing` is the voxel size of its finest level."""
 
-    Args:
-        folder: With the group's metadata.
-        spacing: Voxel size of the finest level in mm, for files whose axes have no unit or no scale.
-        level_mm: Wanted in-plane pixel size: the coarsest level that is at least as fine; None: the finest.
+    @cached_property
+    def _found(self) -> _Level:
+        return _level(self.path, self.options.spacing, self.options.level_mm)
 
-    Raises:
-        UserError: Not one image of one channel and time with z, y and x, or no voxel size.
-    """
-    return _header(_level(folder, spacing, level_mm))
+    @cached_property
+    def header(self) -> Header:
+        """See `Reader.header`: not one image of one channel and time with z, y and x, or no voxel size are errors."""
+        z, y, x = self._found.spacing
+        affine = axial_affine((z, y, x))
+        affine[:3, 3] = np.array(self._found.first)[::-1] * (-1, -1, 1)
+        return Header(self._found.shape, affine, "ome-zarr", slice_axis=0)
 
-
-def read_ome_zarr(folder: Path, spacing: FileSpacing, level_mm: float | None) -> Volume:
-    """Read a level; arguments and errors as for `probe_ome_zarr`."""
-    level = _level(folder, spacing, level_mm)
-    _check_chunks(folder, level.array)
-    chosen = tuple(slice(None) if axis in level.space else 0 for axis in range(level.array.ndim))
-    try:
-        array: Array = np.asarray(level.array[chosen])
-    except Exception as error:  # of any kind: they are the library's and its codecs', about a damaged file
-        raise UserError(f"{folder} cannot be read, {level.array.path or 'its array'}: {reason(error)}") from error
-    if array.dtype.kind not in "iufb":
-        raise UserError(f"{folder} holds {array.dtype}: save its greys")
-    array = array.transpose(np.argsort(np.argsort(level.space)))
-    return Volume(np.ascontiguousarray(plain(array)), _header(level).affine, slice_axis=0)
-
-
-def _header(level: _Level) -> Header:
-    z, y, x = level.spacing
-    affine = axial_affine((z, y, x))
-    affine[:3, 3] = np.array(level.first)[::-1] * (-1, -1, 1)
-    return Header(level.shape, affine, "ome-zarr", slice_axis=0)
+    def read(self) -> Volume:
+        """See `Reader.read`."""
+        level, folder = self._found, self.path
+        _check_chunks(folder, level.array)
+        chosen = tuple(slice(None) if axis in level.space else 0 for axis in range(level.array.ndim))
+        try:
+            array: Array = np.asarray(level.array[chosen])
+        except Exception as error:  # of any kind: they are the library's and its codecs', about a damaged file
+            raise UserError(f"{folder} cannot be read, {level.array.path or 'its array'}: {reason(error)}") from error
+        if array.dtype.kind not in "iufb":
+            raise UserError(f"{folder} holds {array.dtype}: save its greys")
+        array = array.transpose(np.argsort(np.argsort(level.space)))
+        return Volume(np.ascontiguousarray(plain(array)), self.header.affine, slice_axis=0)
 
 
 def _level(folder: Path, spacing: FileSpacing, level_mm: float | None) -> _Level:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,8 @@ from ctsr.imaging.formats.slices import (
     stacked,
     unreadable,
 )
-from ctsr.imaging.formats.voxel_size import FileSpacing, axial_affine, voxel_size
+from ctsr.imaging.formats.table import Reader
+from ctsr.imaging.formats.voxel_size import axial_affine, voxel_size
 from ctsr.imaging.volume import Array, Header, Volume
 
 Image.MAX_IMAGE_PIXELS = None  # slices of 20000 x 20000 are real; whether memory holds a volume is asked of its header
@@ -33,37 +35,29 @@ _SIXTEEN = ("I;16", "I;16B", "I;16L", "I")  # Pillow's modes of 16 bit greys
 _COLOURS = {"LA": 1, "RGB": 3, "RGBA": 3}  # modes of several values a pixel: how many are colours, the rest is alpha
 
 
-def probe_pictures(folder: Path, spacing: FileSpacing) -> Header:
-    """Shape of a stack of pictures, with the voxel size that a scanner's log tells or the user gives.
+class PictureReader(Reader):
+    """A folder of pictures, in the order of the numbers in their names."""
 
-    Raises:
-        UserError: No spacing, a slice missing or of another size than the others, or a picture in colour.
-    """
-    return _header(folder, _stack(folder), spacing)
+    @cached_property
+    def _stack(self) -> Stack:
+        return find_stack(slice_files(self.path, is_picture))
 
+    @cached_property
+    def header(self) -> Header:
+        """See `Reader.header`: no spacing, a slice missing or of another size, or a picture in colour are errors."""
+        files = self._stack.files
+        told = told_by_logs(self.path, self._stack.step)
+        affine = axial_affine(voxel_size(self.path, self.options.spacing, told))
+        with _opened(files[0]) as picture:
+            picture.check_grey()
+            height, width = picture.shape
+        check_alike(files, _opened)
+        return Header((len(files), height, width), affine, "images", slice_axis=0)
 
-def read_pictures(folder: Path, spacing: FileSpacing) -> Volume:
-    """Read a folder's pictures in the order of the numbers in their names.
-
-    Raises:
-        UserError: As for `probe_pictures`, or a slice that cannot be read to its end.
-    """
-    stack = _stack(folder)
-    affine = _header(folder, stack, spacing).affine
-    return Volume(stacked(stack.files, _opened), affine, slice_axis=0)
-
-
-def _stack(folder: Path) -> Stack:
-    return find_stack(slice_files(folder, is_picture))
-
-
-def _header(folder: Path, stack: Stack, spacing: FileSpacing) -> Header:
-    affine = axial_affine(voxel_size(folder, spacing, told_by_logs(folder, stack.step)))
-    with _opened(stack.files[0]) as picture:
-        picture.check_grey()
-        height, width = picture.shape
-    check_alike(stack.files, _opened)
-    return Header((len(stack.files), height, width), affine, "images", slice_axis=0)
+    def read(self) -> Volume:
+        """See `Reader.read`."""
+        affine = self.header.affine
+        return Volume(stacked(self._stack.files, _opened), affine, slice_axis=0)
 
 
 @dataclass(frozen=True, eq=False)

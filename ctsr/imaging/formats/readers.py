@@ -6,25 +6,22 @@ array axes (z, y, x), affine to RAS+ millimetres with columns in the array's ord
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from ctsr.errors import UserError
 from ctsr.imaging.formats.content import check_content
 from ctsr.imaging.formats.recognise import FORMATS, format_of, hollow_in, promises_scan
+from ctsr.imaging.formats.table import TABLE, Options, Reader
 from ctsr.imaging.formats.voxel_size import FileSpacing
 from ctsr.imaging.padding import mark_padding
 from ctsr.imaging.volume import Header, Volume
 
 SMALLEST_MM = 0.001  # no scan of a specimen large enough to be of use here is finer
 LARGEST_MM = (10.0, 10.0, 50.0)  # two sizes in the plane and one across it, smallest first
-
-# Readers are imported where they are used: training on prepared cases should not need their libraries.
 
 
 def read_volume(
@@ -57,8 +54,8 @@ def read_volume(
     """
     path = Path(path)
     with naming(path):
-        reader = _reader(path, spacing, series, level_mm)
-        check_header(path, reader.probe())
+        reader = _reader(path, Options(spacing, series, level_mm))
+        check_header(path, reader.header)
         volume = reader.read()
     if volume.array.dtype.kind not in "biuf":
         raise UserError(f"{path} holds {volume.array.dtype}, which are no greys: give grey numbers")
@@ -74,7 +71,7 @@ def probe(
     """Shape and geometry of a scan from its headers alone; arguments and errors as for `read_volume`."""
     path = Path(path)
     with naming(path):
-        header = _reader(path, spacing, series, level_mm).probe()
+        header = _reader(path, Options(spacing, series, level_mm)).header
         check_header(path, header)
     return header
 
@@ -86,16 +83,8 @@ def files_of(path: Path) -> list[Path]:
         UserError: The header is damaged, or its .img is not there.
     """
     with naming(path):
-        match format_of(path):
-            case "nifti":
-                from ctsr.imaging.formats import nifti
-
-                return nifti.files_of_nifti(path)
-            case "metaimage" | "nrrd":
-                from ctsr.imaging.formats import itk
-
-                return itk.files_of_itk(path)
-    return [path]
+        row = TABLE.get(format_of(path) or "")
+        return [path] if row is None or not row.parts else row.open(path, Options()).files()
 
 
 @contextmanager
@@ -117,44 +106,10 @@ def naming(path: Path) -> Iterator[None]:
         raise UserError(f"{path} cannot be read: {reason}") from error
 
 
-class _Reader(NamedTuple):
-    """A format's two functions, bound to one scan."""
-
-    probe: Callable[[], Header]
-    read: Callable[[], Volume]
-
-
-def _reader(path: Path, spacing: FileSpacing, series: str | None, level_mm: float | None) -> _Reader:
+def _reader(path: Path, options: Options) -> Reader:
     check_content([path])
-    match format_of(path):
-        case "dicom":
-            from ctsr.imaging.formats.dicom import reader as dicom
-
-            scan = dicom.DicomScan(path, series)
-            return _Reader(scan.probe, scan.read)
-        case "nifti":
-            from ctsr.imaging.formats import nifti
-
-            return _Reader(partial(nifti.probe_nifti, path, spacing), partial(nifti.read_nifti, path, spacing))
-        case "metaimage" | "nrrd":
-            from ctsr.imaging.formats import itk
-
-            return _Reader(partial(itk.probe_itk, path, spacing), partial(itk.read_itk, path, spacing))
-        case "ome-zarr":
-            from ctsr.imaging.formats import ome_zarr
-
-            level = (path, spacing, level_mm)
-            return _Reader(partial(ome_zarr.probe_ome_zarr, *level), partial(ome_zarr.read_ome_zarr, *level))
-        case "images":
-            from ctsr.imaging.formats import pictures
-
-            return _Reader(
-                partial(pictures.probe_pictures, path, spacing), partial(pictures.read_pictures, path, spacing)
-            )
-        case "tiff":
-            from ctsr.imaging.formats.tiff import reader as tiff
-
-            return _Reader(partial(tiff.probe_tiff, path, spacing), partial(tiff.read_tiff, path, spacing))
+    if (name := format_of(path)) is not None:
+        return TABLE[name].open(path, options)
     if path.is_dir():
         check_content([file for file in hollow_in(path) if promises_scan(file)])
     what = "holds no scan" if path.is_dir() else "is not a scan"

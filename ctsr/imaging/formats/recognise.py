@@ -7,21 +7,11 @@ from pathlib import Path
 
 from ctsr.errors import UserError
 from ctsr.imaging.formats.content import Lack, lack_of
+from ctsr.imaging.formats.table import TABLE
 
-FORMATS = (
-    "a folder of DICOM, TIFF, PNG or BMP slices, an OME-Zarr folder, "
-    "or a .nii, .nii.gz, .mha, .mhd, .nrrd, .nhdr, .tif or multi-frame .dcm file"
-)
-_BY_SUFFIX = {
-    ".nii": "nifti",
-    ".nii.gz": "nifti",
-    ".mha": "metaimage",
-    ".mhd": "metaimage",
-    ".nrrd": "nrrd",
-    ".nhdr": "nrrd",
-    ".tif": "tiff",
-    ".tiff": "tiff",
-}
+_BY_SUFFIX = {ending: row.name for row in TABLE.values() for ending in row.endings}
+_TOLD = ", ".join(ending for ending in _BY_SUFFIX if ending != ".tiff")  # another name of .tif
+FORMATS = f"a folder of DICOM, TIFF, PNG or BMP slices, an OME-Zarr folder, or a {_TOLD} or multi-frame .dcm file"
 _PICTURES = (".png", ".bmp")
 ZARR_MARKS = (".zattrs", ".zgroup", ".zarray", "zarr.json")
 _DICOM = (".dcm", ".dicom", ".ima")
@@ -46,8 +36,8 @@ def format_of(path: Path) -> str | None:
     """The format of the scan that a file or folder is.
 
     Returns:
-        "nifti", "metaimage", "nrrd", "tiff", "dicom", "images" or "ome-zarr"; None: no scan. A folder is one where its
-        files together are one scan, not where it holds files that are scans each.
+        Its name in `TABLE`; None: no scan. A folder is one where its files together are one scan, not where it holds
+        files that are scans each.
     """
     if path.is_file():
         if _is_nifti_header(path):

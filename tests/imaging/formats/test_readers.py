@@ -13,8 +13,7 @@ import pytest
 import tifffile
 
 from ctsr.errors import UserError
-from ctsr.imaging.formats import nifti
-from ctsr.imaging.formats import readers
+from ctsr.imaging.formats import nifti, readers
 from ctsr.imaging.formats.readers import check_header, free_memory, probe, read_volume
 from ctsr.imaging.volume import Header
 

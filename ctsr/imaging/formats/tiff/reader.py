@@ -2,40 +2,55 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 
 from ctsr.errors import UserError, warn_once
 from ctsr.imaging.formats.recognise import files_in, is_picture, is_tiff
 from ctsr.imaging.formats.scanner_log import told_by_logs
 from ctsr.imaging.formats.slices import Stack, alike, check_alike, find_stack, slice_files, stacked
+from ctsr.imaging.formats.table import Reader
 from ctsr.imaging.formats.tiff.pages import opened_tiff
 from ctsr.imaging.formats.tiff.spacing import told_by_tiff
-from ctsr.imaging.formats.voxel_size import FileSpacing, axial_affine, voxel_size
+from ctsr.imaging.formats.voxel_size import axial_affine, voxel_size
 from ctsr.imaging.volume import Header, Volume
 
 
-def probe_tiff(path: Path, spacing: FileSpacing) -> Header:
-    """Shape of a TIFF volume, with the voxel size that it, a scanner's log or the user tells.
+class TiffReader(Reader):
+    """A multi-page TIFF, or a folder's slices in the order of the numbers in their names."""
 
-    Raises:
-        UserError: No spacing, a slice missing or cut off or unlike the others, or neither grey slices nor one grey
-            volume.
-    """
-    return _header(path, _stack(path), spacing)
+    @cached_property
+    def _stack(self) -> Stack:
+        return _stack(self.path)
 
+    @cached_property
+    def header(self) -> Header:
+        """See `Reader.header`.
 
-def read_tiff(path: Path, spacing: FileSpacing) -> Volume:
-    """Read a multi-page TIFF, or a folder's slices in the order of the numbers in their names.
+        Raises:
+            UserError: No spacing, a slice missing or cut off or unlike the others, or neither grey slices nor one grey
+                volume.
+        """
+        path, files = self.path, self._stack.files
+        logs = told_by_logs(path, self._stack.step) if path.is_dir() else []
+        with opened_tiff(files[0]) as image:
+            image.check_first()
+            if image.inverted:
+                warn_once(f"{path} stores darkness (WhiteIsZero): its greys are inverted")
+            size = voxel_size(path, self.options.spacing, [*told_by_tiff(image), *logs])
+        check_alike(files, opened_tiff)
+        z, y, x = (len(files), *image.shape) if len(image.shape) == 2 else image.shape
+        if image.slices not in (None, z):
+            raise UserError(f"{path} holds {z} of the {image.slices} slices that its OME metadata name: copy it anew")
+        return Header((z, y, x), axial_affine(size), "tiff", slice_axis=0)
 
-    Raises:
-        UserError: As for `probe_tiff`, or a slice that cannot be read to its end.
-    """
-    stack = _stack(path)
-    header = _header(path, stack, spacing)
-    if len(stack.files) > 1:
-        return Volume(stacked(stack.files, opened_tiff), header.affine, slice_axis=0)
-    with opened_tiff(stack.files[0]) as image:
-        return Volume(image.greys().reshape(header.shape), header.affine, slice_axis=0)
+    def read(self) -> Volume:
+        """See `Reader.read`."""
+        header, files = self.header, self._stack.files
+        if len(files) > 1:
+            return Volume(stacked(files, opened_tiff), header.affine, slice_axis=0)
+        with opened_tiff(files[0]) as image:
+            return Volume(image.greys().reshape(header.shape), header.affine, slice_axis=0)
 
 
 def holds_slices(folder: Path) -> bool:
@@ -54,20 +69,6 @@ def page_shape(file: Path) -> tuple[int, ...]:
     """
     with opened_tiff(file) as image:
         return image.shape
-
-
-def _header(path: Path, stack: Stack, spacing: FileSpacing) -> Header:
-    logs = told_by_logs(path, stack.step) if path.is_dir() else []
-    with opened_tiff(stack.files[0]) as image:
-        image.check_first()
-        if image.inverted:
-            warn_once(f"{path} stores darkness (WhiteIsZero): its greys are inverted")
-        size = voxel_size(path, spacing, [*told_by_tiff(image), *logs])
-    check_alike(stack.files, opened_tiff)
-    z, y, x = (len(stack.files), *image.shape) if len(image.shape) == 2 else image.shape
-    if image.slices not in (None, z):
-        raise UserError(f"{path} holds {z} of the {image.slices} slices that its OME metadata name: copy it anew")
-    return Header((z, y, x), axial_affine(size), "tiff", slice_axis=0)
 
 
 def _stack(path: Path) -> Stack:
