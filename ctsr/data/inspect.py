@@ -234,7 +234,7 @@ def _check_place(case: Case, volume: Volume, settings: Settings, size: int, cove
     Raises:
         UserError: No lungs or specimen are found, the given masks do not fit, or no patch lies inside.
     """
-    from ctsr.data.preparing.outline import outline  # here: it finds lungs with what takes a second to import
+    from ctsr.data.preparing.preparation import outline  # here: it finds lungs with what takes a second to import
 
     masks = find_masks(settings.masks, case, settings.domain)
     try:

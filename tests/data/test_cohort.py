@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ctsr.data.cohort import Parts, notes_of, scale_notes, scale_ratio, twins, warnings_of
-from ctsr.data.preparing.steps import case_facts
+from ctsr.data.preparing.preparation import case_facts
 from ctsr.imaging.volume import Header, Volume
 from ctsr.records.case import CaseFacts
 

@@ -25,6 +25,7 @@ class ClinicalSettings:
 
     domain: ClassVar[str] = "clinical"
     multiple: ClassVar[int] = 1
+    slab_mm: ClassVar[float] = 0.0  # slices are as thick as they were scanned
 
     spacing: float | None = 0.625
     window: Sequence[float] = (-1000.0, 100.0)
@@ -50,6 +51,7 @@ class MicroSettings:
 
     domain: ClassVar[str] = "micro"
     multiple: ClassVar[int] = 8  # in-plane sizes are cut to it, so that every low-resolution pixel is a whole one
+    padding_below: ClassVar[float | None] = None  # no grey of µCT is known to be padding
 
     spacing: float | None = 0.078125
     slab_mm: float = 0.0

@@ -26,7 +26,7 @@ from ctsr.data.preparing.settings import Settings
 from ctsr.errors import UserError, warn
 from ctsr.files import content_hash, locked
 from ctsr.imaging.intensity import Window
-from ctsr.imaging.volume import Affine, Header, Spacing, Volume, spacing_of
+from ctsr.imaging.volume import Affine, Header, Spacing, spacing_of
 from ctsr.records.case import CaseFacts
 from ctsr.records.data import smallest_patch
 from ctsr.writable import check_writable
@@ -223,29 +223,33 @@ def _damage(folder: Path, cache: Path) -> Path | None:
 
 
 def _make(case: Case, masks: Sequence[Path], settings: Settings, folder: Path) -> None:
-    from ctsr.data.preparing.steps import case_facts  # here, as `preparation` below
+    # Here, since planning needs no readers, nor what finds lungs.
+    from ctsr.data.preparing.preparation import case_facts, prepare_scan
 
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
-    data = _prepared(case, masks, settings)
+    try:
+        made = prepare_scan(case.path, masks, settings)
+    except UserError as error:
+        raise UserError(f"{settings.domain} case {case.name}: {error}") from error
     try:
         partial.mkdir()
         for name in ARRAYS:
-            if data[name] is not None:
-                np.save(partial / f"{name}.npy", data[name])
-        volume: Volume = data["volume"]
+            if (array := getattr(made, name)) is not None:
+                np.save(partial / f"{name}.npy", array)
+        volume = made.volume
         facts = {
             "name": case.name,
             "domain": settings.domain,
             "source": str(case.path.resolve()),
             "content": remembered_hash(case.path, folder.parent),
-            "voxels": data["greys"],
+            "voxels": made.voxels,
             "shape": volume.array.shape,
             "spacing": volume.spacing,
             "affine": volume.affine.tolist(),
-            "window": asdict(data["window"]),
+            "window": asdict(made.window),
             "settings": asdict(settings),
-            **case_facts(data["scanned"], volume, data["mask"]),
+            **case_facts(made.scanned, volume, made.mask),
             "files": {
                 file.name: {"bytes": file.stat().st_size, "sha256": content_hash(file)}
                 for file in sorted(partial.iterdir())
@@ -258,19 +262,6 @@ def _make(case: Case, masks: Sequence[Path], settings: Settings, folder: Path) -
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-
-
-def _prepared(case: Case, masks: Sequence[Path], settings: Settings) -> dict[str, Any]:
-    from ctsr.data.preparing.steps import preparation  # here: MONAI takes two seconds to import, planning needs none
-
-    try:
-        data: dict[str, Any] = preparation(settings)({"path": case.path, "masks": masks})
-    except RuntimeError as error:
-        # MONAI wraps what a transform raises.
-        if isinstance(error.__cause__, UserError):
-            raise UserError(f"{settings.domain} case {case.name}: {error.__cause__}") from error
-        raise
-    return data
 
 
 def _load(folder: Path) -> PreparedCase:

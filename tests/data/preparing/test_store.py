@@ -17,11 +17,10 @@ import SimpleITK
 from scipy import ndimage
 
 from ctsr.data.finding.cases import Case
-from ctsr.data.preparing import hashes
-from ctsr.data.preparing import store as prepared
+from ctsr.data.preparing import hashes, preparation
 from ctsr.data.preparing.hashes import scan_hash
+from ctsr.data.preparing.preparation import slab_means, slab_slices
 from ctsr.data.preparing.settings import ClinicalSettings, MicroSettings
-from ctsr.data.preparing.steps import slab_means, slab_slices
 from ctsr.data.preparing.store import PreparedCase, check_size, prepare, prepare_all
 from ctsr.errors import UserError
 from ctsr.files import content_hash
@@ -121,7 +120,7 @@ def test_slab_means_against_the_definition(slices) -> None:
 
 def test_a_second_call_finds_the_first_ones_work(lung, tmp_path, monkeypatch) -> None:
     first = prepare(lung, CLINICAL, tmp_path / "cache")
-    monkeypatch.setattr(prepared, "_prepared", None)
+    monkeypatch.setattr(preparation, "prepare_scan", None)
     again = prepare(lung, CLINICAL, tmp_path / "cache")
     assert again.folder == first.folder
     np.testing.assert_array_equal(again.affine, first.affine)
@@ -198,14 +197,14 @@ def test_case_json_tells_what_was_done(lung, tmp_path) -> None:
 
 
 def _prepare_and_note(case: Case, cache: Path, notes: Path) -> None:
-    work = prepared._prepared
+    work = preparation.prepare_scan
 
     def noted(*args):
         with notes.open("a") as file:
             file.write("made\n")
         return work(*args)
 
-    prepared._prepared = noted
+    preparation.prepare_scan = noted
     prepare(case, CLINICAL, cache)
 
 
