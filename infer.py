@@ -63,7 +63,7 @@ def compare(task: Comparison) -> None:
     data, folder = Path(task.data), Path(task.output)
     from ctsr.checkpoint import check_comparable, read_checkpoint
     from ctsr.evaluation.evaluate import evaluate
-    from ctsr.evaluation.questions.competitors import Contestant, in_order
+    from ctsr.evaluation.questions.competitors import TrainedNetwork, in_order
     from ctsr.evaluation.questions.test_set import load_test_set
     from ctsr.evaluation.questions.tiles import Cut
     from ctsr.inference.scan import find_device
@@ -71,14 +71,14 @@ def compare(task: Comparison) -> None:
     checkpoints = [read_checkpoint(path).only(*USED) for path in task.checkpoints]
     check_comparable(checkpoints)
     device = find_device(task.device)
-    contestants = in_order([Contestant.of_checkpoint(one, device) for one in checkpoints], task.reference)
-    for name in dict.fromkeys(one.name for one in contestants):
+    networks = in_order([TrainedNetwork.of_checkpoint(one, device) for one in checkpoints], task.reference)
+    for name in dict.fromkeys(one.name for one in networks):
         print(described(name))
     clinical = None if task.clinical is None else Path(task.clinical)
     test = load_test_set(data, clinical, checkpoints[0].card, Path(task.cache))
     workers = (os.cpu_count() or 1 if task.workers == "auto" else task.workers) if device.type == "cpu" else 1
     cut = Cut(task.tile_micro, task.cover, task.slices_per_case)
-    evaluation = evaluate(contestants, test, folder, cut, workers)
+    evaluation = evaluate(networks, test, folder, cut, workers)
     if task.wandb is not None:
         from ctsr.training.loggers import log_evaluation  # Lightning: three seconds, for those who ask for it
 

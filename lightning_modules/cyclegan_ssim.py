@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 from torchmetrics.image import StructuralSimilarityIndexMeasure
 
-from ctsr.evaluation.measures.synthesis_distance import Realism
+from ctsr.evaluation.measures.synthesis_distance import SynthesisDistance
 from ctsr.imaging.pyramid import GaussianPyramid
 from ctsr.losses.adversarial import least_squares
 from ctsr.losses.detail import detail_loss
@@ -28,7 +28,7 @@ from ctsr.networks.resnet import ResNetGenerator
 from ctsr.networks.synthesis import build_g1
 from ctsr.records.card import ModelCard
 from ctsr.training.callbacks.panels import Column
-from lightning_modules.gan import GAN, NOT_HYPERPARAMETERS, spread, to_unit
+from lightning_modules.gan import GAN, NOT_HYPERPARAMETERS, ratio_of_std, to_unit
 from lightning_modules.image_pool import ImagePool
 
 BORDER = 2  # pixels of f(x) that show what f() reflects at the border of a patch
@@ -76,7 +76,7 @@ class CycleGANSSIM(GAN):
         self.pools = {"D1": ImagePool(pool_size, 2 * seed), "D2": ImagePool(pool_size, 2 * seed + 1)}
         self.ssim = StructuralSimilarityIndexMeasure(data_range=1.0)
         self.cycle_ssim = StructuralSimilarityIndexMeasure(data_range=1.0)
-        self.realism = Realism()
+        self.realism = SynthesisDistance()
 
     def sides(self) -> tuple[Iterable[nn.Module], Iterable[nn.Module]]:
         """(G1, G2) and (D1, D2)."""
@@ -121,9 +121,9 @@ class CycleGANSSIM(GAN):
                     }
                 )
 
-        self.spread = {
-            "G1": spread(fakes_y, [y for _, _, y in images]),
-            "G2": spread(fakes_x, [fx for fx, _, _ in images]),
+        self.ratio_of_std = {
+            "G1": ratio_of_std(fakes_y, [y for _, _, y in images]),
+            "G2": ratio_of_std(fakes_x, [fx for fx, _, _ in images]),
         }
         self.report(down.losses | judged.losses)
 

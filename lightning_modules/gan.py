@@ -54,7 +54,8 @@ class GAN(LightningModule):
     Attributes:
         pools: For each discriminator that has one, its memory of past fakes.
         losses: Terms of the last batch.
-        spread: For each generator, the spread of greys it made in the last batch, as a share of those it should make.
+        ratio_of_std: For each generator, the standard deviation of the greys it made in the last batch, as a share of
+            that of those it should make.
     """
 
     def __init__(self, *, optimizer: Mapping[str, Any], card: ModelCard, accumulate: int, lr_factor: float) -> None:
@@ -66,7 +67,7 @@ class GAN(LightningModule):
         self.accumulate, self.lr_factor = accumulate, lr_factor
         self.pools: dict[str, ImagePool] = {}
         self.losses: dict[str, Tensor] = {}
-        self.spread: dict[str, Tensor] = {}
+        self.ratio_of_std: dict[str, Tensor] = {}
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, *arguments: Any, **changed: Any) -> Self:
@@ -202,7 +203,7 @@ class Descent:
             self.losses[name] = self.losses.get(name, torch.zeros_like(value)) + value.detach() / parts
 
 
-def spread(made: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+def ratio_of_std(made: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
     """Standard deviation of the greys of some images, as a share of that of others."""
     own, other = (torch.cat([image.detach().float() for image in images]).std() for images in (made, wanted))
     return own / other.clamp_min(1e-6)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ctsr.data.pairs import find_pairs, load_pair
 from ctsr.evaluation.at_end_of_training import measure
-from ctsr.evaluation.questions.competitors import Contestant
+from ctsr.evaluation.questions.competitors import TrainedNetwork
 from ctsr.evaluation.questions.test_set import TestSet
 from ctsr.evaluation.questions.tiles import Cut
 from ctsr.records.row import Row
@@ -21,8 +21,8 @@ def measure_held_out(module: GAN, data: ScansDataModule, folder: Path) -> list[R
     if not isinstance(module, SRGAN | SRCycleGAN):
         return []
     generator = module.G1 if isinstance(module, SRGAN) else module.GB
-    contestant = Contestant.of(module.card, module.enlarger, generator)
+    network = TrainedNetwork.of(module.card, module.enlarger, generator)
     percentiles = data.keys.micro.percentiles
     pairs = [] if data.paired_root is None else [load_pair(path, percentiles) for path in find_pairs(data.paired_root)]
     test = TestSet(data.cases["micro"]["test"], pairs if "clinical" in module.card.grey_maps else [])
-    return measure(contestant, test, folder, Cut(cover=data.keys.micro.cover))
+    return measure(network, test, folder, Cut(cover=data.keys.micro.cover))

@@ -26,7 +26,7 @@ from ctsr.networks.patchgan import PatchGAN
 from ctsr.networks.sr_cyclegan import EnlargingGenerator, ReducingGenerator, blown_up, shrunk
 from ctsr.records.card import ModelCard
 from ctsr.training.callbacks.panels import Column
-from lightning_modules.gan import GAN, NOT_HYPERPARAMETERS, spread, to_unit
+from lightning_modules.gan import GAN, NOT_HYPERPARAMETERS, ratio_of_std, to_unit
 from lightning_modules.image_pool import ImagePool
 
 
@@ -128,7 +128,10 @@ class SRCycleGAN(GAN):
                     }
                 )
 
-        self.spread = {"GA": spread(fakes_x, [x for x, _ in images]), "GB": spread(fakes_y, [y for _, y in images])}
+        self.ratio_of_std = {
+            "GA": ratio_of_std(fakes_x, [x for x, _ in images]),
+            "GB": ratio_of_std(fakes_y, [y for _, y in images]),
+        }
         self.report(down.losses | judged.losses)
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:

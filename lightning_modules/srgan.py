@@ -29,7 +29,7 @@ from ctsr.networks.srresnet import SRResNet
 from ctsr.networks.synthesis import build_g1
 from ctsr.records.card import ModelCard
 from ctsr.training.callbacks.panels import Column
-from lightning_modules.gan import GAN, NOT_HYPERPARAMETERS, spread, to_unit
+from lightning_modules.gan import GAN, NOT_HYPERPARAMETERS, ratio_of_std, to_unit
 
 
 class SRGAN(GAN):
@@ -75,7 +75,7 @@ class SRGAN(GAN):
         self.G1 = Frozen(G1)
         self.GS, self.DS = SRResNet(**networks["GS"]), SRDiscriminator(**networks["DS"])
         self.average = exponential_average(self.GS, ema) if ema else None
-        self.loss, self.margin, self.noise, self.widths = dict(loss), margin, noise, spread
+        self.loss, self.margin, self.noise, self.psf_range = dict(loss), margin, noise, spread
         measures = MetricCollection(
             {"ssim": StructuralSimilarityIndexMeasure(data_range=1.0), "psnr": PeakSignalNoiseRatio(data_range=1.0)}
         )
@@ -114,7 +114,7 @@ class SRGAN(GAN):
         """G1(f(x)), each image by a scanner of its own within the ranges around G1."""
         noisier, wider = (
             low + (high - low) * draws
-            for (low, high), draws in zip((self.noise, self.widths), batch["scanner"].unbind(dim=1), strict=True)
+            for (low, high), draws in zip((self.noise, self.psf_range), batch["scanner"].unbind(dim=1), strict=True)
         )
         noise = noisier[:, None, None, None] * batch["noise"]
         fx = self.f(batch["slab"])
@@ -148,7 +148,7 @@ class SRGAN(GAN):
                     )
             losses = losses | judged.losses
 
-        self.spread = {"GS": spread(enlarged, [x for _, x in pairs])}
+        self.ratio_of_std = {"GS": ratio_of_std(enlarged, [x for _, x in pairs])}
         self.report(losses)
 
     @property

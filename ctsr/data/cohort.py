@@ -64,7 +64,7 @@ class _Figure:
             return []
         return [f"{self.name} {self.text.format(value)}, where {self.text.format(usual)} is usual here{self.ask}"]
 
-    def spread(self, cohort: Sequence[CaseFacts]) -> list[str]:
+    def disagreement(self, cohort: Sequence[CaseFacts]) -> list[str]:
         """A line where a cohort does not agree."""
         cases = sorted(cohort, key=self.of)
         low, high = self.of(cases[0]), self.of(cases[-1])
@@ -95,7 +95,9 @@ def notes_of(cohort: Sequence[CaseFacts]) -> list[str]:
         cohort: All cases of the domain, each once.
     """
     domain = cohort[0].domain
-    told = [text for figure in (SLICES, *([GREYS] if domain == "micro" else [])) for text in figure.spread(cohort)]
+    told = [
+        text for figure in (SLICES, *([GREYS] if domain == "micro" else [])) for text in figure.disagreement(cohort)
+    ]
     return [f"{domain} cases differ: {'; '.join(told)}"] if told else []
 
 

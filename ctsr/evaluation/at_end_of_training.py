@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ctsr.evaluation.questions.competitors import Contestant
+from ctsr.evaluation.questions.competitors import TrainedNetwork
 from ctsr.evaluation.questions.protocols import protocols
 from ctsr.evaluation.questions.test_set import TestSet
 from ctsr.evaluation.questions.tile_room import with_tiles
@@ -16,11 +16,11 @@ from ctsr.records.row import Row, write_csv
 ASKED = ("paired", "synthetic")
 
 
-def measure(contestant: Contestant, test: TestSet, folder: Path, cut: Cut) -> list[Row]:
+def measure(network: TrainedNetwork, test: TestSet, folder: Path, cut: Cut) -> list[Row]:
     """Scores by each protocol that there are cases for; writes `evaluation.csv` and, with pairs, `paired.png`.
 
     Args:
-        contestant: The network.
+        network: The network.
         test: Held-out cases.
         folder: Where the files go.
         cut: Tiles and slices.
@@ -30,11 +30,11 @@ def measure(contestant: Contestant, test: TestSet, folder: Path, cut: Cut) -> li
     """
     test = with_tiles(test, cut)
     rows: list[Row] = []
-    for protocol in protocols(test, [contestant], cut):
+    for protocol in protocols(test, [network], cut):
         if protocol.name in ASKED:
-            rows += compare(protocol, [contestant], contestant.window, full=False, few=True).rows
+            rows += compare(protocol, [network], network.window, full=False, few=True).rows
     if rows:
         write_csv(rows, folder / "evaluation.csv")
     if test.pairs:
-        paired_figure([contestant], test.pairs, folder / "paired.png")
+        paired_figure([network], test.pairs, folder / "paired.png")
     return rows

@@ -18,7 +18,7 @@ import torch
 from ctsr.errors import warn
 from ctsr.evaluation.measures.hallucinations import EQUAL_DETECTION, VESSELS, Tally, total
 from ctsr.evaluation.measures.kernel_distance import EXTRACTOR, FEWEST, PATCH
-from ctsr.evaluation.questions.competitors import Contestant, reference
+from ctsr.evaluation.questions.competitors import TrainedNetwork, reference
 from ctsr.evaluation.questions.enlargers import Enlarge, Image, interpolations, network
 from ctsr.evaluation.questions.inputs import paired_samples
 from ctsr.evaluation.questions.protocols import clinical_inputs, protocols
@@ -32,7 +32,7 @@ from ctsr.evaluation.reporting.report_folder import FIGURES
 from ctsr.evaluation.reporting.statistics import per_case
 from ctsr.evaluation.reporting.tables import Table, difference_table, gap_table, protocol_tables, table_1
 from ctsr.evaluation.scoring.compare import Answers, Competitor, ask, compare, groups, to_unit
-from ctsr.evaluation.scoring.degradations import controls
+from ctsr.evaluation.scoring.degradations import degraded
 from ctsr.evaluation.scoring.progress import AskingBar
 from ctsr.evaluation.scoring.real_scans import KERNELS, scan_scores, slice_steps
 from ctsr.evaluation.scoring.synthesis_scores import PROTOCOL as SYNTHESIS
@@ -72,11 +72,11 @@ class Evaluation:
     report: Path
 
 
-def evaluate(contestants: Sequence[Contestant], test: TestSet, folder: Path, cut: Cut, workers: int = 1) -> Evaluation:
+def evaluate(networks: Sequence[TrainedNetwork], test: TestSet, folder: Path, cut: Cut, workers: int = 1) -> Evaluation:
     """Ask every question that there are cases for, and write rows, tables, figures and a report.
 
     Args:
-        contestants: Trained networks, at least one; of one window, preparation and scale. Others are compared with the
+        networks: Trained networks, at least one; of one window, preparation and scale. Others are compared with the
             method of the first that has a generator.
         test: Cases that none of them was trained on.
         folder: Where to; made if missing, once all questions are answered.
@@ -89,19 +89,19 @@ def evaluate(contestants: Sequence[Contestant], test: TestSet, folder: Path, cut
     Raises:
         UserError: A network has seen a test case, or a case has no tile.
     """
-    check_held_out(contestants, test)
+    check_held_out(networks, test)
     check_tiles(test, cut)
     if few := without_patches(test, cut):
         warn(f"kernel_distance is left out of paired {', '.join(few)}: under {FEWEST} patches of {PATCH} pixels")
-    first = reference(contestants)
-    asking = protocols(test, contestants, cut)
-    steps = {protocol.name: len(groups(protocol, contestants)) * protocol.cases for protocol in asking}
+    first = reference(networks)
+    asking = protocols(test, networks, cut)
+    steps = {protocol.name: len(groups(protocol, networks)) * protocol.cases for protocol in asking}
     steps |= {CONTROLS: len(test.pairs), SYNTHESIS: 1, SCANS: len(KERNELS)}
     questions = list(steps)
-    found = _answers(steps, contestants, test, cut, workers)
+    found = _answers(steps, networks, test, cut, workers)
     rows = [row for answers, _ in found for row in answers.rows]
     tallies = found[questions.index("paired")][0].tallies if "paired" in questions else {}
-    methods = _methods(contestants, first)
+    methods = _methods(networks, first)
     rows += slice_steps(test.pairs, methods, first.window)
     rows += _empty(test, methods, tallies, first, cut)
     views = found[-1][1]
@@ -111,8 +111,8 @@ def evaluate(contestants: Sequence[Contestant], test: TestSet, folder: Path, cut
 
     folder.mkdir(parents=True, exist_ok=True)
     write_csv(rows, folder / "evaluation.csv")
-    paired_figure(contestants, test.pairs, folder / "paired.png")
-    synthesis_figure(contestants, test.micro, test.clinical, folder / "synthesis.png", cut)
+    paired_figure(networks, test.pairs, folder / "paired.png")
+    synthesis_figure(networks, test.micro, test.clinical, folder / "synthesis.png", cut)
     curves_figure(tallies, folder / "found_and_made_up.png")
     scans_figure(views, folder / "scans.png")
     values = per_case(rows)
@@ -123,7 +123,7 @@ def evaluate(contestants: Sequence[Contestant], test: TestSet, folder: Path, cut
         *protocol_tables(values, references),
     ]
     figures = [path for name in FIGURES if (path := folder / name).exists()]
-    report = write_report(contestants, test, tables, figures, folder, f"Kernel distances: {EXTRACTOR}.")
+    report = write_report(networks, test, tables, figures, folder, f"Kernel distances: {EXTRACTOR}.")
     return Evaluation(rows, tables, figures, report)
 
 
@@ -131,7 +131,7 @@ Answer = tuple[Answers, dict[str, dict[str, Image]]]
 
 
 def _answers(
-    steps: Mapping[str, int], contestants: Sequence[Contestant], test: TestSet, cut: Cut, workers: int
+    steps: Mapping[str, int], networks: Sequence[TrainedNetwork], test: TestSet, cut: Cut, workers: int
 ) -> list[Answer]:
     """Asks all questions, each of so many steps, and shows how far that is."""
     context = multiprocessing.get_context("spawn")
@@ -144,12 +144,12 @@ def _answers(
                 _count(done)
                 bar.show(done.value)
 
-            _hold(contestants, test, cut, step)
+            _hold(networks, test, cut, step)
             for question in steps:
                 found[question] = _answer(question)
                 bar.finish(question)
         else:
-            with ProcessPoolExecutor(workers, context, _hold, (contestants, test, cut, partial(_count, done))) as pool:
+            with ProcessPoolExecutor(workers, context, _hold, (networks, test, cut, partial(_count, done))) as pool:
                 try:
                     with _kept_from_children(signal.SIGINT):
                         asked = {pool.submit(_answer, question): question for question in steps}
@@ -181,40 +181,40 @@ def _count(done: Synchronized[int]) -> None:
         done.value += 1
 
 
-_held: tuple[Sequence[Contestant], TestSet, Cut, Callable[[], None]]
+_held: tuple[Sequence[TrainedNetwork], TestSet, Cut, Callable[[], None]]
 
 
-def _hold(contestants: Sequence[Contestant], test: TestSet, cut: Cut, step: Callable[[], None]) -> None:
+def _hold(networks: Sequence[TrainedNetwork], test: TestSet, cut: Cut, step: Callable[[], None]) -> None:
     """Gives a process what all questions are about, and what tells of each step."""
     global _held
-    _held = (contestants, test, cut, step)
+    _held = (networks, test, cut, step)
     if multiprocessing.parent_process() is not None:
         torch.set_num_threads(1)
 
 
 def _answer(question: str) -> Answer:
     """Rows and tallies of one protocol, of the controls, of stage synth or of real scans; with views of scans."""
-    contestants, test, cut, step = _held
-    first = reference(contestants)
+    networks, test, cut, step = _held
+    first = reference(networks)
     if question == CONTROLS:
         return Answers(_controls(test, first, cut, step)), {}
     if question == SYNTHESIS:
-        answers = Answers(synthesis_scores(contestants, test, first.window, cut))
+        answers = Answers(synthesis_scores(networks, test, first.window, cut))
         step()
         return answers, {}
     if question == SCANS:
-        methods = _methods(contestants, first)
+        methods = _methods(networks, first)
         back = to_clinical(first.grey_maps)
         rows, views = scan_scores(test.clinical, methods, back, first.window, kernel_done=step)
         return Answers(rows), views
-    (protocol,) = (protocol for protocol in protocols(test, contestants, cut) if protocol.name == question)
-    return compare(protocol, contestants, first.window, full=question in FULL, case_done=step), {}
+    (protocol,) = (protocol for protocol in protocols(test, networks, cut) if protocol.name == question)
+    return compare(protocol, networks, first.window, full=question in FULL, case_done=step), {}
 
 
-def _methods(contestants: Sequence[Contestant], first: Contestant) -> dict[Competitor, Enlarge]:
+def _methods(networks: Sequence[TrainedNetwork], first: TrainedNetwork) -> dict[Competitor, Enlarge]:
     ways = interpolations(first.grey_maps["clinical"])
     return {(name, None): way for name, way in ways.items()} | {
-        (one.name, one.seed): network(one.enlarge) for one in contestants
+        (one.name, one.seed): network(one.enlarge) for one in networks
     }
 
 
@@ -229,7 +229,7 @@ def _headlines(values: Mapping[tuple[str, str, str], Mapping[str, float]], refer
         yield papers
 
 
-def _controls(test: TestSet, first: Contestant, cut: Cut, step: Callable[[], None]) -> list[Row]:
+def _controls(test: TestSet, first: TrainedNetwork, cut: Cut, step: Callable[[], None]) -> list[Row]:
     """What each measure says of the first network's images, spoilt in known ways."""
     answers = Answers()
     for number, pair in enumerate(test.pairs):
@@ -239,7 +239,7 @@ def _controls(test: TestSet, first: Contestant, cut: Cut, step: Callable[[], Non
             step()
             continue
         methods: dict[Competitor, Enlarge] = {
-            (name, None): way for name, way in controls(network(first.enlarge), truth).items()
+            (name, None): way for name, way in degraded(network(first.enlarge), truth).items()
         }
         inputs = clinical_inputs(pair.name, partial(paired_samples, [pair], first.window, cut), first)
         ask(CONTROLS, inputs, methods, first.window, True, answers, step)
@@ -250,7 +250,7 @@ def _empty(
     test: TestSet,
     methods: Mapping[Competitor, Enlarge],
     tallies: Mapping[tuple[str, int | None, str, str], Tally],
-    first: Contestant,
+    first: TrainedNetwork,
     cut: Cut,
 ) -> list[Row]:
     """Made-up vessels per cm² of empty lung, each method cut where it finds its share of the paired lungs' vessels."""
@@ -268,7 +268,7 @@ def _empty(
             image = to_unit(enlarge(sample.lr))
             seen.setdefault(sample.case, []).append(Tally.of(VESSELS, image, sample.labels, sample.pixel_mm))
         rows += [
-            Row("empty", name, "made_up_empty", float(total(of_case).inventions()[reached[0]]), case, seed)
+            Row("empty", name, "made_up_empty", float(total(of_case).hallucinations()[reached[0]]), case, seed)
             for case, of_case in seen.items()
         ]
     return rows

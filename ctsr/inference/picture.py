@@ -22,7 +22,7 @@ from ctsr.imaging.interpolation import bicubic
 from ctsr.imaging.volume import Volume
 from ctsr.inference.grid import Plan
 from ctsr.inference.nifti_stream import NiftiStream
-from ctsr.inference.regions_of_interest import Place
+from ctsr.inference.regions_of_interest import Region
 
 OUTLINED = [withStroke(linewidth=5, foreground="black")]  # seen on bright ground too
 LARGEST_HU = 200.0  # at the bright end of the differences
@@ -115,7 +115,7 @@ def _scale_bar(axis: Axes) -> None:
 
 
 @dataclass(frozen=True)
-class Sight:
+class Views:
     """Parts of a run.
 
     Attributes:
@@ -134,7 +134,7 @@ class Sight:
     clinical: Window
     greys: Window
 
-    def view(self, place: Place, difference: npt.NDArray[np.float32]) -> View:
+    def view(self, place: Region, difference: npt.NDArray[np.float32]) -> View:
         """One place, in its slice.
 
         Args:
@@ -151,7 +151,7 @@ class Sight:
             place.size * self.steps.spacing[2],
         )
 
-    def reformats(self, place: Place) -> list[Reformat]:
+    def reformats(self, place: Region) -> list[Reformat]:
         """A coronal and a sagittal cut through the middle of a place, as wide as it and at most as high."""
         depth, step = self.steps.shape[0], self.steps.spacing[0]
         reach = max(1, round(place.size * self.steps.spacing[1] / step / 2))

@@ -16,7 +16,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Place:
+class Region:
     """A square in a slice.
 
     Attributes:
@@ -32,7 +32,7 @@ class Place:
     size: int
 
 
-def lung_places(volume: Volume, lung: Mask, window: Window, count: int = 3, size: int = 48) -> list[Place]:
+def lung_regions(volume: Volume, lung: Mask, window: Window, count: int = 3, size: int = 48) -> list[Region]:
     """Squares in the lung with many edges, from its bottom to its top; anywhere in the scan where no lung is found.
 
     The same scan gives the same places.
@@ -51,7 +51,7 @@ def lung_places(volume: Volume, lung: Mask, window: Window, count: int = 3, size
     # Slices that split the lung's volume evenly.
     below = np.cumsum(lung.sum(axis=(1, 2)))
     slices = np.searchsorted(below, below[-1] * (np.arange(count) + 0.5) / count)
-    places: list[Place] = []
+    places: list[Region] = []
     for z in dict.fromkeys(int(z) for z in np.minimum(slices, depth - 1)):
         inside = _mean(lung[z].astype(np.float32), size)
         image = window.normalise(volume.array[z])
@@ -59,7 +59,7 @@ def lung_places(volume: Volume, lung: Mask, window: Window, count: int = 3, size
         for place in places:  # somewhere else, where there is a choice
             seen[max(place.y - size, 0) : place.y + size, max(place.x - size, 0) : place.x + size] -= 2.0
         y, x = np.unravel_index(np.argmax(seen), seen.shape)
-        places.append(Place(z, int(y), int(x), size))
+        places.append(Region(z, int(y), int(x), size))
     return places
 
 

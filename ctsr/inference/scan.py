@@ -41,8 +41,8 @@ from ctsr.inference.beside_training import BesideTraining, Sampling
 from ctsr.inference.engine import check_tile, super_resolve_slice
 from ctsr.inference.grid import Plan, crop, crop_mask, plan
 from ctsr.inference.nifti_stream import nifti_stream
-from ctsr.inference.picture import Sight, write_picture
-from ctsr.inference.regions_of_interest import lung_places
+from ctsr.inference.picture import Views, write_picture
+from ctsr.inference.regions_of_interest import lung_regions
 from ctsr.methods import described
 from ctsr.records.scan_settings import ScanSettings
 from ctsr.versions import versions
@@ -133,7 +133,7 @@ def super_resolve_scan(
     model.GS.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     consistency = Consistency(model.card.to_clinical, clinical)
     differences: dict[int, Image] = {}
-    places = lung_places(volume, lung, clinical)
+    places = lung_regions(volume, lung, clinical)
     with (
         nifti_stream(output, steps.output_shape, steps.output_affine, orientation, settings.level) as stream,
         closing(_progress(len(volume.array), console)) as slices,  # an error ends it, before it is told
@@ -152,9 +152,9 @@ def super_resolve_scan(
             if any(place.z == z for place in places):
                 differences[z] = difference
         first = (0, 0, 0) if settings.roi is None else (settings.roi[0], settings.roi[2], settings.roi[4])
-        sight = Sight(volume, first, steps, stream, clinical, greys)
-        views = [sight.view(place, differences[place.z]) for place in places]
-        reformats = sight.reformats(places[len(places) // 2])
+        shown = Views(volume, first, steps, stream, clinical, greys)
+        views = [shown.view(place, differences[place.z]) for place in places]
+        reformats = shown.reformats(places[len(places) // 2])
     write_picture(views, reformats, results.picture, f"{output.name}: {NOTICE}")
     figures = consistency.figures()
     _say(console, f"|f(SR) - scan|: {told(figures) or 'nothing was computed'}")

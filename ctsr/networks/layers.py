@@ -74,24 +74,24 @@ class SubPixelConv(nn.Conv2d):
         kernel: Side of the kernel at full resolution, odd.
     """
 
-    spread: Tensor
+    meets: Tensor
 
     def __init__(self, channels: int, kernel: int) -> None:
         super().__init__(channels, 1, kernel, padding=kernel // 2)
         middle = kernel // 2
         self.reach = (middle + 1) // 2  # blocks that the kernel meets on each side
-        # spread[a, b, u, d]: output pixel a of a block meets input pixel b of block u - reach by the tap d.
-        spread = torch.zeros(2, 2, 2 * self.reach + 1, kernel)
+        # meets[a, b, u, d]: output pixel a of a block meets input pixel b of block u - reach by the tap d.
+        meets = torch.zeros(2, 2, 2 * self.reach + 1, kernel)
         for a in range(2):
             for tap in range(kernel):
                 block, b = divmod(a + tap - middle, 2)
-                spread[a, b, block + self.reach, tap] = 1.0
-        self.register_buffer("spread", spread, persistent=False)
+                meets[a, b, block + self.reach, tap] = 1.0
+        self.register_buffer("meets", meets, persistent=False)
 
     def forward(self, blocks: Tensor) -> Tensor:
         """(N, 4 channels, H, W), channels in `pixel_unshuffle`'s order, to (N, 4, H, W)."""
         with torch.autocast(blocks.device.type, enabled=False):
-            kernel = torch.einsum("abud,efvg,cdg->aecbfuv", self.spread, self.spread, self.weight[0])
+            kernel = torch.einsum("abud,efvg,cdg->aecbfuv", self.meets, self.meets, self.weight[0])
             kernel = kernel.reshape(4, 4 * self.in_channels, *kernel.shape[-2:])
         bias = None if self.bias is None else self.bias.expand(4)
         return functional.conv2d(blocks, kernel.contiguous(memory_format=torch.channels_last), bias, padding=self.reach)

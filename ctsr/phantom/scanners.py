@@ -57,14 +57,14 @@ class ClinicalScanner:
 
     Attributes:
         pixel: In-plane pixel size in mm.
-        spread: Full width at half maximum of the in-plane point spread, in mm.
+        psf: Full width at half maximum of the in-plane point spread, in mm.
         slice_width: Full width at half maximum of the slice profile, in mm.
         noise: Standard deviation of the noise in HU.
         cutoff: Width of the reconstruction kernel's noise spectrum, in cycles per pixel.
     """
 
     pixel: float
-    spread: float
+    psf: float
     slice_width: float
     noise: float
     cutoff: float
@@ -84,14 +84,14 @@ class ClinicalScanner:
             The scan. Pixel k covers k·pixel to (k + 1)·pixel from the block's in-plane edges.
         """
         rows, columns = (round(n * voxel / self.pixel) for n in density.shape[1:])
-        image = _spread(density, 0, voxel, slices, self.slice_width)
-        image = _spread(image, 1, voxel, (np.arange(rows) + 0.5) * self.pixel, self.spread)
-        image = _spread(image, 2, voxel, (np.arange(columns) + 0.5) * self.pixel, self.spread)
+        image = _blurred_onto(density, 0, voxel, slices, self.slice_width)
+        image = _blurred_onto(image, 1, voxel, (np.arange(rows) + 0.5) * self.pixel, self.psf)
+        image = _blurred_onto(image, 2, voxel, (np.arange(columns) + 0.5) * self.pixel, self.psf)
         image += self.noise * fbp_noise(image.shape, self.cutoff, rng)
         return np.asarray(np.clip(np.rint(image), -1024, 3071), dtype=np.int16)
 
 
-def _spread(image: Array, axis: int, voxel: float, centres: npt.NDArray[np.floating], fwhm: float) -> Array:
+def _blurred_onto(image: Array, axis: int, voxel: float, centres: npt.NDArray[np.floating], fwhm: float) -> Array:
     """Integrate along an axis over Gaussians of width `fwhm` at `centres` (mm), each voxel being a box."""
     edges = np.arange(image.shape[axis] + 1) * voxel
     below = special.ndtr((edges[None, :] - centres[:, None]) * (FWHM / fwhm))

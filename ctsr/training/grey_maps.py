@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ctsr.data.preparing.store import PreparedCase
 from ctsr.evaluation.questions.competitors import white_noise
 from ctsr.evaluation.questions.enlargers import Image
-from ctsr.evaluation.questions.tiles import spread
+from ctsr.evaluation.questions.tiles import evenly_spaced
 from ctsr.imaging.grey_map import GreyMap
 
 Downsample = Callable[[Tensor], Tensor]
@@ -30,8 +30,8 @@ def fit_clinical_map(
         f: Downsampling by 8, on the CPU.
         slices: Slices used of each case, evenly spread.
     """
-    source = [case.image[z][case.mask[z]] for case in clinical for z in spread(case.slices, slices)]
-    target = [_downsampled(case, z, f) for case in micro for z in spread(case.slices, slices)]
+    source = [case.image[z][case.mask[z]] for case in clinical for z in evenly_spaced(case.slices, slices)]
+    target = [_downsampled(case, z, f) for case in micro for z in evenly_spaced(case.slices, slices)]
     return GreyMap.fit(_some(source), _some(target))
 
 

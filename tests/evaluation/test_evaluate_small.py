@@ -20,7 +20,7 @@ from ctsr.errors import UserError
 from ctsr.evaluation import evaluate as module
 from ctsr.evaluation.at_end_of_training import measure
 from ctsr.evaluation.evaluate import evaluate
-from ctsr.evaluation.questions.competitors import Contestant, Synthesis
+from ctsr.evaluation.questions.competitors import Synthesis, TrainedNetwork
 from ctsr.evaluation.questions.enlargers import Enlarge, interpolations
 from ctsr.evaluation.questions.test_set import TestSet
 from ctsr.evaluation.questions.tile_room import check_tiles, without_patches
@@ -44,8 +44,8 @@ class Interpolate(nn.Module):
         return functional.interpolate(lr, scale_factor=8, mode="bicubic").clamp(-1, 1)
 
 
-def ours() -> Contestant:
-    return Contestant("ours", 0, Interpolate(), Synthesis(Unchanged()), HU, {"clinical": GreyMap.identity()})
+def ours() -> TrainedNetwork:
+    return TrainedNetwork("ours", 0, Interpolate(), Synthesis(Unchanged()), HU, {"clinical": GreyMap.identity()})
 
 
 def prepared(folder: Path, image: npt.NDArray[np.floating], edge: int = 0, domain: str = "micro") -> PreparedCase:

@@ -7,7 +7,7 @@ import numpy as np
 from ctsr.imaging.anatomy.lung import lung_mask
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.volume import Volume
-from ctsr.inference.regions_of_interest import lung_places
+from ctsr.inference.regions_of_interest import lung_regions
 
 WINDOW = Window(-1000, 100)
 
@@ -25,7 +25,7 @@ def chest() -> Volume:
 
 
 def test_places_lie_in_the_lungs_and_first_where_there_is_most_to_see() -> None:
-    places = lung_places(chest(), lung_mask(chest()), WINDOW, size=24)
+    places = lung_regions(chest(), lung_mask(chest()), WINDOW, size=24)
     assert [place.z for place in places] == [1, 4, 7]
     assert 60 - 24 < places[0].y < 100
     assert 125 - 24 < places[0].x < 155
@@ -33,11 +33,11 @@ def test_places_lie_in_the_lungs_and_first_where_there_is_most_to_see() -> None:
     assert all(abs(a.y - b.y) >= 24 or abs(a.x - b.x) >= 24 for i, a in enumerate(places) for b in places[:i]), (
         f"{boxes} overlap"
     )
-    assert places == lung_places(chest(), lung_mask(chest()), WINDOW, size=24)
+    assert places == lung_regions(chest(), lung_mask(chest()), WINDOW, size=24)
 
 
 def test_a_scan_without_lung_has_places_too() -> None:
     block = Volume(np.full((2, 30, 20), 40, np.int16), np.eye(4))
-    places = lung_places(block, np.zeros(block.shape, dtype=bool), WINDOW)
+    places = lung_regions(block, np.zeros(block.shape, dtype=bool), WINDOW)
     assert [(place.z, place.size) for place in places] == [(0, 20), (1, 20)]
     assert all(0 <= place.y <= 10 and place.x == 0 for place in places)

@@ -78,6 +78,6 @@ def _fitted_um(distance: Profile, grey: Profile) -> float:
     return 1000.0 * TEN_TO_NINETY * float(found[3])
 
 
-def _blurred_step(distance: Profile, floor: float, height: float, middle: float, spread: float) -> Profile:
-    profile: Profile = floor + height * ndtr((distance - middle) / spread)
+def _blurred_step(distance: Profile, floor: float, height: float, middle: float, standard_deviation: float) -> Profile:
+    profile: Profile = floor + height * ndtr((distance - middle) / standard_deviation)
     return profile

@@ -130,13 +130,13 @@ class Tally:
         """Share of the truth's structures that were found, at each level."""
         return np.asarray(self.found.sum(axis=1) / max(int(self.there.sum()), 1), dtype=np.float64)
 
-    def inventions(self) -> npt.NDArray[np.float64]:
+    def hallucinations(self) -> npt.NDArray[np.float64]:
         """Made-up pieces per cm² of lung, at each level."""
         return np.asarray(self.made_up.sum(axis=1) / max(self.area_mm2 / 100.0, 1e-9), dtype=np.float64)
 
     def at_equal_detection(self, share: float) -> float:
         """Made-up pieces per cm² at the level that first finds this share; not a number where none does."""
-        return first_reached(self.detection(), self.inventions(), share)
+        return first_reached(self.detection(), self.hallucinations(), share)
 
 
 def total(tallies: Iterable[Tally]) -> Tally:

@@ -14,9 +14,9 @@ from torchmetrics.image.kid import KernelInceptionDistance
 from ctsr.evaluation.questions.enlargers import Image
 
 PATCH = 64
-FEWEST = 8  # patches of a set: the spread of a feature over fewer tells nothing, and every distance is divided by it
+FEWEST = 8  # patches of a set: a feature's deviation over fewer tells nothing, and every distance is divided by it
 CHANNELS = (32, 64, 128)
-LEAST_SPREAD = 0.1  # of a feature, as a share of the median feature's
+LEAST_DEVIATION = 0.1  # of a feature, as a share of the median feature's
 EXTRACTOR = "random convolutions, seed 0, 3 layers, 64-pixel patches"
 """Named with every figure: it is no Inception network, and figures of other extractors cannot be compared with it."""
 
@@ -47,7 +47,7 @@ class RandomFeatures(nn.Module):
 
 
 def kernel_distance(made: Iterable[Image], real: Iterable[Image]) -> float:
-    """Kernel distance (Binkowski et al. 2018) of `RandomFeatures`, whose spread over real patches is made 1.
+    """Kernel distance (Binkowski et al. 2018) of `RandomFeatures`, scaled to a deviation of 1 over real patches.
 
     Args:
         made: Images (H, W) in [0, 1], at least 64 pixels each way.
@@ -62,10 +62,10 @@ def kernel_distance(made: Iterable[Image], real: Iterable[Image]) -> float:
     size = min(map(len, sets))
     if size < FEWEST:
         return float("nan")
-    centre, spread = sets[1].mean(dim=0), sets[1].std(dim=0)
+    centre, deviation = sets[1].mean(dim=0), sets[1].std(dim=0)
     # A response that is all but constant over real patches would otherwise be the whole distance.
-    spread = spread.clamp_min(max(LEAST_SPREAD * float(spread.median()), 1e-6))
-    scaled = [(features - centre) / spread for features in sets]
+    deviation = deviation.clamp_min(max(LEAST_DEVIATION * float(deviation.median()), 1e-6))
+    scaled = [(features - centre) / deviation for features in sets]
     with warnings.catch_warnings(), torch.random.fork_rng():
         warnings.simplefilter("ignore")
         torch.manual_seed(0)  # of the subsets

@@ -68,7 +68,7 @@ DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-class Realism(Metric):
+class SynthesisDistance(Metric):
     """`DISTANCES` of made images to real ones, gathered over a validation and over processes.
 
     Beside them stand the distance before anything was made, and that between two halves of the real images.

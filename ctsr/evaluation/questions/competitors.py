@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, eq=False)
-class Contestant:
+class TrainedNetwork:
     """A trained network.
 
     Attributes:
@@ -54,7 +54,7 @@ class Contestant:
         generator: nn.Module | None,
         device: torch.device = CPU,
         path: Path | None = None,
-    ) -> Contestant:
+    ) -> TrainedNetwork:
         """Make one of networks and what their checkpoint says of them.
 
         Args:
@@ -79,7 +79,7 @@ class Contestant:
         )
 
     @classmethod
-    def of_checkpoint(cls, checkpoint: Checkpoint, device: torch.device = CPU) -> Contestant:
+    def of_checkpoint(cls, checkpoint: Checkpoint, device: torch.device = CPU) -> TrainedNetwork:
         """Make one of a checkpoint of stage sr or sr_cyclegan.
 
         Raises:
@@ -96,22 +96,22 @@ class Contestant:
         return f"{self.name}, seed {self.seed}"
 
 
-def in_order(contestants: Sequence[Contestant], method: str | None) -> list[Contestant]:
-    """The contestants, those of a method first: others are compared with it.
+def in_order(networks: Sequence[TrainedNetwork], method: str | None) -> list[TrainedNetwork]:
+    """The networks, those of a method first: others are compared with it.
 
     Raises:
         UserError: None is of that method.
     """
-    names = list(dict.fromkeys(one.name for one in contestants))
+    names = list(dict.fromkeys(one.name for one in networks))
     if method is not None and method not in names:
         raise UserError(f"reference={method} is none of the methods of ckpt=: {', '.join(names)}")
-    return sorted(contestants, key=lambda one: method is not None and one.name != method)
+    return sorted(networks, key=lambda one: method is not None and one.name != method)
 
 
-def reference(contestants: Sequence[Contestant]) -> Contestant:
+def reference(networks: Sequence[TrainedNetwork]) -> TrainedNetwork:
     """The first with a generator: its G1 and grey maps serve all, and others are compared with its method."""
-    able = [one for one in contestants if one.synthesise is not None]
-    return (able or list(contestants))[0]
+    able = [one for one in networks if one.synthesise is not None]
+    return (able or list(networks))[0]
 
 
 def white_noise(like: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ctsr.data.pairs import Pair
 from ctsr.data.preparing.store import PreparedCase
 from ctsr.evaluation.questions.enlargers import Image, evaluating
-from ctsr.evaluation.questions.tiles import Cut, Tile, case_tiles, chosen_slices, spread, tiles_inside
+from ctsr.evaluation.questions.tiles import Cut, Tile, case_tiles, chosen_slices, evenly_spaced, tiles_inside
 from ctsr.imaging.intensity import Window
 from ctsr.phantom.scanners import ClinicalScanner
 
@@ -92,27 +92,27 @@ class UnseenScanner:
     """A clinical scanner that images of micro-CT are taken with.
 
     Attributes:
-        spread: Full width at half maximum of the in-plane point spread, in clinical pixels.
+        psf: Full width at half maximum of the in-plane point spread, in clinical pixels.
         slice_width: That of the slice profile, in clinical pixels.
         noise: Standard deviation in HU.
         cutoff: Width of the kernel's noise spectrum, in cycles per pixel.
     """
 
-    spread: float
+    psf: float
     slice_width: float
     noise: float
     cutoff: float
 
     def __str__(self) -> str:
         return (
-            f"a scanner of {self.spread:g} x {self.slice_width:g} pixels (in the plane, across) "
+            f"a scanner of {self.psf:g} x {self.slice_width:g} pixels (in the plane, across) "
             f"and {self.noise:g} HU of noise, cut off at {self.cutoff:g} per pixel"
         )
 
 
 UNSEEN = {
-    "soft": UnseenScanner(spread=2.2, slice_width=1.4, noise=6.0, cutoff=0.13),
-    "sharp": UnseenScanner(spread=1.5, slice_width=0.9, noise=22.0, cutoff=0.32),
+    "soft": UnseenScanner(psf=2.2, slice_width=1.4, noise=6.0, cutoff=0.13),
+    "sharp": UnseenScanner(psf=1.5, slice_width=0.9, noise=22.0, cutoff=0.32),
 }
 """Beyond the phantom's range: point spreads of 1.7 to 2.0 pixels, noise of 8 to 14 HU, cutoffs of 0.17 to 0.23."""
 
@@ -136,13 +136,13 @@ def scanned_samples(
         rng = np.random.default_rng((seed, number))
         machine = ClinicalScanner(
             pixel=8 * voxel,
-            spread=scanner.spread * 8 * voxel,
+            psf=scanner.psf * 8 * voxel,
             slice_width=scanner.slice_width * 8 * voxel * flat,
             noise=scanner.noise,
             cutoff=scanner.cutoff,
         )
         reach = round(2 * scanner.slice_width * 8 * voxel / case.spacing[0])
-        for z in spread(range(len(case.slices)), cut.slices):
+        for z in evenly_spaced(range(len(case.slices)), cut.slices):
             first, last = max(0, z - reach), min(len(case.slices), z + reach + 1)
             density = to_hu(case.image[first:last])
             scan = machine.scan(density, voxel, np.array([(z - first + 0.5) * voxel]), rng)[0]

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from ctsr.data.preparing.materials import hu_window
 from ctsr.data.preparing.store import PreparedCase
 from ctsr.errors import UserError, warn
-from ctsr.evaluation.questions.competitors import Contestant, Synthesis, reference
+from ctsr.evaluation.questions.competitors import Synthesis, TrainedNetwork, reference
 from ctsr.evaluation.questions.inputs import UNSEEN, Sample, paired_samples, scanned_samples, synthetic_samples
 from ctsr.evaluation.questions.test_set import TestSet
 from ctsr.evaluation.questions.tiles import Cut
@@ -57,27 +57,27 @@ class Protocol:
         name: As above.
         reference: What the truth is, for tables.
         cases: How many cases it is asked on.
-        inputs: What a contestant is given; None as contestant: interpolation. None as inputs: it does not take part.
+        inputs: What a network is given; None as network: interpolation. None as inputs: it does not take part.
     """
 
     name: str
     reference: str
     cases: int
-    inputs: Callable[[Contestant | None], Inputs | None]
+    inputs: Callable[[TrainedNetwork | None], Inputs | None]
 
 
-def protocols(test: TestSet, contestants: Sequence[Contestant], cut: Cut) -> list[Protocol]:
+def protocols(test: TestSet, networks: Sequence[TrainedNetwork], cut: Cut) -> list[Protocol]:
     """Those that there are cases for.
 
     Args:
         test: The cases.
-        contestants: At least one.
+        networks: At least one.
         cut: Tiles and slices.
     """
-    return [*_on_pairs(test, reference(contestants), cut), *_on_micro(test, contestants, cut)]
+    return [*_on_pairs(test, reference(networks), cut), *_on_micro(test, networks, cut)]
 
 
-def _on_pairs(test: TestSet, first: Contestant, cut: Cut) -> Iterator[Protocol]:
+def _on_pairs(test: TestSet, first: TrainedNetwork, cut: Cut) -> Iterator[Protocol]:
     if not test.pairs:
         return
     for name, slab, truth in (
@@ -88,23 +88,23 @@ def _on_pairs(test: TestSet, first: Contestant, cut: Cut) -> Iterator[Protocol]:
         yield Protocol(name, truth, len(test.pairs), _same(clinical_inputs(name, samples, first)))
 
 
-def _on_micro(test: TestSet, contestants: Sequence[Contestant], cut: Cut) -> Iterator[Protocol]:
+def _on_micro(test: TestSet, networks: Sequence[TrainedNetwork], cut: Cut) -> Iterator[Protocol]:
     if not test.micro:
         return
-    first, count = reference(contestants), len(test.micro)
-    makers = [one for one in contestants if one.synthesise is not None]
+    first, count = reference(networks), len(test.micro)
+    makers = [one for one in networks if one.synthesise is not None]
 
-    def made_by(maker: Contestant) -> Inputs:
+    def made_by(maker: TrainedNetwork) -> Inputs:
         assert maker.synthesise is not None
         samples = partial(synthetic_samples, test.micro, maker.synthesise, cut)
         # What a baseline's generator makes shall look clinical, so the clinical map serves where there is no other.
         grey_map = maker.grey_maps.get("synthetic", maker.grey_maps["clinical"])
         return Inputs(f"by {maker.label}", samples, grey_map, grey_map.inverse())
 
-    def own(one: Contestant | None) -> Inputs | None:
+    def own(one: TrainedNetwork | None) -> Inputs | None:
         return None if one is None or one.synthesise is None else made_by(one)
 
-    def others(one: Contestant | None) -> Inputs | None:
+    def others(one: TrainedNetwork | None) -> Inputs | None:
         """Of the first G1 of the reference's method that another seed's training made."""
         seed = first.seed if one is None else one.seed
         strange = [maker for maker in makers if maker.name == first.name and maker.seed != seed]
@@ -119,11 +119,11 @@ def _on_micro(test: TestSet, contestants: Sequence[Contestant], cut: Cut) -> Ite
     for name, scanner in UNSEEN.items():
         scans = partial(scanned_samples, test.micro, scanner, first.window, partial(_to_hu, first), cut)
         yield Protocol(f"unseen_{name}", f"x; inputs by {scanner}", count, _same(clinical_inputs(name, scans, first)))
-    if any(others(one) for one in contestants):
+    if any(others(one) for one in networks):
         yield Protocol("unseen_g1", "x; inputs by the G1 of another seed's training", count, others)
 
 
-def _to_hu(first: Contestant, case: PreparedCase) -> Callable[[npt.ArrayLike], npt.NDArray[np.float32]]:
+def _to_hu(first: TrainedNetwork, case: PreparedCase) -> Callable[[npt.ArrayLike], npt.NDArray[np.float32]]:
     """By the case's own air and tissue, which no training had a part in; where they are not seen, by pooled greys."""
     try:
         return hu_window(case, first.materials).restore
@@ -133,10 +133,10 @@ def _to_hu(first: Contestant, case: PreparedCase) -> Callable[[npt.ArrayLike], n
         return lambda greys: first.window.restore(back.apply(greys))
 
 
-def clinical_inputs(key: str, samples: Callable[[], Iterator[Sample]], first: Contestant) -> Inputs:
+def clinical_inputs(key: str, samples: Callable[[], Iterator[Sample]], first: TrainedNetwork) -> Inputs:
     """Images of clinical greys."""
     return Inputs(key, samples, first.grey_maps["clinical"], to_clinical(first.grey_maps))
 
 
-def _same(inputs: Inputs) -> Callable[[Contestant | None], Inputs | None]:
+def _same(inputs: Inputs) -> Callable[[TrainedNetwork | None], Inputs | None]:
     return lambda _: inputs

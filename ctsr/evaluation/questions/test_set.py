@@ -12,7 +12,7 @@ from ctsr.data.preparing.hashes import remembered_hash
 from ctsr.data.preparing.settings import ClinicalSettings, MicroSettings, Settings
 from ctsr.data.preparing.store import PreparedCase, prepare_all
 from ctsr.errors import UserError
-from ctsr.evaluation.questions.competitors import Contestant
+from ctsr.evaluation.questions.competitors import TrainedNetwork
 from ctsr.records.card import ModelCard
 
 PAIR_FILES = ("clinical.nii.gz", "micro.nii.gz")
@@ -85,13 +85,13 @@ class TestSet:
     hashes: Mapping[str, str] = field(default_factory=dict)
 
 
-def check_held_out(contestants: Iterable[Contestant], test: TestSet) -> None:
+def check_held_out(networks: Iterable[TrainedNetwork], test: TestSet) -> None:
     """Refuse a network that has seen a test case.
 
     Raises:
         UserError: One has; checkpoint and case are named.
     """
-    for one in contestants:
+    for one in networks:
         for scan, name in test.hashes.items():
             if scan in one.trained_on:
                 raise UserError(

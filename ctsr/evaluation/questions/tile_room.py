@@ -13,7 +13,7 @@ from ctsr.data.pairs import Pair
 from ctsr.errors import UserError, warn
 from ctsr.evaluation.measures.kernel_distance import FEWEST, patches_in
 from ctsr.evaluation.questions.test_set import TestSet
-from ctsr.evaluation.questions.tiles import Cut, chosen_slices, spread, tiles_inside
+from ctsr.evaluation.questions.tiles import Cut, chosen_slices, evenly_spaced, tiles_inside
 from ctsr.records.tasks import LEAST_TILE
 
 Masks = Sequence[npt.NDArray[np.bool_]]
@@ -71,7 +71,7 @@ def _narrow(specimens: Mapping[str, Masks], cut: Cut) -> dict[str, float]:
 def _specimens(test: TestSet, cut: Cut) -> dict[str, Masks]:
     """Where each specimen is, in the slices that are compared."""
     pairs: dict[str, Masks] = {f"paired {pair.name}": _inside(pair, cut) for pair in test.pairs}
-    slices = {case.name: spread(range(len(case.slices)), cut.slices) for case in test.micro}
+    slices = {case.name: evenly_spaced(range(len(case.slices)), cut.slices) for case in test.micro}
     return pairs | {f"micro {case.name}": [case.mask[z] for z in slices[case.name]] for case in test.micro}
 
 

@@ -33,7 +33,7 @@ def tiles_inside(mask: npt.NDArray[np.bool_], size: int, cover: float) -> Iterat
                 yield tile
 
 
-def spread(indices: range | tuple[int, ...], count: int) -> list[int]:
+def evenly_spaced(indices: range | tuple[int, ...], count: int) -> list[int]:
     """At most `count` of the indices, evenly spread, the ends left out as far as possible."""
     if count >= len(indices):
         return list(indices)
@@ -57,7 +57,7 @@ class Cut:
 
 def case_tiles(case: PreparedCase, cut: Cut) -> Iterator[tuple[int, Tile]]:
     """Slice and place of each tile of a prepared case."""
-    for z in spread(range(len(case.slices)), cut.slices):
+    for z in evenly_spaced(range(len(case.slices)), cut.slices):
         for place in tiles_inside(case.mask[z], cut.tile, cut.cover):
             yield z, place
 
@@ -65,4 +65,4 @@ def case_tiles(case: PreparedCase, cut: Cut) -> Iterator[tuple[int, Tile]]:
 def chosen_slices(pair: Pair, count: int) -> list[tuple[int, int]]:
     """Evenly spread slices of a pair, without the outermost where the clinical slice profile leaves the volume."""
     inner = pair.slices[1:-1] or pair.slices
-    return [inner[k] for k in spread(range(len(inner)), count)]
+    return [inner[k] for k in evenly_spaced(range(len(inner)), count)]

@@ -51,7 +51,7 @@ def equal_detection_table(tallies: Tallies, reference: str) -> Table | None:
 
 
 def _resampled(tallies: Tallies, name: str, kind: str) -> tuple[Samples, Samples]:
-    """Detection and inventions at each level, (1 + RESAMPLES, levels): of all cases, then of cases drawn anew."""
+    """Detection and hallucinations at each level, (1 + RESAMPLES, levels): of all cases, then of cases drawn anew."""
     cases = sorted({key[3] for key in tallies if key[:1] == (name,) and key[2] == kind})
     of = [total(tally for key, tally in tallies.items() if (key[0], key[2], key[3]) == (name, kind, c)) for c in cases]
     drawn = np.random.default_rng(0).multinomial(len(of), np.full(len(of), 1 / len(of)), size=RESAMPLES)

@@ -18,7 +18,7 @@ from ctsr.data.pairs import Pair
 from ctsr.data.preparing.store import PreparedCase
 from ctsr.evaluation.measures.hallucinations import KINDS, Tally, total
 from ctsr.evaluation.measures.metrics import ssim
-from ctsr.evaluation.questions.competitors import Contestant, reference
+from ctsr.evaluation.questions.competitors import TrainedNetwork, reference
 from ctsr.evaluation.questions.enlargers import MAPPED, Enlarge, Image, evaluating, interpolations, network
 from ctsr.evaluation.questions.tiles import Cut, case_tiles, chosen_slices
 from ctsr.evaluation.scoring.compare import to_unit
@@ -33,31 +33,31 @@ Place = tuple[Pair, tuple[int, int], tuple[int, int]]
 """A crop: pair, clinical and micro-CT slice, first row and column."""
 
 
-def one_of_each(contestants: Sequence[Contestant]) -> list[Contestant]:
+def one_of_each(networks: Sequence[TrainedNetwork]) -> list[TrainedNetwork]:
     """The first seed of every method."""
-    return list({one.name: one for one in reversed(contestants)}.values())[::-1]
+    return list({one.name: one for one in reversed(networks)}.values())[::-1]
 
 
 def paired_figure(
-    contestants: Sequence[Contestant], pairs: Sequence[Pair], path: Path, size: int = 160, slices: int = 4
+    networks: Sequence[TrainedNetwork], pairs: Sequence[Pair], path: Path, size: int = 160, slices: int = 4
 ) -> None:
     """Write a PNG: clinical | bicubic | each method | truth where there is most of a vessel, an airway and a nodule.
 
     Args:
-        contestants: Trained networks; of several seeds the first is shown.
+        networks: Trained networks; of several seeds the first is shown.
         pairs: Lungs seen by both scanners, with labels.
         path: The picture; it appears whole or not at all.
         size: Side of a crop in micro-CT pixels; made smaller where the scan is.
         slices: Slices searched of each case, evenly spread.
     """
-    first = reference(contestants)
+    first = reference(networks)
     size = min(size, *(side for pair in pairs for side in pair.micro.array.shape[1:]))
     places = {name: place for name, label in STRUCTURES.items() if (place := _fullest(pairs, label, size, slices))}
     if not places:
         return  # scans too small to hold a whole crop
     ways: dict[str, Enlarge] = dict(interpolations(first.grey_maps["clinical"], few=True))
     ways = {"clinical": ways["nearest"], "bicubic, greys mapped": ways[MAPPED]}
-    ways |= {one.name: network(one.enlarge) for one in one_of_each(contestants)}
+    ways |= {one.name: network(one.enlarge) for one in one_of_each(networks)}
     rows = {}
     for name, (pair, (clinical_z, micro_z), (y, x)) in places.items():
         lr = first.window.normalise(pair.clinical.array[clinical_z])
@@ -78,7 +78,7 @@ def paired_figure(
 
 
 def synthesis_figure(
-    contestants: Sequence[Contestant],
+    networks: Sequence[TrainedNetwork],
     micro: Sequence[PreparedCase],
     clinical: Sequence[PreparedCase],
     path: Path,
@@ -87,13 +87,13 @@ def synthesis_figure(
     """Write a PNG after the paper's Fig. 3: x, f(x), what each method's generator makes of it, and some real y.
 
     Args:
-        contestants: Trained networks; those without a generator are left out.
+        networks: Trained networks; those without a generator are left out.
         micro: Held-out micro-CT, a row each, four at most.
         clinical: Clinical scans; the last column, if there are any.
         path: The picture.
         cut: Size and cover of a tile.
     """
-    makers = [one for one in one_of_each(contestants) if one.synthesise is not None]
+    makers = [one for one in one_of_each(networks) if one.synthesise is not None]
     f = GaussianPyramid()
     rows = {}
     for number, case in enumerate(micro[:4]):
@@ -144,10 +144,10 @@ def curves_figure(tallies: Mapping[tuple[str, int | None, str, str], Tally], pat
         shown = [(name, plain) for name, plain in methods if not plain or name in ("bicubic", MAPPED)]
         for number, (method, plain) in enumerate(shown):
             both = total(tally for (name, _, of, _), tally in tallies.items() if (name, of) == (method, kind))
-            detection, inventions = both.detection(), both.inventions()
+            detection, hallucinations = both.detection(), both.hallucinations()
             upward = slice(int(detection.argmax()) + 1)
             style = "--" if plain else "-"
-            axis.plot(detection[upward], inventions[upward] + 1e-2, style, color=f"C{number % 10}", label=method)
+            axis.plot(detection[upward], hallucinations[upward] + 1e-2, style, color=f"C{number % 10}", label=method)
         axis.set_yscale("log")
         axis.set_xlabel(f"share of the truth's {kind} found")
         axis.set_ylabel(f"made-up {kind} per cm² of lung (+0.01)")

@@ -7,7 +7,7 @@ import html
 from collections.abc import Sequence
 from pathlib import Path
 
-from ctsr.evaluation.questions.competitors import Contestant
+from ctsr.evaluation.questions.competitors import TrainedNetwork
 from ctsr.evaluation.questions.test_set import TestSet
 from ctsr.evaluation.reporting.tables import Table
 from ctsr.files import replacing
@@ -32,7 +32,7 @@ CAUTION = (
 
 
 def write_report(
-    contestants: Sequence[Contestant],
+    networks: Sequence[TrainedNetwork],
     test: TestSet,
     tables: Sequence[Table],
     figures: Sequence[Path],
@@ -42,7 +42,7 @@ def write_report(
     """Write `report.md` and `report.html`, each whole or not at all.
 
     Args:
-        contestants: Who took part.
+        networks: Who took part.
         test: On what.
         tables: In order.
         figures: PNG files in `folder`.
@@ -56,7 +56,7 @@ def write_report(
         "Networks",
         "Several seeds of one method are pooled.",
         ["method", "seed", "checkpoint"],
-        [[one.name, str(one.seed), str(one.path)] for one in contestants],
+        [[one.name, str(one.seed), str(one.path)] for one in networks],
     )
     cases = (
         f"{len(test.pairs)} paired lungs, {len(test.micro)} micro-CT cases, {len(test.empty)} empty lungs, "

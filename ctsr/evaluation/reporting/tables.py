@@ -28,7 +28,7 @@ FURTHER = (
 )
 TISSUES = ("parenchyma", "airway", "vessel", "nodule", "pleura")
 BY_TISSUE = tuple(f"{metric}_{tissue}" for metric in ("ssim", "psnr") for tissue in TISSUES)
-INVENTIONS = (
+HALLUCINATIONS = (
     "centreline_dice",
     "made_up_vessels_50",
     "made_up_vessels_70",
@@ -38,13 +38,13 @@ INVENTIONS = (
 )
 SYNTHESIS = ("swd", "greys")
 LESS_IS_BETTER = {
-    "grid_peak", "spectrum_db", "kernel_distance", "edge_um", "consistency_hu", "swd", "greys", *INVENTIONS[1:],
+    "grid_peak", "spectrum_db", "kernel_distance", "edge_um", "consistency_hu", "swd", "greys", *HALLUCINATIONS[1:],
 }  # fmt: skip
 GROUPS = {
     "": MAIN,
     "further measures": (*FURTHER, *SYNTHESIS),
     "by tissue": BY_TISSUE,
-    "found and made up": INVENTIONS,
+    "found and made up": HALLUCINATIONS,
 }
 PAPERS_TABLE_1 = (("the paper's SR-CycleGAN", "0.40"), ("the paper's method, by its authors", "0.51"))
 

@@ -17,7 +17,7 @@ from ctsr.evaluation.measures.kernel_distance import kernel_distance
 from ctsr.evaluation.measures.metrics import score
 from ctsr.evaluation.measures.regions import region_scores, regions
 from ctsr.evaluation.measures.synthesis_distance import spectrum_distance
-from ctsr.evaluation.questions.competitors import Contestant
+from ctsr.evaluation.questions.competitors import TrainedNetwork
 from ctsr.evaluation.questions.enlargers import Enlarge, Image, interpolations, network
 from ctsr.evaluation.questions.inputs import Sample
 from ctsr.evaluation.questions.protocols import Inputs, Protocol
@@ -46,24 +46,24 @@ class Answers:
 
 def compare(
     protocol: Protocol,
-    contestants: Sequence[Contestant],
+    networks: Sequence[TrainedNetwork],
     window: Window,
     full: bool = True,
     few: bool = False,
     case_done: Callable[[], None] = lambda: None,
 ) -> Answers:
-    """Score interpolation and every contestant.
+    """Score interpolation and every network.
 
     Args:
         protocol: The question.
-        contestants: Trained networks.
+        networks: Trained networks.
         window: Clinical window.
         full: All measures, not only the main ones.
         few: Only the interpolations of a training's end.
         case_done: Called after each case of each of `groups`.
     """
     answers = Answers()
-    for inputs, group in groups(protocol, contestants):
+    for inputs, group in groups(protocol, networks):
         methods: dict[Competitor, Enlarge] = {}
         if None in group:
             methods |= {(name, None): way for name, way in interpolations(inputs.grey_map, few).items()}
@@ -72,10 +72,10 @@ def compare(
     return answers
 
 
-def groups(protocol: Protocol, contestants: Sequence[Contestant]) -> list[tuple[Inputs, list[Contestant | None]]]:
+def groups(protocol: Protocol, networks: Sequence[TrainedNetwork]) -> list[tuple[Inputs, list[TrainedNetwork | None]]]:
     """Who is asked on which inputs; None: interpolation."""
-    found: dict[str, tuple[Inputs, list[Contestant | None]]] = {}
-    for one in (None, *contestants):
+    found: dict[str, tuple[Inputs, list[TrainedNetwork | None]]] = {}
+    for one in (None, *networks):
         inputs = protocol.inputs(one)
         if inputs is not None:
             found.setdefault(inputs.key, (inputs, []))[1].append(one)

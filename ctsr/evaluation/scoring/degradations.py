@@ -14,7 +14,7 @@ SHIFT = 4  # micro-CT pixels
 FOAM = 4.0  # standard deviation in micro-CT pixels that parts structure from texture
 
 
-def controls(enlarge: Enlarge, other_truth: Image) -> dict[str, Enlarge]:
+def degraded(enlarge: Enlarge, other_truth: Image) -> dict[str, Enlarge]:
     """Methods that spoil what another method makes.
 
     Args:

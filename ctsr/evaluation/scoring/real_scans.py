@@ -14,7 +14,7 @@ from ctsr.data.preparing.store import PreparedCase
 from ctsr.errors import warn
 from ctsr.evaluation.measures.grid_peak import grid_peak
 from ctsr.evaluation.questions.enlargers import FEW, MAPPED, Enlarge, Image
-from ctsr.evaluation.questions.tiles import chosen_slices, spread
+from ctsr.evaluation.questions.tiles import chosen_slices, evenly_spaced
 from ctsr.evaluation.scoring.compare import Competitor, to_unit
 from ctsr.imaging.consistency import Consistency
 from ctsr.imaging.grey_map import GreyMap
@@ -58,7 +58,7 @@ class Scene:
 def scenes(cases: Sequence[PreparedCase], count: int) -> Iterator[Scene]:
     """Places with most lung, in slices spread over each scan."""
     for case in cases:
-        for z in spread(range(len(case.slices) - 1), count):
+        for z in evenly_spaced(range(len(case.slices) - 1), count):
             rows, columns = (_fullest(case.mask[z].sum(axis=axis), SIDE) for axis in (1, 0))
             place = np.s_[z : z + 2, rows, columns]
             yield Scene(case.name, z, case.image[place].astype(np.float32), np.asarray(case.mask[place]))

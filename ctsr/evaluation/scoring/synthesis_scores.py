@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from ctsr.data.preparing.store import PreparedCase
 from ctsr.errors import warn
 from ctsr.evaluation.measures.synthesis_distance import DISTANCES
-from ctsr.evaluation.questions.competitors import Contestant, Synthesis
+from ctsr.evaluation.questions.competitors import Synthesis, TrainedNetwork
 from ctsr.evaluation.questions.enlargers import Image
 from ctsr.evaluation.questions.inputs import synthetic_samples
 from ctsr.evaluation.questions.test_set import TestSet
-from ctsr.evaluation.questions.tiles import Cut, spread, tiles_inside
+from ctsr.evaluation.questions.tiles import Cut, evenly_spaced, tiles_inside
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.volume import SCALE
 from ctsr.networks.synthesis import Unchanged
@@ -24,17 +24,17 @@ from ctsr.records.row import Row
 PROTOCOL = "synthesis"
 
 
-def synthesis_scores(contestants: Sequence[Contestant], test: TestSet, window: Window, cut: Cut) -> list[Row]:
+def synthesis_scores(networks: Sequence[TrainedNetwork], test: TestSet, window: Window, cut: Cut) -> list[Row]:
     """`DISTANCES` of made clinical-like images to real ones, for each held-out micro-CT case.
 
-    Beside the contestants stand `fx`, f(x) as it is, and `real`: each clinical scan against all others, which is what
+    Beside the networks stand `fx`, f(x) as it is, and `real`: each clinical scan against all others, which is what
     lungs differ by. Sets are of tiles of one size: a case smaller than a tile is compared with smaller real tiles.
     Empty without micro-CT or without clinical scans.
     """
     if not test.micro or not (test.clinical or test.pairs):
         return []
     makers: dict[tuple[str, int | None], nn.Module] = {("fx", None): Synthesis(Unchanged())}
-    makers |= {(one.name, one.seed): one.synthesise for one in contestants if one.synthesise is not None}
+    makers |= {(one.name, one.seed): one.synthesise for one in networks if one.synthesise is not None}
     real: dict[int, dict[str, Tensor]] = {}
     rows = []
     for (name, seed), maker in makers.items():
@@ -76,7 +76,7 @@ def _real(test: TestSet, window: Window, size: int, cover: float) -> Iterator[tu
 
 
 def _slices(case: PreparedCase) -> list[int]:
-    return spread(range(len(case.slices)), 8)
+    return evenly_spaced(range(len(case.slices)), 8)
 
 
 def _tiles(

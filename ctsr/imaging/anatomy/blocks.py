@@ -50,7 +50,7 @@ def block_means(
     return means
 
 
-def spread(coarse: npt.NDArray[T], block: Block, shape: Sequence[int]) -> npt.NDArray[T]:
+def to_voxels(coarse: npt.NDArray[T], block: Block, shape: Sequence[int]) -> npt.NDArray[T]:
     """The value of each voxel's block, on the fine grid of `shape`."""
     for axis, (size, length) in enumerate(zip(block, shape, strict=True)):
         if size > 1:

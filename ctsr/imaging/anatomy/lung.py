@@ -16,7 +16,7 @@ from skimage.morphology import convex_hull_image
 
 from ctsr.errors import UserError
 from ctsr.imaging.anatomy.airways import central_airways
-from ctsr.imaging.anatomy.blocks import block_for, block_means, block_spacing, spread
+from ctsr.imaging.anatomy.blocks import block_for, block_means, block_spacing, to_voxels
 from ctsr.imaging.anatomy.pleura import without_holes, without_notches
 from ctsr.imaging.hounsfield import not_hu
 from ctsr.imaging.volume import Spacing, Volume
@@ -115,7 +115,7 @@ def _drawn(volume: Volume, block: tuple[int, int, int], lungs: Mask, whole: Mask
     edge = ndimage.binary_dilation(lungs, around) & ~excluded
     sure = (whole & ~lungs) | ndimage.binary_erosion(whole, around, border_value=1)
     shape = volume.array.shape
-    mask: Mask = spread(sure, block, shape) | (spread(edge, block, shape) & (volume.array < AIR_BELOW_HU))
+    mask: Mask = to_voxels(sure, block, shape) | (to_voxels(edge, block, shape) & (volume.array < AIR_BELOW_HU))
     for plane in mask:
         plane[:] = without_holes(plane, volume.spacing[1] * volume.spacing[2])
     if volume.outside is not None:

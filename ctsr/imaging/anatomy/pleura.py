@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy import ndimage
 from skimage.segmentation import watershed
 
-from ctsr.imaging.anatomy.blocks import block_for, block_means, block_spacing, spread
+from ctsr.imaging.anatomy.blocks import block_for, block_means, block_spacing, to_voxels
 from ctsr.imaging.volume import Spacing
 
 VESSEL_MM = 6.0  # radius of a closing that bridges notches up to twice as wide, whatever they are
@@ -58,7 +58,7 @@ def _bridged(region: Mask, spacing: Spacing, radius_mm: float) -> Mask:
     """The region closed on a coarser grid."""
     block = (1, *block_for(spacing, NODULE_GRID_MM)[1:])
     coarse = block_means(region, block) > 0.5
-    return spread(_closed(coarse, block_spacing(spacing, block), radius_mm), block, region.shape)
+    return to_voxels(_closed(coarse, block_spacing(spacing, block), radius_mm), block, region.shape)
 
 
 def _apart(region: Mask) -> list[Mask]:

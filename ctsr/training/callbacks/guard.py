@@ -19,7 +19,7 @@ DRIFTED = 0.5  # mean difference of greys in [-1, 1] between G1(f(X)) and Y
 class Guard(Callback):
     """Looks for losses that are no numbers, saturated discriminators, constant outputs and greys that run away.
 
-    The module must have the attributes `losses` and `spread` of `lightning_modules.gan.GAN`.
+    The module must have the attributes `losses` and `ratio_of_std` of `lightning_modules.gan.GAN`.
 
     Args:
         every: Batches between two looks; before each checkpoint, losses are looked at too.
@@ -40,9 +40,9 @@ class Guard(Callback):
         """Looks, every so many batches: reading a loss makes the device wait."""
         if _batch(trainer) % self.every:  # counted over epochs, which may be shorter
             return
-        losses, spread = _read(pl_module, "losses"), _read(pl_module, "spread")
+        losses, ratios = _read(pl_module, "losses"), _read(pl_module, "ratio_of_std")
         saturated = {name for name, loss in losses.items() if name.startswith("D") and loss < SATURATED}
-        narrow = {name for name, share in spread.items() if share < NARROW}
+        narrow = {name for name, share in ratios.items() if share < NARROW}
         lasting = self._lasting(
             {f"{name} is saturated (loss below {SATURATED:g})" for name in saturated}
             | {f"{name} makes images of one grey" for name in narrow}

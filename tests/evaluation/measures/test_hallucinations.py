@@ -77,7 +77,7 @@ def test_vessels_taken_away_are_missed_and_others_are_made_up() -> None:
     assert at(tally, 0.45, VESSELS.levels) == ([3, 1, 2, 0], [1, 2, 1, 0])
     k = VESSELS.levels.index(0.45)
     assert tally.detection()[k] == pytest.approx(6 / 9)
-    assert tally.inventions()[k] == pytest.approx(4 / (tally.area_mm2 / 100))
+    assert tally.hallucinations()[k] == pytest.approx(4 / (tally.area_mm2 / 100))
 
 
 def test_half_a_vessel_is_found_and_a_third_is_not() -> None:
@@ -131,7 +131,7 @@ def test_equal_detection_lies_between_two_levels() -> None:
         area_mm2=50.0,
     )
     np.testing.assert_allclose(tally.detection(), [0.1, 0.4, 0.8])
-    np.testing.assert_allclose(tally.inventions(), [2, 4, 12])
+    np.testing.assert_allclose(tally.hallucinations(), [2, 4, 12])
     assert tally.at_equal_detection(0.5) == pytest.approx(6)
     assert tally.at_equal_detection(0.8) == pytest.approx(12)
     assert tally.at_equal_detection(0.05) == pytest.approx(2)  # the first level finds more already
@@ -144,7 +144,7 @@ def test_slices_add_up() -> None:
     both = total([whole, none])
     assert both.there.tolist() == [4, 1]
     np.testing.assert_allclose(both.detection(), [3 / 5, 4 / 5])
-    np.testing.assert_allclose(both.inventions(), [2, 6])
+    np.testing.assert_allclose(both.hallucinations(), [2, 6])
 
 
 @pytest.mark.parametrize("image", [np.ones((SIZE, SIZE), np.float32), 1 - drawn(PLACES)], ids=["bright", "inverted"])

@@ -10,7 +10,7 @@ from scipy.stats import wasserstein_distance
 
 from ctsr.evaluation.measures.synthesis_distance import (
     DISTANCES,
-    Realism,
+    SynthesisDistance,
     grey_wasserstein,
     sliced_wasserstein,
     spectrum_distance,
@@ -68,7 +68,7 @@ def test_sets_may_differ_in_number() -> None:
 
 
 def test_metric_gathers_batches() -> None:
-    metric = Realism()
+    metric = SynthesisDistance()
     made, before, real = images(0, blur=0.7), images(1, blur=1.5), images(2)
     for part in (slice(10), slice(10, None)):
         metric.update(made[part], before[part], real[part])

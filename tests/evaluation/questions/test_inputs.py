@@ -26,7 +26,7 @@ def same_greys(case: PreparedCase) -> Callable[[npt.ArrayLike], npt.NDArray[np.f
     return HU.restore
 
 
-QUIET = UnseenScanner(spread=1.8, slice_width=1.2, noise=0.0, cutoff=0.2)
+QUIET = UnseenScanner(psf=1.8, slice_width=1.2, noise=0.0, cutoff=0.2)
 
 
 def micro_case(folder: Path, image: npt.NDArray[np.floating], thickness: float = FINE) -> PreparedCase:
@@ -80,7 +80,7 @@ def test_truth_is_the_slice_itself_and_tiles_lie_inside(tmp_path: Path) -> None:
 def test_noise_is_the_scanners_and_differs_from_case_to_case(tmp_path: Path) -> None:
     flat = np.zeros((4, 512, 512))
     cases = [micro_case(tmp_path / name, flat) for name in "ab"]
-    noisy = UnseenScanner(spread=1.5, slice_width=0.9, noise=20.0, cutoff=0.3)
+    noisy = UnseenScanner(psf=1.5, slice_width=0.9, noise=20.0, cutoff=0.3)
     a, b = (sample.lr for sample in scanned_samples(cases, noisy, HU, same_greys, Cut(tile=256, slices=1)))
     for scan in (a, b):
         assert 550 * scan.std() == pytest.approx(20, rel=0.02)  # half the window is 550 HU
@@ -103,7 +103,7 @@ def test_unseen_scanners_lie_outside_the_phantoms_ranges(name: str) -> None:
     scanner, seen = UNSEEN[name], PhantomSettings()
     pixel = seen.clinical_spacing
     for value, (low, high) in (
-        (scanner.spread * pixel, seen.clinical_spread),
+        (scanner.psf * pixel, seen.clinical_spread),
         (scanner.noise, seen.clinical_noise),
         (scanner.cutoff, seen.clinical_cutoff),
     ):

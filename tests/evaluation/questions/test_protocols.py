@@ -20,11 +20,11 @@ from ctsr.data.pairs import Pair, find_pairs, load_pair
 from ctsr.data.preparing.store import PreparedCase
 from ctsr.errors import UserError
 from ctsr.evaluation.measures.kernel_distance import FEWEST
-from ctsr.evaluation.questions.competitors import Contestant, Synthesis
+from ctsr.evaluation.questions.competitors import Synthesis, TrainedNetwork
 from ctsr.evaluation.questions.enlargers import evaluating
 from ctsr.evaluation.questions.protocols import protocols
 from ctsr.evaluation.questions.test_set import TestSet, check_held_out
-from ctsr.evaluation.questions.tiles import Cut, chosen_slices, spread, tiles_inside
+from ctsr.evaluation.questions.tiles import Cut, chosen_slices, evenly_spaced, tiles_inside
 from ctsr.evaluation.reporting.figures import paired_figure
 from ctsr.evaluation.scoring.compare import compare
 from ctsr.imaging.grey_map import GreyMap
@@ -100,13 +100,13 @@ def micro_case(folder: Path, seed: int = 0) -> PreparedCase:
     return PreparedCase(folder, folder.name, "micro", Window(0, 1), affine, image.shape[1:], range(6))
 
 
-def contestant(GS: nn.Module, seed: int = 0, G1: nn.Module | None = None) -> Contestant:
+def trained(GS: nn.Module, seed: int = 0, G1: nn.Module | None = None) -> TrainedNetwork:
     maps = {"clinical": SAME, "synthetic": SAME}
-    return Contestant("ours", seed, GS, Synthesis(G1 or Unchanged()), HU, maps)
+    return TrainedNetwork("ours", seed, GS, Synthesis(G1 or Unchanged()), HU, maps)
 
 
 def asked(name: str, GS: nn.Module, test: TestSet, cut: Cut, full: bool = False) -> list[Row]:
-    one = contestant(GS)
+    one = trained(GS)
     (protocol,) = (protocol for protocol in protocols(test, [one], cut) if protocol.name == name)
     return compare(protocol, [one], HU, full).rows
 
@@ -171,7 +171,7 @@ def test_unseen_inputs_have_the_hu_that_a_training_took(tmp_path: Path) -> None:
     halves[..., 64:] += 0.5
     np.save(case.folder / "image.npy", halves.astype(np.float16))
     for air, tissue in ((-1000, 45), (-800, 0)):
-        one = replace(contestant(Interpolate()), materials=(air, tissue))
+        one = replace(trained(Interpolate()), materials=(air, tissue))
         (soft,) = (
             asking for asking in protocols(TestSet(micro=[case]), [one], Cut(64)) if asking.name == "unseen_soft"
         )
@@ -227,7 +227,7 @@ def test_each_network_is_asked_on_the_right_images(tmp_path: Path) -> None:
     case = micro_case(tmp_path / "m")
     truth = float(GaussianPyramid()(torch.from_numpy(case.slab[3].astype(np.float32))[None, None]).mean())
     networks = [Sees() for _ in range(3)]
-    three = [contestant(sees, seed, Shift(0.1 * seed)) for seed, sees in enumerate(networks)]
+    three = [trained(sees, seed, Shift(0.1 * seed)) for seed, sees in enumerate(networks)]
     expected = {"synthetic": (0, 0, 0), "synthetic_own": (0, 1, 2), "unseen_g1": (1, 0, 0)}
     for protocol in protocols(TestSet(micro=[case]), three, Cut(128, slices=1)):
         if protocol.name in expected:
@@ -266,8 +266,8 @@ def test_every_measure_but_one_is_there_with_few_tiles(tile: int, tmp_path: Path
 
 
 def test_a_network_that_saw_a_test_case_is_refused() -> None:
-    one = contestant(Interpolate())
-    seen = Contestant("ours", 1, one.enlarge, None, HU, {}, {"abc": "micro case lung_7"}, Path("seen.ckpt"))
+    one = trained(Interpolate())
+    seen = TrainedNetwork("ours", 1, one.enlarge, None, HU, {}, {"abc": "micro case lung_7"}, Path("seen.ckpt"))
     check_held_out([one, seen], TestSet(hashes={"def": "micro m"}))
     with pytest.raises(UserError, match=r"seen\.ckpt was trained on micro case lung_7, which is test case micro m"):
         check_held_out([one, seen], TestSet(hashes={"abc": "micro m"}))
@@ -290,7 +290,7 @@ def test_maps_undo_a_change_of_greys(tmp_path: Path) -> None:
 
 
 def test_the_figure_is_drawn(tmp_path: Path) -> None:
-    paired_figure([contestant(Interpolate())], [load_pair(write_pair(tmp_path / "a"))], tmp_path / "x.png", size=48)
+    paired_figure([trained(Interpolate())], [load_pair(write_pair(tmp_path / "a"))], tmp_path / "x.png", size=48)
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
     assert not list(tmp_path.glob("*.partial"))
 
@@ -305,9 +305,9 @@ def test_tiles_lie_inside_the_mask() -> None:
 
 
 def test_spread_is_even() -> None:
-    assert spread(range(10), 2) == [2, 7]
-    assert spread(range(3), 5) == [0, 1, 2]
-    assert spread(range(4, 9), 1) == [6]
+    assert evenly_spaced(range(10), 2) == [2, 7]
+    assert evenly_spaced(range(3), 5) == [0, 1, 2]
+    assert evenly_spaced(range(4, 9), 1) == [6]
 
 
 def test_evaluating_restores_the_mode() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ctsr.imaging.anatomy.blocks import block_for, block_means, block_spacing, spread
+from ctsr.imaging.anatomy.blocks import block_for, block_means, block_spacing, to_voxels
 
 
 def test_block_for_is_nearest_and_never_empty() -> None:
@@ -30,4 +30,4 @@ def test_block_means_of_a_function() -> None:
 
 def test_spread_gives_each_voxel_its_block() -> None:
     coarse = np.array([[[1, 2]], [[3, 4]]])
-    assert spread(coarse, (2, 1, 2), (3, 1, 3)).tolist() == [[[1, 1, 2]], [[1, 1, 2]], [[3, 3, 4]]]
+    assert to_voxels(coarse, (2, 1, 2), (3, 1, 3)).tolist() == [[[1, 1, 2]], [[1, 1, 2]], [[3, 3, 4]]]

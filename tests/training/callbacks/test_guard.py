@@ -23,11 +23,11 @@ class Run:
         total = SimpleNamespace(ready=0)
         loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=SimpleNamespace(total=total)))
         self.trainer: Any = SimpleNamespace(world_size=1, is_global_zero=True, fit_loop=loop, callback_metrics={})
-        self.module: Any = SimpleNamespace(losses={}, spread={})
+        self.module: Any = SimpleNamespace(losses={}, ratio_of_std={})
 
-    def see(self, losses: dict[str, float], spread: float = 1.0) -> None:
+    def see(self, losses: dict[str, float], ratio_of_std: float = 1.0) -> None:
         self.module.losses = {name: torch.tensor(value) for name, value in losses.items()}
-        self.module.spread = {"G1": torch.tensor(spread)}
+        self.module.ratio_of_std = {"G1": torch.tensor(ratio_of_std)}
         self.batch += 1
         self.trainer.fit_loop.epoch_loop.batch_progress.total.ready = self.batch
         self.guard.on_train_batch_end(self.trainer, self.module, None, None, (self.batch - 1) % EPOCH)
@@ -52,25 +52,25 @@ def test_a_loss_that_is_no_number_names_its_batch(loss: float) -> None:
 def test_looks_also_where_epochs_are_short() -> None:
     run = Run(Guard(every=2 * EPOCH, patience=1, action="stop"))
     for _ in range(2 * EPOCH - 1):
-        run.see(FINE, spread=0.0)
+        run.see(FINE, ratio_of_std=0.0)
     with pytest.raises(Collapsed, match=f"batch {2 * EPOCH}: G1 makes images of one grey"):
-        run.see(FINE, spread=0.0)
+        run.see(FINE, ratio_of_std=0.0)
 
 
 @pytest.mark.parametrize(
-    ("losses", "spread", "message"),
+    ("losses", "ratio_of_std", "message"),
     [(FINE | {"D1": 1e-6}, 1.0, "D1 is saturated"), (FINE, 0.001, "G1 makes images of one grey")],
 )
-def test_what_must_last_before_it_counts(losses: dict[str, float], spread: float, message: str) -> None:
+def test_what_must_last_before_it_counts(losses: dict[str, float], ratio_of_std: float, message: str) -> None:
     run = Run(Guard(every=1, patience=3, action="stop"))
     for _ in range(4):  # twice is not thrice
-        run.see(losses, spread)
-        run.see(losses, spread)
+        run.see(losses, ratio_of_std)
+        run.see(losses, ratio_of_std)
         run.see(FINE)
-    run.see(losses, spread)
-    run.see(losses, spread)
+    run.see(losses, ratio_of_std)
+    run.see(losses, ratio_of_std)
     with pytest.raises(Collapsed, match=message):
-        run.see(losses, spread)
+        run.see(losses, ratio_of_std)
 
 
 def test_a_generator_may_have_a_small_loss() -> None:
@@ -100,5 +100,5 @@ def test_greys_may_start_far_off_but_not_stay_there() -> None:
 def test_a_warning_is_given_once(capsys: pytest.CaptureFixture[str]) -> None:
     run = Run(Guard(every=1, patience=1, action="warn"))
     for _ in range(3):
-        run.see(FINE, spread=0.0)
+        run.see(FINE, ratio_of_std=0.0)
     assert capsys.readouterr().err.count("G1 makes images of one grey") == 1
