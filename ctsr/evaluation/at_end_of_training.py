@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ctsr.evaluation.questions.competitors import TrainedNetwork
-from ctsr.evaluation.questions.protocols import protocols
+from ctsr.evaluation.questions.competitors import Interpolation, TrainedNetwork
+from ctsr.evaluation.questions.protocols import questions_on
 from ctsr.evaluation.questions.test_set import TestSet
 from ctsr.evaluation.questions.tile_room import with_tiles
 from ctsr.evaluation.questions.tiles import Cut
@@ -30,9 +30,9 @@ def measure(network: TrainedNetwork, test: TestSet, folder: Path, cut: Cut) -> l
     """
     test = with_tiles(test, cut)
     rows: list[Row] = []
-    for protocol in protocols(test, [network], cut):
-        if protocol.name in ASKED:
-            rows += compare(protocol, [network], network.window, full=False, few=True).rows
+    for question in questions_on(test, [network], cut, Interpolation(few=True)):
+        if question.name in ASKED:
+            rows += compare(question, network.window, full=False).rows
     if rows:
         write_csv(rows, folder / "evaluation.csv")
     if test.pairs:

@@ -1,27 +1,16 @@
-"""The whole evaluation: every protocol, table and figure, and one report."""
+"""The whole evaluation: every question, table and figure, and one report."""
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from ctsr.errors import warn
-from ctsr.evaluation.measures.hallucinations import EQUAL_DETECTION, VESSELS, Tally, total
 from ctsr.evaluation.measures.kernel_distance import EXTRACTOR, FEWEST, PATCH
-from ctsr.evaluation.questions.competitors import TrainedNetwork, reference
-from ctsr.evaluation.questions.enlargers import Enlarge, Image, interpolations, network
-from ctsr.evaluation.questions.inputs import paired_samples
-from ctsr.evaluation.questions.protocols import clinical_inputs, protocols
+from ctsr.evaluation.questions.competitors import TrainedNetwork, methods_of, reference
+from ctsr.evaluation.questions.protocols import EVERY, Question, questions_on
 from ctsr.evaluation.questions.test_set import TestSet, check_held_out
 from ctsr.evaluation.questions.tile_room import check_tiles, without_patches
 from ctsr.evaluation.questions.tiles import Cut
@@ -31,26 +20,27 @@ from ctsr.evaluation.reporting.report import write_report
 from ctsr.evaluation.reporting.report_folder import FIGURES
 from ctsr.evaluation.reporting.statistics import per_case
 from ctsr.evaluation.reporting.tables import Table, difference_table, gap_table, protocol_tables, table_1
-from ctsr.evaluation.scoring.compare import Answers, Competitor, ask, compare, groups, to_unit
-from ctsr.evaluation.scoring.degradations import degraded
-from ctsr.evaluation.scoring.progress import AskingBar
+from ctsr.evaluation.scoring.asking import Asked, ask_all
+from ctsr.evaluation.scoring.compare import compare
+from ctsr.evaluation.scoring.degradations import PROTOCOL as CONTROLS
+from ctsr.evaluation.scoring.degradations import degraded_scores
+from ctsr.evaluation.scoring.empty_lungs import LEVEL as EMPTY_LEVEL
+from ctsr.evaluation.scoring.empty_lungs import PROTOCOL as EMPTY
+from ctsr.evaluation.scoring.empty_lungs import empty_rows
 from ctsr.evaluation.scoring.real_scans import KERNELS, scan_scores, slice_steps
 from ctsr.evaluation.scoring.synthesis_scores import PROTOCOL as SYNTHESIS
 from ctsr.evaluation.scoring.synthesis_scores import synthesis_scores
-from ctsr.imaging.grey_map import to_clinical
 from ctsr.records.row import Row, write_csv
 
-CONTROLS, SCANS = "controls", "scans"
-EMPTY_LEVEL = EQUAL_DETECTION[0]
+PAIRED, SCANS = "paired", "scans"
 DIFFERENCES = ("paired", "paired_slab", "unseen_soft", "unseen_sharp", "unseen_g1", "synthetic", "plain")
-LOOK = 0.3  # seconds between two looks at how far the processes are
-FULL = ("paired",)
+FULL = (PAIRED,)
 """All measures; under the other protocols the main ones."""
 
 ABOUT = {
     CONTROLS: "the micro-CT slice at the clinical slice's centre; the first network's images, spoilt",
     SYNTHESIS: "no pairs: distances of whole sets to real clinical images",
-    "empty": f"lungs without vessels, cut where {EMPTY_LEVEL:.0%} of vessels were found under `paired`",
+    EMPTY: f"lungs without vessels, cut where {EMPTY_LEVEL:.0%} of vessels were found under `paired`",
     **dict.fromkeys(KERNELS, "none: real scans, for one kernel each"),
 }
 
@@ -94,18 +84,14 @@ def evaluate(networks: Sequence[TrainedNetwork], test: TestSet, folder: Path, cu
     if few := without_patches(test, cut):
         warn(f"kernel_distance is left out of paired {', '.join(few)}: under {FEWEST} patches of {PATCH} pixels")
     first = reference(networks)
-    asking = protocols(test, networks, cut)
-    steps = {protocol.name: len(groups(protocol, networks)) * protocol.cases for protocol in asking}
-    steps |= {CONTROLS: len(test.pairs), SYNTHESIS: 1, SCANS: len(KERNELS)}
-    questions = list(steps)
-    found = _answers(steps, networks, test, cut, workers)
-    rows = [row for answers, _ in found for row in answers.rows]
-    tallies = found[questions.index("paired")][0].tallies if "paired" in questions else {}
-    methods = _methods(networks, first)
+    questions = questions_on(test, networks, cut)
+    answers = ask_all(_asked(questions, networks, test, cut), workers)
+    rows = [row for one in answers.values() for row in one.rows]
+    tallies = answers[PAIRED].tallies if PAIRED in answers else {}
+    methods = methods_of([EVERY, *networks], first.grey_maps["clinical"])
     rows += slice_steps(test.pairs, methods, first.window)
-    rows += _empty(test, methods, tallies, first, cut)
-    views = found[-1][1]
-    references = {protocol.name: protocol.reference for protocol in asking}
+    rows += empty_rows(test.empty, methods, tallies, first.window, cut)
+    references = {question.name: question.reference for question in questions}
     asked = {row.protocol for row in rows}
     references |= {name: about for name, about in ABOUT.items() if name in asked}
 
@@ -114,7 +100,7 @@ def evaluate(networks: Sequence[TrainedNetwork], test: TestSet, folder: Path, cu
     paired_figure(networks, test.pairs, folder / "paired.png")
     synthesis_figure(networks, test.micro, test.clinical, folder / "synthesis.png", cut)
     curves_figure(tallies, folder / "found_and_made_up.png")
-    scans_figure(views, folder / "scans.png")
+    scans_figure(answers[SCANS].views, folder / "scans.png")
     values = per_case(rows)
     found_and_made_up = equal_detection_table(tallies, first.name)
     tables = [
@@ -127,94 +113,16 @@ def evaluate(networks: Sequence[TrainedNetwork], test: TestSet, folder: Path, cu
     return Evaluation(rows, tables, figures, report)
 
 
-Answer = tuple[Answers, dict[str, dict[str, Image]]]
-
-
-def _answers(
-    steps: Mapping[str, int], networks: Sequence[TrainedNetwork], test: TestSet, cut: Cut, workers: int
-) -> list[Answer]:
-    """Asks all questions, each of so many steps, and shows how far that is."""
-    context = multiprocessing.get_context("spawn")
-    done = context.Value("i", 0)
-    found: dict[str, Answer] = {}
-    with AskingBar(steps, workers) as bar:
-        if workers == 1:
-
-            def step() -> None:
-                _count(done)
-                bar.show(done.value)
-
-            _hold(networks, test, cut, step)
-            for question in steps:
-                found[question] = _answer(question)
-                bar.finish(question)
-        else:
-            with ProcessPoolExecutor(workers, context, _hold, (networks, test, cut, partial(_count, done))) as pool:
-                try:
-                    with _kept_from_children(signal.SIGINT):
-                        asked = {pool.submit(_answer, question): question for question in steps}
-                    while left := [future for future in asked if asked[future] not in found]:
-                        for future in wait(left, LOOK, FIRST_COMPLETED).done:
-                            found[asked[future]] = future.result()
-                            bar.finish(asked[future])
-                        bar.show(done.value)
-                except BaseException:
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    for child in multiprocessing.active_children():
-                        child.terminate()  # nobody waits for what it would still answer
-                    raise
-    return [found[question] for question in steps]
-
-
-@contextmanager
-def _kept_from_children(number: signal.Signals) -> Iterator[None]:
-    """Processes that are started meanwhile never see a signal: a terminal sends its Ctrl-C to them, too."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _count(done: Synchronized[int]) -> None:
-    with done.get_lock():
-        done.value += 1
-
-
-_held: tuple[Sequence[TrainedNetwork], TestSet, Cut, Callable[[], None]]
-
-
-def _hold(networks: Sequence[TrainedNetwork], test: TestSet, cut: Cut, step: Callable[[], None]) -> None:
-    """Gives a process what all questions are about, and what tells of each step."""
-    global _held
-    _held = (networks, test, cut, step)
-    if multiprocessing.parent_process() is not None:
-        torch.set_num_threads(1)
-
-
-def _answer(question: str) -> Answer:
-    """Rows and tallies of one protocol, of the controls, of stage synth or of real scans; with views of scans."""
-    networks, test, cut, step = _held
+def _asked(
+    questions: Sequence[Question], networks: Sequence[TrainedNetwork], test: TestSet, cut: Cut
+) -> dict[str, Asked]:
+    """All that is asked, by name."""
     first = reference(networks)
-    if question == CONTROLS:
-        return Answers(_controls(test, first, cut, step)), {}
-    if question == SYNTHESIS:
-        answers = Answers(synthesis_scores(networks, test, first.window, cut))
-        step()
-        return answers, {}
-    if question == SCANS:
-        methods = _methods(networks, first)
-        back = to_clinical(first.grey_maps)
-        rows, views = scan_scores(test.clinical, methods, back, first.window, kernel_done=step)
-        return Answers(rows), views
-    (protocol,) = (protocol for protocol in protocols(test, networks, cut) if protocol.name == question)
-    return compare(protocol, networks, first.window, full=question in FULL, case_done=step), {}
-
-
-def _methods(networks: Sequence[TrainedNetwork], first: TrainedNetwork) -> dict[Competitor, Enlarge]:
-    ways = interpolations(first.grey_maps["clinical"])
-    return {(name, None): way for name, way in ways.items()} | {
-        (one.name, one.seed): network(one.enlarge) for one in networks
+    asked = {one.name: Asked(one.steps, partial(compare, one, first.window, one.name in FULL)) for one in questions}
+    return asked | {
+        CONTROLS: Asked(len(test.pairs), partial(degraded_scores, test.pairs, first, cut)),
+        SYNTHESIS: Asked(1, partial(synthesis_scores, networks, test, first.window, cut)),
+        SCANS: Asked(len(KERNELS), partial(scan_scores, test.clinical, networks, EVERY)),
     }
 
 
@@ -227,48 +135,3 @@ def _headlines(values: Mapping[tuple[str, str, str], Mapping[str, float]], refer
     papers = table_1(values)
     if papers is not None:
         yield papers
-
-
-def _controls(test: TestSet, first: TrainedNetwork, cut: Cut, step: Callable[[], None]) -> list[Row]:
-    """What each measure says of the first network's images, spoilt in known ways."""
-    answers = Answers()
-    for number, pair in enumerate(test.pairs):
-        other = test.pairs[number - 1]
-        truth = other.truth(other.slices[len(other.slices) // 2][1])
-        if other is pair or any(a < b for a, b in zip(truth.shape, pair.micro.array.shape[1:], strict=True)):
-            step()
-            continue
-        methods: dict[Competitor, Enlarge] = {
-            (name, None): way for name, way in degraded(network(first.enlarge), truth).items()
-        }
-        inputs = clinical_inputs(pair.name, partial(paired_samples, [pair], first.window, cut), first)
-        ask(CONTROLS, inputs, methods, first.window, True, answers, step)
-    return answers.rows
-
-
-def _empty(
-    test: TestSet,
-    methods: Mapping[Competitor, Enlarge],
-    tallies: Mapping[tuple[str, int | None, str, str], Tally],
-    first: TrainedNetwork,
-    cut: Cut,
-) -> list[Row]:
-    """Made-up vessels per cm² of empty lung, each method cut where it finds its share of the paired lungs' vessels."""
-    rows = []
-    for (name, seed), enlarge in methods.items():
-        of = [tally for key, tally in tallies.items() if key[:3] == (name, seed, VESSELS.name)]
-        if not of:
-            continue
-        reached = np.flatnonzero(total(of).detection() >= EMPTY_LEVEL)
-        if not reached.size:
-            continue
-        seen: dict[str, list[Tally]] = {}
-        for sample in paired_samples(test.empty, first.window, cut):
-            assert sample.labels is not None
-            image = to_unit(enlarge(sample.lr))
-            seen.setdefault(sample.case, []).append(Tally.of(VESSELS, image, sample.labels, sample.pixel_mm))
-        rows += [
-            Row("empty", name, "made_up_empty", float(total(of_case).hallucinations()[reached[0]]), case, seed)
-            for case, of_case in seen.items()
-        ]
-    return rows

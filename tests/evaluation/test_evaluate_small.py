@@ -17,16 +17,14 @@ from torch.nn import functional
 from ctsr.data.pairs import Pair
 from ctsr.data.preparing.store import PreparedCase
 from ctsr.errors import UserError
-from ctsr.evaluation import evaluate as module
 from ctsr.evaluation.at_end_of_training import measure
 from ctsr.evaluation.evaluate import evaluate
-from ctsr.evaluation.questions.competitors import Synthesis, TrainedNetwork
-from ctsr.evaluation.questions.enlargers import Enlarge, interpolations
+from ctsr.evaluation.questions.competitors import Interpolation, Synthesis, TrainedNetwork, methods_of
 from ctsr.evaluation.questions.test_set import TestSet
 from ctsr.evaluation.questions.tile_room import check_tiles, without_patches
 from ctsr.evaluation.questions.tiles import Cut
 from ctsr.evaluation.reporting.figures import synthesis_figure
-from ctsr.evaluation.scoring.compare import Competitor
+from ctsr.evaluation.scoring import asking
 from ctsr.evaluation.scoring.progress import AskingBar
 from ctsr.evaluation.scoring.real_scans import scan_scores, slice_steps
 from ctsr.evaluation.scoring.synthesis_scores import synthesis_scores
@@ -129,7 +127,7 @@ def test_one_small_tile_gives_a_whole_report(
             self.seen.append(steps)
             super().show(steps)
 
-    monkeypatch.setattr(module, "AskingBar", Noted)
+    monkeypatch.setattr(asking, "AskingBar", Noted)
     pair, cut = a_pair(), Cut(96, cover=0.8, slices=1)
     assert without_patches(TestSet(pairs=[pair]), cut) == ["p"]
     assert without_patches(TestSet(pairs=[pair]), Cut(64, cover=0.0, slices=4)) == []
@@ -151,19 +149,19 @@ def test_one_small_tile_gives_a_whole_report(
 def test_sets_of_one_size_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     micro = [prepared(tmp_path / str(side), np.full((2, side, side), 0.25)) for side in (128, 192)]
     clinical = prepared(tmp_path / "c", np.full((2, 40, 40), -0.5), 0, "clinical")
-    rows = synthesis_scores([ours()], TestSet(micro, clinical=[clinical]), HU, Cut(192, slices=1))
+    rows = synthesis_scores([ours()], TestSet(micro, clinical=[clinical]), HU, Cut(192, slices=1)).rows
     greys = {(row.method, row.case): row.value for row in rows if row.metric == "greys"}
     assert greys == {
         (method, case): pytest.approx(0.75, abs=1e-3) for method in ("fx", "ours") for case in ("128", "192")
     }
     small = prepared(tmp_path / "s", np.full((2, 20, 20), -0.5), 0, "clinical")
-    rows = synthesis_scores([ours()], TestSet(micro, clinical=[small]), HU, Cut(192, slices=1))
+    rows = synthesis_scores([ours()], TestSet(micro, clinical=[small]), HU, Cut(192, slices=1)).rows
     assert {row.case for row in rows} == {"128"}
     assert "left out of micro 192: no clinical scan has tiles of its size" in capsys.readouterr().err
 
 
 def test_one_slice_has_no_step_to_the_next(capsys: pytest.CaptureFixture[str]) -> None:
-    methods: dict[Competitor, Enlarge] = {(name, None): way for name, way in interpolations(GreyMap.identity()).items()}
+    methods = methods_of([Interpolation()], GreyMap.identity())
     assert slice_steps([a_pair(slices=3)], methods, HU) == []  # the outermost are not taken
     assert "slice_step is left out of paired p" in capsys.readouterr().err
     assert {row.case for row in slice_steps([replace(a_pair(), name="q")], methods, HU)} == {"q"}
@@ -171,10 +169,7 @@ def test_one_slice_has_no_step_to_the_next(capsys: pytest.CaptureFixture[str]) -
 
 def test_small_scans_are_shown_whole(tmp_path: Path) -> None:
     scan = prepared(tmp_path / "c", noise(3, 24, 16), 0, "clinical")
-    methods: dict[Competitor, Enlarge] = {
-        (name, None): way for name, way in interpolations(GreyMap.identity(), few=True).items()
-    }
-    _, views = scan_scores([scan], methods, GreyMap.identity(), HU)
+    views = scan_scores([scan], [ours()], Interpolation(few=True)).views
     assert {image.shape for images in views.values() for image in images.values()} == {(192, 128)}
     micro = prepared(tmp_path / "m", noise(2, 256, 256))
     synthesis_figure([ours()], [micro], [scan], tmp_path / "x.png", Cut())

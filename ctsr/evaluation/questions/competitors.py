@@ -1,22 +1,51 @@
-"""Who is compared: trained networks, each with what it needs to be asked fairly."""
+"""Who is compared: interpolation, and trained networks, each with what it needs to be asked fairly."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ctsr.checkpoint import Checkpoint
 from ctsr.errors import UserError
+from ctsr.evaluation.questions.enlargers import Enlarge, interpolations, network
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.pyramid import GaussianPyramid
 from ctsr.records.card import MATERIALS_HU, ModelCard
 
 CPU = torch.device("cpu")
+
+
+class Method(NamedTuple):
+    """What enlarges, as rows name it.
+
+    Attributes:
+        name: Of an interpolation, or of a trained method.
+        seed: Of its training; None for interpolation.
+    """
+
+    name: str
+    seed: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Interpolation:
+    """All interpolations together: they are given the same images.
+
+    Attributes:
+        few: Only those of a training's end.
+    """
+
+    few: bool = False
+
+    def methods(self, grey_map: GreyMap) -> dict[Method, Enlarge]:
+        """What enlarges images whose greys this map takes to those of f(x)."""
+        return {Method(name, None): way for name, way in interpolations(grey_map, self.few).items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +68,7 @@ class TrainedNetwork:
     name: str
     seed: int
     enlarge: nn.Module
-    synthesise: nn.Module | None
+    synthesise: Synthesis | None
     window: Window
     grey_maps: Mapping[str, GreyMap]
     trained_on: Mapping[str, str] = field(default_factory=dict)
@@ -90,10 +119,27 @@ class TrainedNetwork:
             generator = checkpoint.network("GB" if card.stage == "sr_cyclegan" else "G1")
         return cls.of(card, checkpoint.model().GS, generator, device, checkpoint.path)
 
+    def methods(self, grey_map: GreyMap) -> dict[Method, Enlarge]:
+        """The network itself, whatever the greys."""
+        return {Method(self.name, self.seed): network(self.enlarge)}
+
     @property
     def label(self) -> str:
         """Name and seed."""
         return f"{self.name}, seed {self.seed}"
+
+
+Competitor = Interpolation | TrainedNetwork
+
+
+def methods_of(competitors: Iterable[Competitor], grey_map: GreyMap) -> dict[Method, Enlarge]:
+    """What enlarges, of several competitors, in their order.
+
+    Args:
+        competitors: They are given the same images.
+        grey_map: Takes these images' greys to those of f(x).
+    """
+    return {method: way for one in competitors for method, way in one.methods(grey_map).items()}
 
 
 def in_order(networks: Sequence[TrainedNetwork], method: str | None) -> list[TrainedNetwork]:

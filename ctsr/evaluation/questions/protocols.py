@@ -14,7 +14,7 @@ unseen_g1      G1(f(x)) by the G1 of another training, truth x.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -24,12 +24,14 @@ import numpy.typing as npt
 from ctsr.data.preparing.materials import hu_window
 from ctsr.data.preparing.store import PreparedCase
 from ctsr.errors import UserError, warn
-from ctsr.evaluation.questions.competitors import Synthesis, TrainedNetwork, reference
+from ctsr.evaluation.questions.competitors import Competitor, Interpolation, Synthesis, TrainedNetwork, reference
 from ctsr.evaluation.questions.inputs import UNSEEN, Sample, paired_samples, scanned_samples, synthetic_samples
 from ctsr.evaluation.questions.test_set import TestSet
 from ctsr.evaluation.questions.tiles import Cut
 from ctsr.imaging.grey_map import GreyMap, to_clinical
 from ctsr.networks.synthesis import Unchanged
+
+EVERY = Interpolation()
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,47 +39,62 @@ class Inputs:
     """What is enlarged.
 
     Attributes:
-        key: Equal for equal inputs.
-        samples: Yields them, with their truth.
+        samples: Yields them, with their truth; a case's follow each other.
         grey_map: Their greys to those of f(x), for interpolation.
         back: Greys of f(x) to theirs.
     """
 
-    key: str
     samples: Callable[[], Iterator[Sample]]
     grey_map: GreyMap
     back: GreyMap
 
 
 @dataclass(frozen=True, eq=False)
-class Protocol:
-    """One question.
+class Question:
+    """What is asked by one protocol; any process can ask it.
 
     Attributes:
         name: As above.
         reference: What the truth is, for tables.
         cases: How many cases it is asked on.
-        inputs: What a network is given; None as network: interpolation. None as inputs: it does not take part.
+        inputs_for: What each competitor is given; who is missing takes no part.
     """
 
     name: str
     reference: str
     cases: int
-    inputs: Callable[[TrainedNetwork | None], Inputs | None]
+    inputs_for: Mapping[Competitor, Inputs]
+
+    def groups(self) -> Mapping[Inputs, Sequence[Competitor]]:
+        """Who is asked on the same inputs, in the order of `inputs_for`."""
+        found: dict[Inputs, list[Competitor]] = {}
+        for competitor, inputs in self.inputs_for.items():
+            found.setdefault(inputs, []).append(competitor)
+        return found
+
+    @property
+    def steps(self) -> int:
+        """Cases that are gone through, again for each group."""
+        return len(self.groups()) * self.cases
 
 
-def protocols(test: TestSet, networks: Sequence[TrainedNetwork], cut: Cut) -> list[Protocol]:
-    """Those that there are cases for.
+def questions_on(
+    test: TestSet, networks: Sequence[TrainedNetwork], cut: Cut, interpolation: Interpolation = EVERY
+) -> list[Question]:
+    """The questions that there are cases for.
 
     Args:
         test: The cases.
         networks: At least one.
         cut: Tiles and slices.
+        interpolation: Which ones are asked beside the networks.
     """
-    return [*_on_pairs(test, reference(networks), cut), *_on_micro(test, networks, cut)]
+    competitors: list[Competitor] = [interpolation, *networks]
+    first = reference(networks)
+    return [*_on_pairs(test, first, competitors, cut), *_on_micro(test, first, competitors, cut)]
 
 
-def _on_pairs(test: TestSet, first: TrainedNetwork, cut: Cut) -> Iterator[Protocol]:
+def _on_pairs(test: TestSet, first: TrainedNetwork, competitors: Sequence[Competitor], cut: Cut) -> Iterator[Question]:
     if not test.pairs:
         return
     for name, slab, truth in (
@@ -85,42 +102,46 @@ def _on_pairs(test: TestSet, first: TrainedNetwork, cut: Cut) -> Iterator[Protoc
         ("paired_slab", True, "the mean of the micro-CT slices over the clinical slice distance"),
     ):
         samples = partial(paired_samples, test.pairs, first.window, cut, slab)
-        yield Protocol(name, truth, len(test.pairs), _same(clinical_inputs(name, samples, first)))
+        yield Question(name, truth, len(test.pairs), dict.fromkeys(competitors, clinical_inputs(samples, first)))
 
 
-def _on_micro(test: TestSet, networks: Sequence[TrainedNetwork], cut: Cut) -> Iterator[Protocol]:
+def _on_micro(test: TestSet, first: TrainedNetwork, competitors: Sequence[Competitor], cut: Cut) -> Iterator[Question]:
     if not test.micro:
         return
-    first, count = reference(networks), len(test.micro)
-    makers = [one for one in networks if one.synthesise is not None]
-
-    def made_by(maker: TrainedNetwork) -> Inputs:
-        assert maker.synthesise is not None
-        samples = partial(synthetic_samples, test.micro, maker.synthesise, cut)
-        # What a baseline's generator makes shall look clinical, so the clinical map serves where there is no other.
-        grey_map = maker.grey_maps.get("synthetic", maker.grey_maps["clinical"])
-        return Inputs(f"by {maker.label}", samples, grey_map, grey_map.inverse())
-
-    def own(one: TrainedNetwork | None) -> Inputs | None:
-        return None if one is None or one.synthesise is None else made_by(one)
-
-    def others(one: TrainedNetwork | None) -> Inputs | None:
-        """Of the first G1 of the reference's method that another seed's training made."""
-        seed = first.seed if one is None else one.seed
-        strange = [maker for maker in makers if maker.name == first.name and maker.seed != seed]
-        return made_by(strange[0]) if strange else None
-
-    if first.synthesise is not None:
-        yield Protocol("synthetic", "x; inputs by the G1 of " + first.label, count, lambda _: made_by(first))
-        yield Protocol("synthetic_own", "x; inputs by each method's own generator", count, own)
-    plain = partial(synthetic_samples, test.micro, Synthesis(Unchanged()), cut)
+    count = len(test.micro)
+    networks = [one for one in competitors if isinstance(one, TrainedNetwork)]
+    own = {one: _made_by(one, one.synthesise, test, cut) for one in networks if one.synthesise is not None}
+    if first in own:
+        by_first = dict.fromkeys(competitors, own[first])
+        yield Question("synthetic", f"x; inputs by the G1 of {first.label}", count, by_first)
+        yield Question(
+            "synthetic_own",
+            "x; inputs by each method's own generator",
+            count,
+            {one: own[one] for one in networks if one in own},
+        )
     same = GreyMap.identity()
-    yield Protocol("plain", "x; inputs f(x)", count, _same(Inputs("plain", plain, same, same)))
+    plain = Inputs(partial(synthetic_samples, test.micro, Synthesis(Unchanged()), cut), same, same)
+    yield Question("plain", "x; inputs f(x)", count, dict.fromkeys(competitors, plain))
     for name, scanner in UNSEEN.items():
         scans = partial(scanned_samples, test.micro, scanner, first.window, partial(_to_hu, first), cut)
-        yield Protocol(f"unseen_{name}", f"x; inputs by {scanner}", count, _same(clinical_inputs(name, scans, first)))
-    if any(others(one) for one in networks):
-        yield Protocol("unseen_g1", "x; inputs by the G1 of another seed's training", count, others)
+        inputs = dict.fromkeys(competitors, clinical_inputs(scans, first))
+        yield Question(f"unseen_{name}", f"x; inputs by {scanner}", count, inputs)
+    strange: dict[Competitor, Inputs] = {}
+    for one in competitors:
+        seed = one.seed if isinstance(one, TrainedNetwork) else first.seed
+        # Of the first G1 of the reference's method that another seed's training made.
+        others = (inputs for maker, inputs in own.items() if maker.name == first.name and maker.seed != seed)
+        if (found := next(others, None)) is not None:
+            strange[one] = found
+    if not strange.keys().isdisjoint(networks):
+        yield Question("unseen_g1", "x; inputs by the G1 of another seed's training", count, strange)
+
+
+def _made_by(maker: TrainedNetwork, synthesise: Synthesis, test: TestSet, cut: Cut) -> Inputs:
+    # What a baseline's generator makes shall look clinical, so the clinical map serves where there is no other.
+    grey_map = maker.grey_maps.get("synthetic", maker.grey_maps["clinical"])
+    return Inputs(partial(synthetic_samples, test.micro, synthesise, cut), grey_map, grey_map.inverse())
 
 
 def _to_hu(first: TrainedNetwork, case: PreparedCase) -> Callable[[npt.ArrayLike], npt.NDArray[np.float32]]:
@@ -133,10 +154,6 @@ def _to_hu(first: TrainedNetwork, case: PreparedCase) -> Callable[[npt.ArrayLike
         return lambda greys: first.window.restore(back.apply(greys))
 
 
-def clinical_inputs(key: str, samples: Callable[[], Iterator[Sample]], first: TrainedNetwork) -> Inputs:
+def clinical_inputs(samples: Callable[[], Iterator[Sample]], first: TrainedNetwork) -> Inputs:
     """Images of clinical greys."""
-    return Inputs(key, samples, first.grey_maps["clinical"], to_clinical(first.grey_maps))
-
-
-def _same(inputs: Inputs) -> Callable[[TrainedNetwork | None], Inputs | None]:
-    return lambda _: inputs
+    return Inputs(samples, first.grey_maps["clinical"], to_clinical(first.grey_maps))

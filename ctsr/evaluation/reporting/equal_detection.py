@@ -13,12 +13,13 @@ import numpy.typing as npt
 
 from ctsr.evaluation.measures.hallucinations import LUMENS, VESSELS, Tally, first_reached, total
 from ctsr.evaluation.reporting.tables import Table
+from ctsr.evaluation.scoring.compare import TallyKey
 
 SHARES = {VESSELS.name: (0.3, 0.5, 0.7), LUMENS.name: (0.1, 0.3, 0.5)}
 RESAMPLES = 2000
 MOST_LOST = 0.025  # share of the resamples that may miss the detection before an interval is no longer given
 
-Tallies = Mapping[tuple[str, int | None, str, str], Tally]
+Tallies = Mapping[TallyKey, Tally]
 Samples = npt.NDArray[np.float64]
 
 
@@ -26,13 +27,13 @@ def equal_detection_table(tallies: Tallies, reference: str) -> Table | None:
     """Pieces made up per cm² of lung at equal detection; None without counts.
 
     Args:
-        tallies: By method, seed, kind and case, as `ctsr.evaluation.scoring.compare` gives them.
+        tallies: Of the paired lungs.
         reference: The method that others are compared with.
     """
-    kinds = [kind for kind in SHARES if any(key[2] == kind for key in tallies)]
+    kinds = [kind for kind in SHARES if any(key.kind == kind for key in tallies)]
     if not kinds:
         return None
-    methods = list(dict.fromkeys(key[0] for key in tallies))
+    methods = list(dict.fromkeys(key.name for key in tallies))
     columns = [(kind, share) for kind in kinds for share in SHARES[kind]]
     found = {(name, kind): _resampled(tallies, name, kind) for name in methods for kind in kinds}
     lines = []
@@ -52,8 +53,11 @@ def equal_detection_table(tallies: Tallies, reference: str) -> Table | None:
 
 def _resampled(tallies: Tallies, name: str, kind: str) -> tuple[Samples, Samples]:
     """Detection and hallucinations at each level, (1 + RESAMPLES, levels): of all cases, then of cases drawn anew."""
-    cases = sorted({key[3] for key in tallies if key[:1] == (name,) and key[2] == kind})
-    of = [total(tally for key, tally in tallies.items() if (key[0], key[2], key[3]) == (name, kind, c)) for c in cases]
+    cases = sorted({key.case for key in tallies if (key.name, key.kind) == (name, kind)})
+    of = [
+        total(tally for key, tally in tallies.items() if (key.name, key.kind, key.case) == (name, kind, c))
+        for c in cases
+    ]
     drawn = np.random.default_rng(0).multinomial(len(of), np.full(len(of), 1 / len(of)), size=RESAMPLES)
     weights = np.concatenate([np.ones((1, len(of))), drawn])
     there, found = (np.array([getattr(tally, what).sum(axis=-1) for tally in of]) for what in ("there", "found"))

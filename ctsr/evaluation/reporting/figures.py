@@ -21,7 +21,7 @@ from ctsr.evaluation.measures.metrics import ssim
 from ctsr.evaluation.questions.competitors import TrainedNetwork, reference
 from ctsr.evaluation.questions.enlargers import MAPPED, Enlarge, Image, evaluating, interpolations, network
 from ctsr.evaluation.questions.tiles import Cut, case_tiles, chosen_slices
-from ctsr.evaluation.scoring.compare import to_unit
+from ctsr.evaluation.scoring.compare import TallyKey, to_unit
 from ctsr.files import replacing
 from ctsr.imaging.pyramid import GaussianPyramid
 from ctsr.phantom.labels import Label
@@ -129,21 +129,21 @@ def scans_figure(views: Mapping[str, Mapping[str, Image]], path: Path) -> None:
         _write(_grid(views), path)
 
 
-def curves_figure(tallies: Mapping[tuple[str, int | None, str, str], Tally], path: Path) -> None:
+def curves_figure(tallies: Mapping[TallyKey, Tally], path: Path) -> None:
     """Write a PNG: made-up structures over found ones, a curve for each method, a panel for each kind.
 
     A curve ends where most is found: at lower levels everything is one fog. Of interpolations two are shown, dashed.
     """
-    kinds = [kind.name for kind in KINDS if any(key[2] == kind.name for key in tallies)]
+    kinds = [kind.name for kind in KINDS if any(key.kind == kind.name for key in tallies)]
     if not kinds:
         return
     figure = Figure(figsize=(6.5 * len(kinds), 5), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     for axis, kind in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
-        methods = dict.fromkeys((name, seed is None) for name, seed, of, _ in tallies if of == kind)
+        methods = dict.fromkeys((key.name, key.seed is None) for key in tallies if key.kind == kind)
         shown = [(name, plain) for name, plain in methods if not plain or name in ("bicubic", MAPPED)]
         for number, (method, plain) in enumerate(shown):
-            both = total(tally for (name, _, of, _), tally in tallies.items() if (name, of) == (method, kind))
+            both = total(tally for key, tally in tallies.items() if (key.name, key.kind) == (method, kind))
             detection, hallucinations = both.detection(), both.hallucinations()
             upward = slice(int(detection.argmax()) + 1)
             style = "--" if plain else "-"

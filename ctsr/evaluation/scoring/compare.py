@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 from statistics import fmean
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,18 +20,27 @@ from ctsr.evaluation.measures.kernel_distance import kernel_distance
 from ctsr.evaluation.measures.metrics import score
 from ctsr.evaluation.measures.regions import region_scores, regions
 from ctsr.evaluation.measures.synthesis_distance import spectrum_distance
-from ctsr.evaluation.questions.competitors import TrainedNetwork
-from ctsr.evaluation.questions.enlargers import Enlarge, Image, interpolations, network
+from ctsr.evaluation.questions.competitors import Method, methods_of
+from ctsr.evaluation.questions.enlargers import Enlarge, Image
 from ctsr.evaluation.questions.inputs import Sample
-from ctsr.evaluation.questions.protocols import Inputs, Protocol
+from ctsr.evaluation.questions.protocols import Inputs, Question
 from ctsr.imaging.consistency import Consistency
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.volume import SCALE
 from ctsr.records.row import Row
 
-Competitor = tuple[str, int | None]
-"""Name of a method, and the seed of its training; None for interpolation."""
+Step = Callable[[], None]
+"""Called when a part of a question is done."""
+
+
+class TallyKey(NamedTuple):
+    """Whose structures are counted, of which kind, and where."""
+
+    name: str
+    seed: int | None
+    kind: str
+    case: str
 
 
 @dataclass
@@ -37,79 +49,49 @@ class Answers:
 
     Attributes:
         rows: One for each case, method, seed and measure.
-        tallies: Structures found and made up, where the truth's labels are known: by method, seed, kind and case.
+        tallies: Structures found and made up, where the truth's labels are known.
+        views: Place -> method -> image (H, W) in [0, 1], of what has no truth, to look at.
     """
 
     rows: list[Row] = field(default_factory=list)
-    tallies: dict[tuple[str, int | None, str, str], Tally] = field(default_factory=dict)
+    tallies: dict[TallyKey, Tally] = field(default_factory=dict)
+    views: dict[str, dict[str, Image]] = field(default_factory=dict)
 
 
-def compare(
-    protocol: Protocol,
-    networks: Sequence[TrainedNetwork],
-    window: Window,
-    full: bool = True,
-    few: bool = False,
-    case_done: Callable[[], None] = lambda: None,
-) -> Answers:
-    """Score interpolation and every network.
+def compare(question: Question, window: Window, full: bool = True, step: Step = lambda: None) -> Answers:
+    """Score every competitor of a question.
 
     Args:
-        protocol: The question.
-        networks: Trained networks.
+        question: It.
         window: Clinical window.
         full: All measures, not only the main ones.
-        few: Only the interpolations of a training's end.
-        case_done: Called after each case of each of `groups`.
+        step: Called after each case of each of the question's groups.
     """
     answers = Answers()
-    for inputs, group in groups(protocol, networks):
-        methods: dict[Competitor, Enlarge] = {}
-        if None in group:
-            methods |= {(name, None): way for name, way in interpolations(inputs.grey_map, few).items()}
-        methods |= {(one.name, one.seed): network(one.enlarge) for one in group if one is not None}
-        ask(protocol.name, inputs, methods, window, full, answers, case_done)
+    for inputs, competitors in question.groups().items():
+        score_inputs(question.name, inputs, methods_of(competitors, inputs.grey_map), window, full, answers, step)
     return answers
 
 
-def groups(protocol: Protocol, networks: Sequence[TrainedNetwork]) -> list[tuple[Inputs, list[TrainedNetwork | None]]]:
-    """Who is asked on which inputs; None: interpolation."""
-    found: dict[str, tuple[Inputs, list[TrainedNetwork | None]]] = {}
-    for one in (None, *networks):
-        inputs = protocol.inputs(one)
-        if inputs is not None:
-            found.setdefault(inputs.key, (inputs, []))[1].append(one)
-    return list(found.values())
-
-
-def ask(
+def score_inputs(
     protocol: str,
     inputs: Inputs,
-    methods: Mapping[Competitor, Enlarge],
+    methods: Mapping[Method, Enlarge],
     window: Window,
     full: bool,
     answers: Answers,
-    case_done: Callable[[], None] = lambda: None,
+    step: Step = lambda: None,
 ) -> None:
-    """Go through the samples once; a case's slices follow each other."""
-    scores: dict[Competitor, CaseScores] = {}
-    case: str | None = None
-
-    def close() -> None:
-        if case is None:
-            return
+    """Go through the samples once, case by case, and add what each method scores in each case to the answers."""
+    for case, samples in groupby(inputs.samples(), key=attrgetter("case")):
+        scores = {method: CaseScores(inputs.back, window, full) for method in methods}
+        for sample in samples:
+            for method, enlarge in methods.items():
+                scores[method].add(sample, enlarge(sample.lr))
         for (name, seed), of in scores.items():
             answers.rows += [Row(protocol, name, metric, value, case, seed) for metric, value in of.values().items()]
-            answers.tallies |= {(name, seed, kind, case): tally for kind, tally in of.tallies().items()}
-        case_done()
-
-    for sample in inputs.samples():
-        if sample.case != case:
-            close()
-            case, scores = sample.case, {key: CaseScores(inputs.back, window, full) for key in methods}
-        for key, enlarge in methods.items():
-            scores[key].add(sample, enlarge(sample.lr))
-    close()
+            answers.tallies |= {TallyKey(name, seed, kind, case): tally for kind, tally in of.tallies().items()}
+        step()
 
 
 class CaseScores:

@@ -2,16 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from ctsr.evaluation.questions.enlargers import Enlarge, Image
+from ctsr.data.pairs import Pair
+from ctsr.evaluation.questions.competitors import Method, TrainedNetwork
+from ctsr.evaluation.questions.enlargers import Enlarge, Image, network
+from ctsr.evaluation.questions.inputs import paired_samples
+from ctsr.evaluation.questions.protocols import clinical_inputs
+from ctsr.evaluation.questions.tiles import Cut
+from ctsr.evaluation.scoring.compare import Answers, Step, score_inputs
 
+PROTOCOL = "controls"
 BLUR = 1.5  # standard deviation in micro-CT pixels
 SHIFT = 4  # micro-CT pixels
 FOAM = 4.0  # standard deviation in micro-CT pixels that parts structure from texture
+
+
+def degraded_scores(pairs: Sequence[Pair], first: TrainedNetwork, cut: Cut, step: Step) -> Answers:
+    """What each measure says of a network's images, degraded in known ways.
+
+    Args:
+        pairs: Lungs seen by both scanners; each lends its texture to the next.
+        first: The network.
+        cut: Tiles and slices.
+        step: Called after each pair.
+    """
+    answers = Answers()
+    for number, pair in enumerate(pairs):
+        other = pairs[number - 1]
+        truth = other.truth(other.slices[len(other.slices) // 2][1])
+        if other is pair or any(a < b for a, b in zip(truth.shape, pair.micro.array.shape[1:], strict=True)):
+            step()
+            continue
+        methods = {Method(name, None): way for name, way in degraded(network(first.enlarge), truth).items()}
+        inputs = clinical_inputs(partial(paired_samples, [pair], first.window, cut), first)
+        score_inputs(PROTOCOL, inputs, methods, first.window, True, answers, step)
+    return answers
 
 
 def degraded(enlarge: Enlarge, other_truth: Image) -> dict[str, Enlarge]:

@@ -13,11 +13,12 @@ from ctsr.data.pairs import Pair
 from ctsr.data.preparing.store import PreparedCase
 from ctsr.errors import warn
 from ctsr.evaluation.measures.grid_peak import grid_peak
+from ctsr.evaluation.questions.competitors import Interpolation, Method, TrainedNetwork, methods_of, reference
 from ctsr.evaluation.questions.enlargers import FEW, MAPPED, Enlarge, Image
 from ctsr.evaluation.questions.tiles import chosen_slices, evenly_spaced
-from ctsr.evaluation.scoring.compare import Competitor, to_unit
+from ctsr.evaluation.scoring.compare import Answers, Step, to_unit
 from ctsr.imaging.consistency import Consistency
-from ctsr.imaging.grey_map import GreyMap
+from ctsr.imaging.grey_map import to_clinical
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.volume import SCALE
 from ctsr.records.row import Row
@@ -66,21 +67,19 @@ def scenes(cases: Sequence[PreparedCase], count: int) -> Iterator[Scene]:
 
 def scan_scores(
     cases: Sequence[PreparedCase],
-    methods: Mapping[Competitor, Enlarge],
-    to_clinical: GreyMap,
-    window: Window,
+    networks: Sequence[TrainedNetwork],
+    interpolation: Interpolation,
+    step: Step = lambda: None,
     count: int = 2,
-    kernel_done: Callable[[], None] = lambda: None,
-) -> tuple[list[Row], dict[str, dict[str, Image]]]:
+) -> Answers:
     """Figures of real scans, for each kernel, and the first scene of each scan enlarged.
 
     Args:
         cases: Prepared clinical scans.
-        methods: By name and seed.
-        to_clinical: Greys of f(x) to clinical ones.
-        window: Clinical window.
+        networks: Trained networks; windows and grey maps are those of `reference`.
+        interpolation: Which ones are asked beside them.
+        step: Called after each of `KERNELS`.
         count: Places of each scan.
-        kernel_done: Called after each of `KERNELS`.
 
     Returns:
         Rows of the measures `consistency_hu`, `edge_gain` (mean gradient at the scan's strongest edges, as a multiple
@@ -88,15 +87,17 @@ def scan_scores(
         (standard deviation at scales below 0.3 mm where the scan shows neither vessel nor wall, in greys of [0, 1]) and
         `grid_peak`; and views for a picture.
     """
+    first = reference(networks)
+    methods = methods_of([interpolation, *networks], first.grey_maps["clinical"])
     rows: list[Row] = []
     views: dict[str, dict[str, Image]] = {}
-    consistency = Consistency(to_clinical, window)
+    consistency = Consistency(to_clinical(first.grey_maps), first.window)
     for protocol, kernel in KERNELS.items():
-        values: dict[tuple[str, Competitor, str], list[float]] = {}
+        values: dict[tuple[str, Method, str], list[float]] = {}
         for scene in scenes(cases, count):
             lrs = [np.asarray(kernel(image), dtype=np.float32) for image in scene.slices]
             made = {key: [enlarge(lr) for lr in lrs] for key, enlarge in methods.items()}
-            plain = made[MAPPED, None]
+            plain = made[Method(MAPPED, None)]
             plain_edges = _gradient(to_unit(plain[0]))
             edges, lung, empty = _edges(plain[0]), _fine(scene.lung[0]), _fine(_empty(lrs[0], scene.lung[0]))
             for key, images in made.items():
@@ -118,12 +119,12 @@ def scan_scores(
             Row(protocol, name, metric, float(np.mean(of)), case, seed)
             for (case, (name, seed), metric), of in values.items()
         ]
-        kernel_done()
-    return rows, views
+        step()
+    return Answers(rows, views=views)
 
 
 def slice_steps(
-    pairs: Sequence[Pair], methods: Mapping[Competitor, Enlarge], window: Window, protocol: str = "paired"
+    pairs: Sequence[Pair], methods: Mapping[Method, Enlarge], window: Window, protocol: str = "paired"
 ) -> list[Row]:
     """Mean difference of two adjacent clinical slices' enlargements in the lung, as a multiple of mapped bicubic's.
 
@@ -142,8 +143,8 @@ def slice_steps(
             key: _step([to_unit(enlarge(window.normalise(pair.clinical.array[k]))) for k in (z, next_z)], inside)
             for key, enlarge in methods.items()
         }
-        made["truth", None] = _step([to_unit(pair.truth(k)) for k in (here, there)], inside)
-        base = made[MAPPED, None]
+        made[Method("truth", None)] = _step([to_unit(pair.truth(k)) for k in (here, there)], inside)
+        base = made[Method(MAPPED, None)]
         if base:
             rows += [
                 Row(protocol, name, "slice_step", step / base, pair.name, seed) for (name, seed), step in made.items()
@@ -186,7 +187,7 @@ def _fullest(counts: npt.NDArray[np.integer], side: int) -> slice:
     return slice(first, first + side)
 
 
-def _views(made: Mapping[Competitor, Sequence[Image]]) -> dict[str, Image]:
+def _views(made: Mapping[Method, Sequence[Image]]) -> dict[str, Image]:
     """The middle of a scene by each network's first seed, and by the interpolations that are worth a column."""
     chosen: dict[str, Image] = {}
     for (name, seed), images in made.items():

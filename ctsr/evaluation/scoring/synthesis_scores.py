@@ -6,16 +6,17 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ctsr.data.preparing.store import PreparedCase
 from ctsr.errors import warn
 from ctsr.evaluation.measures.synthesis_distance import DISTANCES
-from ctsr.evaluation.questions.competitors import Synthesis, TrainedNetwork
+from ctsr.evaluation.questions.competitors import Method, Synthesis, TrainedNetwork
 from ctsr.evaluation.questions.enlargers import Image
 from ctsr.evaluation.questions.inputs import synthetic_samples
 from ctsr.evaluation.questions.test_set import TestSet
 from ctsr.evaluation.questions.tiles import Cut, evenly_spaced, tiles_inside
+from ctsr.evaluation.scoring.compare import Answers, Step
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.volume import SCALE
 from ctsr.networks.synthesis import Unchanged
@@ -24,7 +25,9 @@ from ctsr.records.row import Row
 PROTOCOL = "synthesis"
 
 
-def synthesis_scores(networks: Sequence[TrainedNetwork], test: TestSet, window: Window, cut: Cut) -> list[Row]:
+def synthesis_scores(
+    networks: Sequence[TrainedNetwork], test: TestSet, window: Window, cut: Cut, step: Step = lambda: None
+) -> Answers:
     """`DISTANCES` of made clinical-like images to real ones, for each held-out micro-CT case.
 
     Beside the networks stand `fx`, f(x) as it is, and `real`: each clinical scan against all others, which is what
@@ -32,9 +35,10 @@ def synthesis_scores(networks: Sequence[TrainedNetwork], test: TestSet, window: 
     Empty without micro-CT or without clinical scans.
     """
     if not test.micro or not (test.clinical or test.pairs):
-        return []
-    makers: dict[tuple[str, int | None], nn.Module] = {("fx", None): Synthesis(Unchanged())}
-    makers |= {(one.name, one.seed): one.synthesise for one in networks if one.synthesise is not None}
+        step()
+        return Answers()
+    makers = {Method("fx", None): Synthesis(Unchanged())}
+    makers |= {Method(one.name, one.seed): one.synthesise for one in networks if one.synthesise is not None}
     real: dict[int, dict[str, Tensor]] = {}
     rows = []
     for (name, seed), maker in makers.items():
@@ -54,7 +58,8 @@ def synthesis_scores(networks: Sequence[TrainedNetwork], test: TestSet, window: 
         others = [of for other, of in largest.items() if other != case]
         if others:
             rows += _rows("real", None, case, tiles, torch.cat(others))
-    return rows
+    step()
+    return Answers(rows)
 
 
 def _rows(method: str, seed: int | None, case: str, made: Tensor, real: Tensor) -> list[Row]:

@@ -22,7 +22,7 @@ from ctsr.errors import UserError
 from ctsr.evaluation.measures.kernel_distance import FEWEST
 from ctsr.evaluation.questions.competitors import Synthesis, TrainedNetwork
 from ctsr.evaluation.questions.enlargers import evaluating
-from ctsr.evaluation.questions.protocols import protocols
+from ctsr.evaluation.questions.protocols import questions_on
 from ctsr.evaluation.questions.test_set import TestSet, check_held_out
 from ctsr.evaluation.questions.tiles import Cut, chosen_slices, evenly_spaced, tiles_inside
 from ctsr.evaluation.reporting.figures import paired_figure
@@ -107,8 +107,8 @@ def trained(GS: nn.Module, seed: int = 0, G1: nn.Module | None = None) -> Traine
 
 def asked(name: str, GS: nn.Module, test: TestSet, cut: Cut, full: bool = False) -> list[Row]:
     one = trained(GS)
-    (protocol,) = (protocol for protocol in protocols(test, [one], cut) if protocol.name == name)
-    return compare(protocol, [one], HU, full).rows
+    (question,) = (question for question in questions_on(test, [one], cut) if question.name == name)
+    return compare(question, HU, full).rows
 
 
 def paired(GS: nn.Module, pairs: Sequence[Pair], tile: int = 64) -> list[Row]:
@@ -173,11 +173,9 @@ def test_unseen_inputs_have_the_hu_that_a_training_took(tmp_path: Path) -> None:
     for air, tissue in ((-1000, 45), (-800, 0)):
         one = replace(trained(Interpolate()), materials=(air, tissue))
         (soft,) = (
-            asking for asking in protocols(TestSet(micro=[case]), [one], Cut(64)) if asking.name == "unseen_soft"
+            asking for asking in questions_on(TestSet(micro=[case]), [one], Cut(64)) if asking.name == "unseen_soft"
         )
-        inputs = soft.inputs(one)
-        assert inputs is not None
-        lr = HU.restore(next(inputs.samples()).lr)
+        lr = HU.restore(next(soft.inputs_for[one].samples()).lr)
         assert np.median(lr[:, 2:5]) == pytest.approx(air, abs=15)
         assert np.median(lr[:, -5:-2]) == pytest.approx(tissue, abs=15)
 
@@ -229,12 +227,12 @@ def test_each_network_is_asked_on_the_right_images(tmp_path: Path) -> None:
     networks = [Sees() for _ in range(3)]
     three = [trained(sees, seed, Shift(0.1 * seed)) for seed, sees in enumerate(networks)]
     expected = {"synthetic": (0, 0, 0), "synthetic_own": (0, 1, 2), "unseen_g1": (1, 0, 0)}
-    for protocol in protocols(TestSet(micro=[case]), three, Cut(128, slices=1)):
-        if protocol.name in expected:
-            compare(protocol, three, HU, full=False)
-            for seed, sees in zip(expected[protocol.name], networks, strict=True):
+    for question in questions_on(TestSet(micro=[case]), three, Cut(128, slices=1)):
+        if question.name in expected:
+            compare(question, HU, full=False)
+            for seed, sees in zip(expected[question.name], networks, strict=True):
                 # A clip at 1 may take a little off.
-                assert sees.means.pop() == pytest.approx(truth + 0.1 * seed, abs=0.02), protocol.name
+                assert sees.means.pop() == pytest.approx(truth + 0.1 * seed, abs=0.02), question.name
 
 
 def test_every_measure_of_a_pair_is_there_and_best_for_the_truth(tmp_path: Path) -> None:
