@@ -12,10 +12,7 @@ from torch.nn.functional import avg_pool2d
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.pyramid import GaussianPyramid
-from ctsr.imaging.volume import SCALE
-
-Image = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
+from ctsr.imaging.volume import SCALE, Image, Mask
 
 
 class Consistency:

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]  # voxels of any number type
+Image = npt.NDArray[np.float32]  # one slice, or voxels of this type
+Mask = npt.NDArray[np.bool_]
 Affine = npt.NDArray[np.float64]
 Spacing = tuple[float, float, float]
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])  # world axes of DICOM and ITK to those of NIfTI

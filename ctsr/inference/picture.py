@@ -19,7 +19,7 @@ from matplotlib.patheffects import withStroke
 from ctsr.files import replacing
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.interpolation import bicubic
-from ctsr.imaging.volume import Volume
+from ctsr.imaging.volume import Image, Volume
 from ctsr.inference.grid import Plan
 from ctsr.inference.nifti_stream import NiftiStream
 from ctsr.inference.regions_of_interest import Region
@@ -28,7 +28,6 @@ OUTLINED = [withStroke(linewidth=5, foreground="black")]  # seen on bright groun
 LARGEST_HU = 200.0  # at the bright end of the differences
 BAR_MM = 5.0
 
-Image = npt.NDArray[np.float32]
 
 FEWEST_SLICES = 3  # of a reformat; less is a line
 

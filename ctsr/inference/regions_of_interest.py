@@ -10,9 +10,7 @@ from scipy.ndimage import uniform_filter
 from skimage.filters import sobel
 
 from ctsr.imaging.intensity import Window
-from ctsr.imaging.volume import Volume
-
-Mask = npt.NDArray[np.bool_]
+from ctsr.imaging.volume import Mask, Volume
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, ProgressColumn, Task
@@ -36,7 +35,7 @@ from ctsr.imaging.intensity import Window
 from ctsr.imaging.interpolation import bicubic
 from ctsr.imaging.orientation import Orientation, canonical
 from ctsr.imaging.padding import AIR_HU, find_padding, mark_padding, nearest_inside
-from ctsr.imaging.volume import Volume
+from ctsr.imaging.volume import Image, Mask, Volume
 from ctsr.inference.beside_training import BesideTraining, Sampling
 from ctsr.inference.engine import check_tile, super_resolve_slice
 from ctsr.inference.grid import Plan, crop, crop_mask, plan
@@ -47,9 +46,6 @@ from ctsr.methods import described
 from ctsr.records.scan_settings import ScanSettings
 from ctsr.versions import versions
 from ctsr.writable import check_writable
-
-Image = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 NOTICE = (
     "Not for diagnosis. Walls, vessels, airways and nodules are sharpened; "

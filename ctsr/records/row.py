@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -49,21 +49,6 @@ def means(rows: Iterable[Row]) -> list[Row]:
     for row in rows:
         groups.setdefault((row.protocol, row.method, row.metric), []).append(row.value)
     return [Row(*key, fmean(values)) for key, values in groups.items()]
-
-
-def markdown(rows: Sequence[Row]) -> str:
-    """One Markdown table for each protocol: methods down, metrics across, means over cases."""
-    averaged = means(rows)
-    tables = []
-    for protocol in dict.fromkeys(row.protocol for row in averaged):
-        values = {(row.method, row.metric): row.value for row in averaged if row.protocol == protocol}
-        methods, metrics = (list(dict.fromkeys(key[part] for key in values)) for part in (0, 1))
-        lines = [[protocol, *metrics], ["---"] * (1 + len(metrics))]
-        for method in methods:
-            cells = (values.get((method, metric)) for metric in metrics)
-            lines.append([method, *("" if value is None else f"{value:.3f}" for value in cells)])
-        tables.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
-    return "\n\n".join(tables) + "\n"
 
 
 def write_csv(rows: Iterable[Row], path: Path) -> None:

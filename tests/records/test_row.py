@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ctsr.records.row import Row, markdown, means, validation_name, write_csv
+from ctsr.records.row import Row, means, validation_name, write_csv
 
 ROWS = [
     Row("paired", "bicubic", "ssim", 0.2, "a"),
@@ -29,13 +29,6 @@ def test_means_over_cases_keep_protocols_apart() -> None:
     }
     assert means(ROWS)[0].to_dict().keys() == {"protocol", "method", "metric", "value"}
     assert ROWS[0].to_dict()["case"] == "a"
-
-
-def test_markdown_has_a_table_for_each_protocol() -> None:
-    assert markdown(ROWS) == (
-        "| paired | ssim | grid_peak |\n| --- | --- | --- |\n| bicubic | 0.300 |  |\n| ours | 0.600 | 2.000 |\n\n"
-        "| synthetic | ssim |\n| --- | --- |\n| ours | 0.900 |\n"
-    )
 
 
 def test_csv_has_every_case(tmp_path: Path) -> None:

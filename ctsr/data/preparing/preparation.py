@@ -21,10 +21,9 @@ from ctsr.imaging.formats.recognise import format_of
 from ctsr.imaging.hounsfield import not_hu
 from ctsr.imaging.intensity import Window, robust_window
 from ctsr.imaging.orientation import canonical
-from ctsr.imaging.volume import Array, Header, Volume
+from ctsr.imaging.volume import Array, Header, Mask, Volume
 from ctsr.imaging.voxel_hash import voxel_hash
 
-Mask = npt.NDArray[np.bool_]
 Halves = npt.NDArray[np.float16]
 
 _SAMPLE = 5_000_000  # voxels that settle a percentile

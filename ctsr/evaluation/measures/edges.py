@@ -10,7 +10,7 @@ from scipy import ndimage
 from scipy.optimize import curve_fit
 from scipy.special import ndtr
 
-from ctsr.evaluation.questions.enlargers import Image
+from ctsr.imaging.volume import Image
 from ctsr.phantom.labels import Label
 
 THICK_MM = 0.8  # vessels at least this thick have a plateau inside

@@ -18,10 +18,9 @@ from scipy import ndimage
 from skimage.morphology import area_closing, skeletonize
 
 from ctsr.evaluation.measures.metrics import smoothed
-from ctsr.evaluation.questions.enlargers import Image
+from ctsr.imaging.volume import Image
 from ctsr.phantom.labels import Label
 
-Mask = npt.NDArray[np.bool_]
 Counts = npt.NDArray[np.int64]
 
 SIZE_EDGES_MM = (0.2, 0.5, 1.0, 2.0)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from ctsr.evaluation.questions.enlargers import Image
+from ctsr.imaging.volume import Image
 
 PATCH = 64
 FEWEST = 8  # patches of a set: a feature's deviation over fewer tells nothing, and every distance is divided by it

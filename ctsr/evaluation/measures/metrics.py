@@ -18,6 +18,7 @@ from torchmetrics.functional.image import (
     structural_similarity_index_measure,
 )
 
+from ctsr.imaging.volume import Image
 from ctsr.losses.ssim import SSIMLoss
 
 FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
@@ -27,7 +28,6 @@ OTHER_SCALES_UM = (156, 625, 1250)
 STRUCTURE_MM = 0.312
 """Scale, as a Gaussian's full width at half maximum, above which structure is told from texture."""
 
-Image = npt.NDArray[np.float32]
 
 _SSIM = SSIMLoss(C1=0.01**2, C2=0.03**2, window=11, sigma=1.5)  # constants of a data range of 1
 

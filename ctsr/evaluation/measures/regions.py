@@ -7,10 +7,8 @@ import numpy.typing as npt
 from scipy.ndimage import binary_dilation
 
 from ctsr.evaluation.measures.metrics import ssim_map
-from ctsr.evaluation.questions.enlargers import Image
+from ctsr.imaging.volume import Image, Mask
 from ctsr.phantom.labels import Label
-
-Mask = npt.NDArray[np.bool_]
 
 REGIONS: dict[str, tuple[Label, ...]] = {
     "parenchyma": (Label.PARENCHYMA,),

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image as Picture
 from scipy.ndimage import gaussian_filter
@@ -14,9 +13,8 @@ from torch import Tensor, nn
 
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.interpolation import bicubic, nearest
-from ctsr.imaging.volume import SCALE
+from ctsr.imaging.volume import SCALE, Image
 
-Image = npt.NDArray[np.float32]
 Enlarge = Callable[[Image], Image]
 """(H, W) in [-1, 1], clinical greys, to (8H, 8W) in about [-1, 1], µCT greys; outer edges shared."""
 

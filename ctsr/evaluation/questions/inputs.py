@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from ctsr.data.pairs import Pair
 from ctsr.data.preparing.store import PreparedCase
-from ctsr.evaluation.questions.enlargers import Image, evaluating
+from ctsr.evaluation.questions.enlargers import evaluating
 from ctsr.evaluation.questions.tiles import Cut, Tile, case_tiles, chosen_slices, evenly_spaced, tiles_inside
 from ctsr.imaging.intensity import Window
+from ctsr.imaging.volume import Image
 from ctsr.phantom.scanners import ClinicalScanner
 
 Synthesise = Callable[[Tensor, Tensor], Tensor]

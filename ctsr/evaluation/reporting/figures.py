@@ -19,11 +19,12 @@ from ctsr.data.preparing.store import PreparedCase
 from ctsr.evaluation.measures.hallucinations import KINDS, Tally, total
 from ctsr.evaluation.measures.metrics import ssim
 from ctsr.evaluation.questions.competitors import TrainedNetwork, reference
-from ctsr.evaluation.questions.enlargers import MAPPED, Enlarge, Image, evaluating, interpolations, network
+from ctsr.evaluation.questions.enlargers import MAPPED, Enlarge, evaluating, interpolations, network
 from ctsr.evaluation.questions.tiles import Cut, case_tiles, chosen_slices
 from ctsr.evaluation.scoring.compare import TallyKey, to_unit
 from ctsr.files import replacing
 from ctsr.imaging.pyramid import GaussianPyramid
+from ctsr.imaging.volume import Image
 from ctsr.phantom.labels import Label
 
 STRUCTURES = {"vessel": Label.VESSEL, "airway": Label.AIRWAY_WALL, "nodule": Label.NODULE}

@@ -21,13 +21,13 @@ from ctsr.evaluation.measures.metrics import score
 from ctsr.evaluation.measures.regions import region_scores, regions
 from ctsr.evaluation.measures.synthesis_distance import spectrum_distance
 from ctsr.evaluation.questions.competitors import Method, methods_of
-from ctsr.evaluation.questions.enlargers import Enlarge, Image
+from ctsr.evaluation.questions.enlargers import Enlarge
 from ctsr.evaluation.questions.inputs import Sample
 from ctsr.evaluation.questions.protocols import Inputs, Question
 from ctsr.imaging.consistency import Consistency
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
-from ctsr.imaging.volume import SCALE
+from ctsr.imaging.volume import SCALE, Image
 from ctsr.records.row import Row
 
 Step = Callable[[], None]

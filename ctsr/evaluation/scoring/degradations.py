@@ -10,11 +10,12 @@ from scipy.ndimage import gaussian_filter
 
 from ctsr.data.pairs import Pair
 from ctsr.evaluation.questions.competitors import Method, TrainedNetwork
-from ctsr.evaluation.questions.enlargers import Enlarge, Image, network
+from ctsr.evaluation.questions.enlargers import Enlarge, network
 from ctsr.evaluation.questions.inputs import paired_samples
 from ctsr.evaluation.questions.protocols import clinical_inputs
 from ctsr.evaluation.questions.tiles import Cut
 from ctsr.evaluation.scoring.compare import Answers, Step, score_inputs
+from ctsr.imaging.volume import Image
 
 PROTOCOL = "controls"
 BLUR = 1.5  # standard deviation in micro-CT pixels

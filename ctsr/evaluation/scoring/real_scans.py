@@ -14,16 +14,14 @@ from ctsr.data.preparing.store import PreparedCase
 from ctsr.errors import warn
 from ctsr.evaluation.measures.grid_peak import grid_peak
 from ctsr.evaluation.questions.competitors import Interpolation, Method, TrainedNetwork, methods_of, reference
-from ctsr.evaluation.questions.enlargers import FEW, MAPPED, Enlarge, Image
+from ctsr.evaluation.questions.enlargers import FEW, MAPPED, Enlarge
 from ctsr.evaluation.questions.tiles import chosen_slices, evenly_spaced
 from ctsr.evaluation.scoring.compare import Answers, Step, to_unit
 from ctsr.imaging.consistency import Consistency
 from ctsr.imaging.grey_map import to_clinical
 from ctsr.imaging.intensity import Window
-from ctsr.imaging.volume import SCALE
+from ctsr.imaging.volume import SCALE, Image, Mask
 from ctsr.records.row import Row
-
-Mask = npt.NDArray[np.bool_]
 
 SIDE = 128  # clinical pixels of a place
 DENSE = -0.3  # grey in [-1, 1] above which a clinical pixel holds more than parenchyma

@@ -12,13 +12,12 @@ from ctsr.data.preparing.store import PreparedCase
 from ctsr.errors import warn
 from ctsr.evaluation.measures.synthesis_distance import DISTANCES
 from ctsr.evaluation.questions.competitors import Method, Synthesis, TrainedNetwork
-from ctsr.evaluation.questions.enlargers import Image
 from ctsr.evaluation.questions.inputs import synthetic_samples
 from ctsr.evaluation.questions.test_set import TestSet
 from ctsr.evaluation.questions.tiles import Cut, evenly_spaced, tiles_inside
 from ctsr.evaluation.scoring.compare import Answers, Step
 from ctsr.imaging.intensity import Window
-from ctsr.imaging.volume import SCALE
+from ctsr.imaging.volume import SCALE, Image
 from ctsr.networks.synthesis import Unchanged
 from ctsr.records.row import Row
 

@@ -7,13 +7,9 @@ control; K. Mori et al., IEEE TMI 2000, grow the same way).
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
-from ctsr.imaging.volume import Spacing
-
-Mask = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float32]
+from ctsr.imaging.volume import Image, Mask, Spacing
 
 GAS_BELOW_HU = -900
 WALL_ABOVE_HU = -500
@@ -28,7 +24,7 @@ LARGEST_ML = 150.0  # of windpipe and main bronchi; more is a leak into a lung
 WALL_MM = 2.0
 
 
-def central_airways(hu: Floats, spacing: Spacing) -> Mask:
+def central_airways(hu: Image, spacing: Spacing) -> Mask:
     """Find windpipe and main bronchi, as far as they can be told from lung.
 
     Args:
@@ -47,7 +43,7 @@ def central_airways(hu: Floats, spacing: Spacing) -> Mask:
     return found
 
 
-def _walled_pieces(hu: Floats, spacing: Spacing) -> Mask:
+def _walled_pieces(hu: Image, spacing: Spacing) -> Mask:
     """Pieces of gas, cut off by walls in their slice, that could be a windpipe cut across."""
     in_plane = ndimage.generate_binary_structure(3, 1)
     in_plane[[0, 2]] = False
@@ -77,7 +73,7 @@ def _within_reach(box: tuple[slice, ...], shape: tuple[int, ...], spacing: Spaci
     )
 
 
-def _grown(hu: Floats, seed: Mask, spacing: Spacing) -> Mask:
+def _grown(hu: Image, seed: Mask, spacing: Spacing) -> Mask:
     """The tube grown from its seed through gas, with its wall; nothing where it spreads through a lung."""
     smooth = ndimage.gaussian_filter(hu, 0.7)
     depth = ndimage.distance_transform_edt(smooth < np.median(smooth[seed]) + ABOVE_GAS_HU, sampling=spacing)

@@ -19,7 +19,7 @@ from ctsr.imaging.anatomy.airways import central_airways
 from ctsr.imaging.anatomy.blocks import block_for, block_means, block_spacing, to_voxels
 from ctsr.imaging.anatomy.pleura import without_holes, without_notches
 from ctsr.imaging.hounsfield import not_hu
-from ctsr.imaging.volume import Spacing, Volume
+from ctsr.imaging.volume import Image, Mask, Spacing, Volume
 
 GRID_MM = 1.5
 AIR_BELOW_HU = -400  # half way between lung and soft tissue
@@ -27,8 +27,6 @@ LUNG_ABOVE_HU = -975  # the median of lung, emphysema included; outside air and 
 SMALLEST_ML = 0.2
 SMALLEST_SHARE = 0.05  # of the largest region; what is smaller are pockets of fat and gas
 
-Mask = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int32]
 
 
@@ -68,7 +66,7 @@ def lung_mask(volume: Volume) -> Mask:
     return _drawn(volume, block, lungs, whole, excluded=airways | (air & ~lungs))
 
 
-def _lungs(hu: Floats, labels: Labels, spacing: Spacing) -> Iterator[int]:
+def _lungs(hu: Image, labels: Labels, spacing: Spacing) -> Iterator[int]:
     """Labels of the regions that can be lung, largest first."""
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
@@ -84,7 +82,7 @@ def _lungs(hu: Floats, labels: Labels, spacing: Spacing) -> Iterator[int]:
             yield int(label)
 
 
-def _share_in_body(hu: Floats, labels: Labels, spacing: Spacing) -> npt.NDArray[np.float64]:
+def _share_in_body(hu: Image, labels: Labels, spacing: Spacing) -> npt.NDArray[np.float64]:
     """For each label, how much of it lies within the outline of the body; couch and blankets lie outside.
 
     The outline is, in each slice, the convex hull of the largest piece of tissue, on a grid of about 3 mm.

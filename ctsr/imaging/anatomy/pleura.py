@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 from skimage.segmentation import watershed
 
 from ctsr.imaging.anatomy.blocks import block_for, block_means, block_spacing, to_voxels
-from ctsr.imaging.volume import Spacing
+from ctsr.imaging.volume import Mask, Spacing
 
 VESSEL_MM = 6.0  # radius of a closing that bridges notches up to twice as wide, whatever they are
 NODULES_MM = (14.0, 24.0, 40.0)  # radii of closings that bridge a nodule at the pleura, the last almost flat
@@ -16,8 +15,6 @@ NODULE_GRID_MM = 2.5  # in the plane; fine enough for these
 WIDEST_MM = 36.0  # of a nodule, along every axis; what is larger is heart, spine, diaphragm
 DEEPEST_MM = 3.5  # a nodule holds a ball of this radius; along the heart, gaps are shallower or longer
 SECOND_SHARE = 0.15  # of a region that is both lungs, each has this at least
-
-Mask = npt.NDArray[np.bool_]
 
 
 def without_notches(region: Mask, spacing: Spacing) -> Mask:

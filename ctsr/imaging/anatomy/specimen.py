@@ -5,24 +5,19 @@ Lung is mostly air inside too, so single voxels tell nothing: the decision is ma
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 from skimage.filters import threshold_multiotsu, threshold_otsu
 
 from ctsr.errors import UserError
-from ctsr.imaging.volume import Array, Spacing
+from ctsr.imaging.anatomy.blocks import block_for, block_means, block_spacing, to_voxels
+from ctsr.imaging.volume import Array, Image, Mask, Spacing
 
 BLOCK_MM = 0.2  # the coarse grid: about one alveolus
 SMOOTHING_MM = 0.3
 CLOSING_MM = 1.0  # airways and marrow spaces that open at the surface, up to twice as wide, belong to the specimen
 ALIKE = 1e-4  # relative difference of means that is rounding
 VALLEY = 0.6  # air around a specimen has a peak of its own in the histogram: how deep the valley beside it must be
-
-Mask = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float32]
 
 
 def check_greys(array: Array) -> None:
@@ -51,22 +46,19 @@ def specimen_mask(array: Array, spacing: Spacing) -> Mask:
     Returns:
         True inside the specimen; everywhere, where it fills the image.
     """
-    block = [max(1, round(BLOCK_MM / step)) for step in spacing]
-    coarse_spacing = [step * size for step, size in zip(spacing, block, strict=True)]
+    block = block_for(spacing, BLOCK_MM)
+    coarse_spacing = block_spacing(spacing, block)
     sigma = [SMOOTHING_MM / step for step in coarse_spacing]
     # A reconstruction writes its darkest grey outside its round field of view; foam clipped to it has walls left.
     darkest = array.min()
-    written = ndimage.gaussian_filter(_block_means(array, block, lambda plane: plane > darkest), sigma)
+    written = ndimage.gaussian_filter(block_means(array, block, lambda plane: plane > darkest), sigma)
     inside = written > 0.03
     # Capped half way to solid tissue, or the few large vessels would decide and not the many alveoli.
     cap = threshold_otsu(_sample(array, darkest))
-    greys = _block_means(array, block, lambda plane: np.where(plane > darkest, np.minimum(plane, cap), 0))
+    greys = block_means(array, block, lambda plane: np.where(plane > darkest, np.minimum(plane, cap), 0))
     means = ndimage.gaussian_filter(greys, sigma) / np.maximum(written, 1e-6)
     inside &= means > _background_below(means[inside])
-    coarse = _whole(inside, coarse_spacing)
-    for axis, (size, length) in enumerate(zip(block, array.shape, strict=True)):
-        coarse = np.repeat(coarse, size, axis=axis).take(range(length), axis=axis)
-    return coarse
+    return to_voxels(_whole(inside, coarse_spacing), block, array.shape)
 
 
 def _sample(array: Array, darkest: np.generic) -> Array:
@@ -77,20 +69,7 @@ def _sample(array: Array, darkest: np.generic) -> Array:
     return written if written.size else some
 
 
-def _block_means(array: Array, block: list[int], function: Callable[[Array], Array]) -> Floats:
-    """Means of function(slices) over blocks; those at the far ends may be smaller."""
-    starts = [np.arange(0, length, size) for length, size in zip(array.shape, block, strict=True)]
-    means = np.empty([len(start) for start in starts], dtype=np.float32)
-    for out, start in zip(means, starts[0], strict=True):
-        plane = function(array[start : start + block[0]]).mean(axis=0, dtype=np.float32)
-        for axis in (0, 1):
-            counts = np.diff(starts[axis + 1], append=plane.shape[axis])
-            plane = np.add.reduceat(plane, starts[axis + 1], axis=axis) / np.expand_dims(counts, 1 - axis)
-        out[:] = plane
-    return means
-
-
-def _background_below(means: Floats) -> float:
+def _background_below(means: Image) -> float:
     """The grey between background and specimen; -inf where there is no background.
 
     The local means are of three kinds: air around, lung, solid tissue. Where the histogram does not fall and rise again
@@ -108,7 +87,7 @@ def _background_below(means: Floats) -> float:
     return float(low) if valley < VALLEY * min(counts[first], counts[second]) else -np.inf
 
 
-def _whole(mask: Mask, spacing: list[float]) -> Mask:
+def _whole(mask: Mask, spacing: Spacing) -> Mask:
     """The largest piece, closed with a ball and without holes."""
     labels, count = ndimage.label(mask)
     if count == 0:
