@@ -105,7 +105,7 @@ def test_import_rules_hold() -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stdout
-    assert "4 kept, 0 broken" in done.stdout
+    assert "8 kept, 0 broken" in done.stdout
 
 
 @pytest.mark.parametrize("name", ["wandb", "SimpleITK", "numba"])
