@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
@@ -57,6 +57,12 @@ class Answers:
     tallies: dict[TallyKey, Tally] = field(default_factory=dict)
     views: dict[str, dict[str, Image]] = field(default_factory=dict)
 
+    def note(self, protocol: str, case: str, scores: Mapping[Method, CaseScores]) -> None:
+        """Add what the methods scored in a case."""
+        for (name, seed), of in scores.items():
+            self.rows += [Row(protocol, name, metric, value, case, seed) for metric, value in of.values().items()]
+            self.tallies |= {TallyKey(name, seed, kind, case): tally for kind, tally in of.tallies().items()}
+
 
 def compare(question: Question, window: Window, full: bool = True, step: Step = lambda: None) -> Answers:
     """Score every competitor of a question.
@@ -69,29 +75,22 @@ def compare(question: Question, window: Window, full: bool = True, step: Step = 
     """
     answers = Answers()
     for inputs, competitors in question.groups().items():
-        score_inputs(question.name, inputs, methods_of(competitors, inputs.grey_map), window, full, answers, step)
+        for case, scores in case_scores(inputs, methods_of(competitors, inputs.grey_map), window, full):
+            answers.note(question.name, case, scores)
+            step()
     return answers
 
 
-def score_inputs(
-    protocol: str,
-    inputs: Inputs,
-    methods: Mapping[Method, Enlarge],
-    window: Window,
-    full: bool,
-    answers: Answers,
-    step: Step = lambda: None,
-) -> None:
-    """Go through the samples once, case by case, and add what each method scores in each case to the answers."""
+def case_scores(
+    inputs: Inputs, methods: Mapping[Method, Enlarge], window: Window, full: bool
+) -> Iterator[tuple[str, dict[Method, CaseScores]]]:
+    """Go through the samples once; yield each case, and what every method scores in it."""
     for case, samples in groupby(inputs.samples(), key=attrgetter("case")):
         scores = {method: CaseScores(inputs.back, window, full) for method in methods}
         for sample in samples:
             for method, enlarge in methods.items():
                 scores[method].add(sample, enlarge(sample.lr))
-        for (name, seed), of in scores.items():
-            answers.rows += [Row(protocol, name, metric, value, case, seed) for metric, value in of.values().items()]
-            answers.tallies |= {TallyKey(name, seed, kind, case): tally for kind, tally in of.tallies().items()}
-        step()
+        yield case, scores
 
 
 class CaseScores:

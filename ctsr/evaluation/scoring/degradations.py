@@ -14,7 +14,7 @@ from ctsr.evaluation.questions.enlargers import Enlarge, network
 from ctsr.evaluation.questions.inputs import paired_samples
 from ctsr.evaluation.questions.protocols import clinical_inputs
 from ctsr.evaluation.questions.tiles import Cut
-from ctsr.evaluation.scoring.compare import Answers, Step, score_inputs
+from ctsr.evaluation.scoring.compare import Answers, Step, case_scores
 from ctsr.imaging.volume import Image
 
 PROTOCOL = "controls"
@@ -41,7 +41,9 @@ def degraded_scores(pairs: Sequence[Pair], first: TrainedNetwork, cut: Cut, step
             continue
         methods = {Method(name, None): way for name, way in degraded(network(first.enlarge), truth).items()}
         inputs = clinical_inputs(partial(paired_samples, [pair], first.window, cut), first)
-        score_inputs(PROTOCOL, inputs, methods, first.window, True, answers, step)
+        for case, scores in case_scores(inputs, methods, first.window, full=True):
+            answers.note(PROTOCOL, case, scores)
+            step()
     return answers
 
 
