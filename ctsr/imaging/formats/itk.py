@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import zlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os.path import lexists
@@ -25,6 +27,9 @@ _GREYS = {
     for name in ("Int8", "UInt8", "Int16", "UInt16", "Int32", "UInt32", "Int64", "UInt64", "Float32", "Float64")
     for vector in ("", "Vector")  # of one value, where a file has an axis of length 1 before the others
 }
+SMALL = 2**20  # bytes that are read whole in no time
+LARGEST_READ = 2**30  # bytes, of which some have to be read whole for a few slices; larger files are scans
+DENSEST = 0.25  # bytes a voxel of compressed labels; a scan that is compressed takes more
 _ZLIB_OR_GZIP = 47  # zlib's number for either, with the largest window
 
 
@@ -71,6 +76,25 @@ class ItkReader(Reader):
     def files(self) -> list[Path]:
         """The header and the files with the voxels, as far as they are there, each once."""
         return list(dict.fromkeys((self.path, *(data for data in _told(self.path).files if data.is_file()))))
+
+    def some_slices(self, chosen: Callable[[int], Sequence[int]]) -> Iterator[Array]:
+        """See `Reader.some_slices`; of what must be read whole and is no label map by its size, none."""
+        self.files()  # of a damaged header ITK complains on the screen
+        reader = SimpleITK.ImageFileReader()
+        reader.SetFileName(str(self.path))
+        reader.ReadImageInformation()
+        if any(re.match(r"Segment\d+_", key) for key in reader.GetMetaDataKeys()):
+            yield np.array([[0, 1]])  # 3D Slicer's own keys: no need to look
+            return
+        x, y, z = reader.GetSize()
+        stored, voxels = self.path.stat().st_size, x * y * z
+        whole = voxels * SimpleITK.Image([1, 1, 1], reader.GetPixelID()).GetSizeOfPixelComponent()
+        if stored > SMALL and (DENSEST * voxels < stored < whole or stored > LARGEST_READ):
+            return
+        for k in chosen(z):
+            reader.SetExtractIndex((0, 0, k))
+            reader.SetExtractSize((x, y, 1))
+            yield SimpleITK.GetArrayFromImage(reader.Execute())[0]
 
 
 def _described(file: Path, spacing: FileSpacing) -> _File:

@@ -6,7 +6,7 @@ Headers are taken as they stand, not as nibabel mends them: what a header does n
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +14,7 @@ from os.path import lexists
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import nibabel
 import numpy as np
 from nibabel.arrayproxy import ArrayProxy
 from nibabel.nifti1 import Nifti1Header, data_type_codes
@@ -80,6 +81,12 @@ class NiftiReader(Reader):
     def files(self) -> list[Path]:
         """The file, with its .img if it is a .hdr."""
         return [self.path] if _is_alone(self.path) else [self.path, _pair(self.path)]
+
+    def some_slices(self, chosen: Callable[[int], Sequence[int]]) -> Iterator[Array]:
+        """See `Reader.some_slices`."""
+        image: Any = nibabel.load(self.path)
+        for k in chosen(image.shape[2]):
+            yield np.asarray(image.dataobj[:, :, k]).squeeze()
 
 
 def _is_alone(file: Path) -> bool:

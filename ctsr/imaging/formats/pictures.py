@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from ctsr.errors import UserError
-from ctsr.imaging.formats.recognise import is_picture
+from ctsr.imaging.formats.recognise import files_in, is_picture
 from ctsr.imaging.formats.scanner_log import told_by_logs
 from ctsr.imaging.formats.slices import (
     Stack,
@@ -58,6 +58,11 @@ class PictureReader(Reader):
         """See `Reader.read`."""
         affine = self.header.affine
         return Volume(stacked(self._stack.files, _opened), affine, slice_axis=0)
+
+    def some_slices(self, chosen: Callable[[int], Sequence[int]]) -> Iterator[Array]:
+        """See `Reader.some_slices`."""
+        files = [file for file in files_in(self.path) if is_picture(file)]
+        return (np.asarray(Image.open(files[k])) for k in chosen(len(files)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,13 +6,14 @@ is one scan of it, `ctsr.imaging.formats.recognise.format_of` must tell it, too.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from ctsr.imaging.formats.voxel_size import FileSpacing
-from ctsr.imaging.volume import Header, Volume
+from ctsr.imaging.volume import Array, Header, Volume
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,16 @@ class Reader(Protocol):
             UserError: A header is damaged.
         """
         return [self.path]
+
+    def some_slices(self, chosen: Callable[[int], Sequence[int]]) -> Iterator[Array]:
+        """Yield a few slices as they are stored, as cheaply as the format allows: they tell label maps from scans.
+
+        None: label maps are not looked for in this format. What a library raises is for who asks.
+
+        Args:
+            chosen: Which slices, of how many.
+        """
+        return iter(())
 
 
 class Format(NamedTuple):

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+
+import tifffile
 
 from ctsr.errors import UserError, warn_once
 from ctsr.imaging.formats.recognise import files_in, is_picture, is_tiff
 from ctsr.imaging.formats.scanner_log import told_by_logs
 from ctsr.imaging.formats.slices import Stack, alike, check_alike, find_stack, slice_files, stacked
 from ctsr.imaging.formats.table import Reader
-from ctsr.imaging.formats.tiff.pages import opened_tiff
+from ctsr.imaging.formats.tiff.pages import listening, opened_tiff
 from ctsr.imaging.formats.tiff.spacing import told_by_tiff
 from ctsr.imaging.formats.voxel_size import axial_affine, voxel_size
-from ctsr.imaging.volume import Header, Volume
+from ctsr.imaging.volume import Array, Header, Volume
 
 
 class TiffReader(Reader):
@@ -51,6 +54,26 @@ class TiffReader(Reader):
             return Volume(stacked(files, opened_tiff), header.affine, slice_axis=0)
         with opened_tiff(files[0]) as image:
             return Volume(image.greys().reshape(header.shape), header.affine, slice_axis=0)
+
+    def some_slices(self, chosen: Callable[[int], Sequence[int]]) -> Iterator[Array]:
+        """See `Reader.some_slices`."""
+        path = self.path
+        files = [file for file in files_in(path) if is_tiff(file)] if path.is_dir() else [path]
+        with listening([]):
+            if len(files) > 1:
+                yield from (tifffile.imread(files[k]).squeeze() for k in chosen(len(files)))
+            else:
+                yield from _pages(files[0], chosen)
+
+
+def _pages(file: Path, chosen: Callable[[int], Sequence[int]]) -> Iterator[Array]:
+    with tifffile.TiffFile(file) as tiff:
+        series = tiff.series[0]
+        if len(series.pages) > 1:
+            yield from (series.asarray(key=k).squeeze() for k in chosen(len(series.pages)))
+            return
+    array = tifffile.memmap(file, mode="r").squeeze()  # one page for all slices, as ImageJ writes large stacks
+    yield from (array[k] for k in chosen(len(array)))
 
 
 def holds_slices(folder: Path) -> bool:
