@@ -117,8 +117,8 @@ TABLE = {
     row.name: row
     for row in (
         Format("nifti", (".nii", ".nii.gz"), f"{_HERE}.nifti:NiftiReader", parts=True),  # and .hdr, see `format_of`
-        Format("metaimage", (".mha", ".mhd"), f"{_HERE}.itk:ItkReader", parts=True),
-        Format("nrrd", (".nrrd", ".nhdr"), f"{_HERE}.itk:ItkReader", parts=True),
+        Format("metaimage", (".mha", ".mhd"), f"{_HERE}.itk.reader:ItkReader", parts=True),
+        Format("nrrd", (".nrrd", ".nhdr"), f"{_HERE}.itk.reader:ItkReader", parts=True),
         Format("tiff", (".tif", ".tiff"), f"{_HERE}.tiff.reader:TiffReader"),  # and folders of slices
         Format("dicom", (), f"{_HERE}.dicom.reader:DicomReader"),  # told by first bytes
         Format("images", (), f"{_HERE}.pictures:PictureReader"),  # folders of PNG or BMP

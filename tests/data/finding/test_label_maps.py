@@ -102,7 +102,7 @@ def test_large_stacks_of_imagej_are_not_read_whole(tmp_path: Path, monkeypatch) 
 
 def test_a_compressed_scan_is_known_by_its_size(tmp_path: Path, monkeypatch) -> None:
     file = itk(tmp_path / "a.nrrd", chest(0) + 1024)
-    monkeypatch.setattr("ctsr.imaging.formats.itk.SMALL", 0)
+    monkeypatch.setattr("ctsr.imaging.formats.itk.reader.SMALL", 0)
     monkeypatch.setattr(SimpleITK.ImageFileReader, "Execute", None)
     assert why_label_map(file) is None
 

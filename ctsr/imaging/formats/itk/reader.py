@@ -16,7 +16,7 @@ import SimpleITK
 
 from ctsr.errors import UserError, warn
 from ctsr.imaging.formats.content import check_content
-from ctsr.imaging.formats.itk_headers import Told, metaimage_header, nrrd_header
+from ctsr.imaging.formats.itk.headers import Told, metaimage_header, nrrd_header
 from ctsr.imaging.formats.recognise import format_of
 from ctsr.imaging.formats.table import Reader
 from ctsr.imaging.formats.voxel_size import FileSpacing, axial_affine, voxel_size

@@ -1,0 +1,1 @@
+"""MetaImage and NRRD, as ITK reads them."""
