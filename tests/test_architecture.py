@@ -19,7 +19,7 @@ PAGE = (REPOSITORY / "docs/architecture.md").read_text(encoding="utf-8")
 NAMED = sorted(set(re.findall(r"`([^`]+)`", PAGE)))
 OURS = ("ctsr", "datamodules", "lightning_modules", "train", "infer", "tests")
 COMMANDS = {"make lint": "Makefile", "python docs/draw_rooms.py": "docs/draw_rooms.py"}
-WORDS = {"losses"}  # of a training step
+WORDS = {"losses", "parts", "full", "AXIAL_ONLY"}  # of a training step, a row, `score` and a test
 MOST_FILES = 16
 
 

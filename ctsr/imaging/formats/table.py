@@ -71,7 +71,7 @@ class Reader(Protocol):
         """
 
     def files(self) -> list[Path]:
-        """Return the scan's file or folder, then other files with its voxels; asked of formats with `parts` alone.
+        """Return the scan's file or folder, then other files with its voxels or geometry; asked where it has `parts`.
 
         Raises:
             UserError: A header is damaged.
@@ -96,7 +96,8 @@ class Format(NamedTuple):
         name: As `Header.format` and `format_of` have it.
         endings: Of files that are scans of it by their names, in lower case.
         reader: Module and class, imported with the first scan: who trains on prepared cases needs no such library.
-        parts: Whether a file may be a header, its voxels in others: these are hashed with it, and never written over.
+        parts: Whether a scan may be of several files, such as a header and its voxels: all count in its hash, and none
+            is ever written over.
     """
 
     name: str

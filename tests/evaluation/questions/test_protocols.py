@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import nibabel
@@ -26,6 +27,7 @@ from ctsr.evaluation.questions.protocols import questions_on
 from ctsr.evaluation.questions.test_set import TestSet, check_held_out
 from ctsr.evaluation.questions.tiles import Cut, chosen_slices, evenly_spaced, tiles_inside
 from ctsr.evaluation.reporting.figures import paired_figure
+from ctsr.evaluation.reporting.tables import GROUPS
 from ctsr.evaluation.scoring.compare import compare
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
@@ -250,6 +252,7 @@ def test_every_measure_of_a_pair_is_there_and_best_for_the_truth(tmp_path: Path)
     for metric, wanted in best.items():
         assert value(rows, "ours", metric) == pytest.approx(wanted, abs=1e-4), metric
         assert abs(value(rows, "bicubic", metric) - wanted) > 0.01, metric
+    assert {row.metric for row in rows} <= set(chain(*GROUPS.values())), "each has a column in some table"
 
 
 @pytest.mark.parametrize("tile", [64, 72, 80, 96, 128])

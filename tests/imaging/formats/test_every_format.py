@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ import SimpleITK
 from scipy import ndimage
 
 from ctsr.data.finding.cases import Case, find_cases
+from ctsr.data.preparing.hashes import scan_hash
 from ctsr.data.preparing.settings import ClinicalSettings, MicroSettings
 from ctsr.data.preparing.store import prepare
 from ctsr.errors import UserError
 from ctsr.imaging.formats.readers import probe, read_volume
+from ctsr.imaging.formats.recognise import format_of
 from tests.imaging.formats import scan_files
 from tests.imaging.formats.scan_files import Scan
 
@@ -35,6 +38,9 @@ WITH_DIRECTIONS = [
     scan_files.nrrd_detached,
 ]
 AXIAL_ONLY = [scan_files.tiff_stack, scan_files.png_stack, scan_files.ome_zarr_2, scan_files.ome_zarr_3]
+TELL_NO_SIZE = (scan_files.tiff_stack, scan_files.png_stack)
+# DICOM says itself that it is a segmentation; of OME-Zarr no slices are looked at.
+LABELS_NOT_SEEN = ("dicom", "ome-zarr")
 
 
 def disk(size: int, radius: float) -> np.ndarray:
@@ -79,7 +85,7 @@ def test_scan_in_hu(write: Writer, chest: Scan, tmp_path: Path) -> None:
 @pytest.mark.parametrize("write", [*WITH_DIRECTIONS, *AXIAL_ONLY])
 def test_scan_in_greys(write: Writer, specimen: Scan, tmp_path: Path) -> None:
     path = write(specimen, tmp_path / "scan")
-    spacing = specimen.spacing if write in (scan_files.tiff_stack, scan_files.png_stack) else None
+    spacing = specimen.spacing if write in TELL_NO_SIZE else None
     volume = read_volume(path, spacing)
     np.testing.assert_array_equal(volume.array, specimen.greys)
     np.testing.assert_allclose(volume.affine, specimen.affine, atol=1e-6)
@@ -123,6 +129,41 @@ def test_every_format_is_found_as_a_case(specimen: Scan, tmp_path: Path) -> None
     (tmp_path / "root" / "notes.txt").write_text("not a scan")
     names = [case.name for case in find_cases(tmp_path / "root", "micro")]
     assert names == sorted(write.__name__ for write in (*WITH_DIRECTIONS, *AXIAL_ONLY))
+
+
+@pytest.mark.parametrize("write", [*WITH_DIRECTIONS, *AXIAL_ONLY])
+def test_a_label_map_beside_a_scan_is_no_case(write: Writer, specimen: Scan, tmp_path: Path) -> None:
+    seen = format_of(write(specimen, tmp_path / "scan")) not in LABELS_NOT_SEEN
+    labels = np.zeros_like(specimen.greys)
+    labels[3:9, 20:60, 30:80], labels[5:12, 50:80, 40:90] = 1, 2
+    write(replace(specimen, greys=labels), tmp_path / "organs")
+    names = [case.name for case in find_cases(tmp_path, "micro")]
+    assert names == (["scan"] if seen else ["organs", "scan"])
+
+
+@pytest.mark.parametrize("write", [*WITH_DIRECTIONS, *AXIAL_ONLY])
+def test_every_file_of_a_scan_counts_in_its_hash(write: Writer, specimen: Scan, tmp_path: Path) -> None:
+    """So that a prepared case is made anew whatever changes, and no result comes over a part of its scan."""
+    path = write(specimen, tmp_path / "scan")
+    before = scan_hash(path)
+    for file in [file for file in tmp_path.rglob("*") if file.is_file()]:
+        content = file.read_bytes()
+        file.write_bytes(content + b"\n")
+        assert scan_hash(path) != before, file.name
+        file.write_bytes(content)
+    assert scan_hash(path) == before
+
+
+@pytest.mark.parametrize("write", [write for write in (*WITH_DIRECTIONS, *AXIAL_ONLY) if write not in TELL_NO_SIZE])
+def test_a_scan_that_is_cut_off_is_one_line(write: Writer, specimen: Scan, tmp_path: Path) -> None:
+    path = write(specimen, tmp_path / "scan")
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    largest = max(files, key=lambda file: file.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
+    with pytest.raises(UserError) as told:
+        read_volume(path)
+    assert "\n" not in str(told.value)
+    assert str(tmp_path) in str(told.value)
 
 
 def test_gdcm_agrees_on_a_multi_frame_file(chest: Scan, tmp_path: Path) -> None:
