@@ -208,7 +208,7 @@ def _micro_scanner(settings: PhantomSettings, rng: np.random.Generator) -> Micro
 def _clinical_scanner(settings: PhantomSettings, rng: np.random.Generator) -> ClinicalScanner:
     return ClinicalScanner(
         pixel=settings.clinical_spacing,
-        psf=_one_of(settings.clinical_spread, rng),
+        spread=_one_of(settings.clinical_spread, rng),
         slice_width=settings.slice_width,
         noise=_one_of(settings.clinical_noise, rng),
         cutoff=_one_of(settings.clinical_cutoff, rng),

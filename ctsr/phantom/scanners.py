@@ -57,14 +57,14 @@ class ClinicalScanner:
 
     Attributes:
         pixel: In-plane pixel size in mm.
-        psf: Full width at half maximum of the in-plane point spread, in mm.
+        spread: Full width at half maximum of the in-plane point spread, in mm.
         slice_width: Full width at half maximum of the slice profile, in mm.
         noise: Standard deviation of the noise in HU.
         cutoff: Width of the reconstruction kernel's noise spectrum, in cycles per pixel.
     """
 
     pixel: float
-    psf: float
+    spread: float
     slice_width: float
     noise: float
     cutoff: float
@@ -85,8 +85,8 @@ class ClinicalScanner:
         """
         rows, columns = (round(n * voxel / self.pixel) for n in density.shape[1:])
         image = _blurred_onto(density, 0, voxel, slices, self.slice_width)
-        image = _blurred_onto(image, 1, voxel, (np.arange(rows) + 0.5) * self.pixel, self.psf)
-        image = _blurred_onto(image, 2, voxel, (np.arange(columns) + 0.5) * self.pixel, self.psf)
+        image = _blurred_onto(image, 1, voxel, (np.arange(rows) + 0.5) * self.pixel, self.spread)
+        image = _blurred_onto(image, 2, voxel, (np.arange(columns) + 0.5) * self.pixel, self.spread)
         image += self.noise * fbp_noise(image.shape, self.cutoff, rng)
         return np.asarray(np.clip(np.rint(image), -1024, 3071), dtype=np.int16)
 

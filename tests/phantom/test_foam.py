@@ -40,7 +40,7 @@ def test_ducts_are_airspaces_wider_than_alveoli() -> None:
 
 @pytest.mark.parametrize("edge", [0.18, 0.2])
 def test_a_clinical_scanner_cannot_tell_grain_from_foam(edge: float) -> None:
-    scanner = ClinicalScanner(pixel=0.625, psf=1.15, slice_width=0.6, noise=0, cutoff=0.2)
+    scanner = ClinicalScanner(pixel=0.625, spread=1.15, slice_width=0.6, noise=0, cutoff=0.2)
     rng = np.random.default_rng(0)
     foam = alveolar_foam(np.ones((32, 256, 256), bool), 0.078125, edge, rng)
     grain = matched_grain(np.ones((16, 128, 128), bool), 0.15625, edge, rng)

@@ -6,7 +6,7 @@ from scipy import ndimage, optimize, special
 
 from ctsr.phantom.scanners import ClinicalScanner, MicroScanner, fbp_noise
 
-QUIET = ClinicalScanner(pixel=0.625, psf=1.1, slice_width=0.6, noise=0.0, cutoff=0.2)
+QUIET = ClinicalScanner(pixel=0.625, spread=1.1, slice_width=0.6, noise=0.0, cutoff=0.2)
 VOXEL = 0.078125
 
 
@@ -31,7 +31,7 @@ def test_point_spread_in_plane_on_a_slanted_edge() -> None:
     near = np.abs(distance) < 4
     place, width = edge_width(distance[near], scan[near])
     assert place == pytest.approx(0, abs=0.005)  # no shift, not even of half a voxel
-    assert width == pytest.approx(QUIET.psf, rel=0.02)
+    assert width == pytest.approx(QUIET.spread, rel=0.02)
 
 
 def test_slice_profile() -> None:
@@ -45,7 +45,7 @@ def test_slice_profile() -> None:
 
 
 def test_noise_level_on_uniform_tissue() -> None:
-    scanner = ClinicalScanner(pixel=0.625, psf=1.1, slice_width=0.6, noise=12.0, cutoff=0.2)
+    scanner = ClinicalScanner(pixel=0.625, spread=1.1, slice_width=0.6, noise=12.0, cutoff=0.2)
     block = np.full((16, 512, 512), -850, np.float32)
     scan = scanner.scan(block, VOXEL, np.linspace(0.3, 0.9, 8), np.random.default_rng(0))
     assert scan.mean() == pytest.approx(-850, abs=0.2)

@@ -137,7 +137,7 @@ def scanned_samples(
         rng = np.random.default_rng((seed, number))
         machine = ClinicalScanner(
             pixel=8 * voxel,
-            psf=scanner.psf * 8 * voxel,
+            spread=scanner.psf * 8 * voxel,
             slice_width=scanner.slice_width * 8 * voxel * flat,
             noise=scanner.noise,
             cutoff=scanner.cutoff,
