@@ -29,7 +29,7 @@ from pydicom.uid import (
 
 from ctsr.data.finding.cases import find_cases
 from ctsr.errors import UserError
-from ctsr.imaging.formats import recognise as formats
+from ctsr.imaging.formats import recognise
 from ctsr.imaging.formats.readers import probe, read_volume
 from ctsr.imaging.formats.recognise import format_of, stem, suffix
 
@@ -266,7 +266,7 @@ def test_telling_opens_few_files(tmp_path, write_series, greys, others, monkeypa
     for number in range(others):
         (tmp_path / f"a{number}").write_bytes(b"x" * 300)
     opened = []
-    monkeypatch.setattr(formats, "is_dicom", lambda file, tell=formats.is_dicom: opened.append(file) or tell(file))
+    monkeypatch.setattr(recognise, "is_dicom", lambda file, tell=recognise.is_dicom: opened.append(file) or tell(file))
     assert format_of(tmp_path) == "dicom"
     assert len(opened) == others + 1
 

@@ -10,7 +10,7 @@ import pydicom
 import pytest
 
 from ctsr.errors import UserError
-from ctsr.imaging.formats.dicom.reader import is_scout, patient_of
+from ctsr.imaging.formats.dicom.series import is_scout, patient_of
 from ctsr.imaging.formats.readers import read_volume
 
 

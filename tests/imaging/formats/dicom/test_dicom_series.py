@@ -8,7 +8,7 @@ import pytest
 
 from ctsr.cli import run_cli
 from ctsr.errors import UserError
-from ctsr.imaging.formats.dicom.reader import find_series, is_scout, patient_of
+from ctsr.imaging.formats.dicom.series import find_series, is_scout, patient_of
 from ctsr.imaging.formats.readers import read_volume
 
 LOCALIZER = {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}
