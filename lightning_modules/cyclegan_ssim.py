@@ -76,7 +76,7 @@ class CycleGANSSIM(GAN):
         self.pools = {"D1": ImagePool(pool_size, 2 * seed), "D2": ImagePool(pool_size, 2 * seed + 1)}
         self.ssim = StructuralSimilarityIndexMeasure(data_range=1.0)
         self.cycle_ssim = StructuralSimilarityIndexMeasure(data_range=1.0)
-        self.realism = SynthesisDistance()
+        self.distance = SynthesisDistance()
 
     def sides(self) -> tuple[Iterable[nn.Module], Iterable[nn.Module]]:
         """(G1, G2) and (D1, D2)."""
@@ -143,12 +143,12 @@ class CycleGANSSIM(GAN):
         self.cycle_ssim(to_unit(self.G2(fake_y)), to_unit(fx))
         self.log("val/ssim_G1", self.ssim, on_epoch=True)
         self.log("val/ssim_cycle", self.cycle_ssim, on_epoch=True, prog_bar=True)
-        self.realism.update(fake_y.clamp(-1, 1), fx, y)  # clipped as y is
+        self.distance.update(fake_y.clamp(-1, 1), fx, y)  # clipped as y is
 
     def on_validation_epoch_end(self) -> None:
         """Distances of whole sets: of G1(f(X)) to Y, of f(X) to Y, and of one half of Y to the other."""
-        self.log_dict({f"val/{name}": value for name, value in self.realism.compute().items()}, sync_dist=True)
-        self.realism.reset()
+        self.log_dict({f"val/{name}": value for name, value in self.distance.compute().items()}, sync_dist=True)
+        self.distance.reset()
 
     @torch.no_grad()
     def panels(self, batch: dict[str, Tensor]) -> dict[str, list[Column]]:

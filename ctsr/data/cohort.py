@@ -23,8 +23,8 @@ NAMED_VALUES = 4  # in a message
 
 APART = 1.5  # the paper's own setting has 1.5 to 1.9
 NAMED = 3  # cases in a message
-Pixels = Mapping[str, float]  # case -> its in-plane spacing as prepared, mm
-Parts = Mapping[str, Pixels]  # train, val and test -> their cases
+PixelSizes = Mapping[str, float]  # case -> its in-plane spacing as prepared, mm
+Parts = Mapping[str, PixelSizes]  # train, val and test -> their cases
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ def scale_notes(domains: Mapping[str, Parts]) -> list[str]:
     return notes
 
 
-def _with_parts(parts: Parts) -> Pixels:
+def _with_parts(parts: Parts) -> PixelSizes:
     """Cases by their names, with the part they are in where it is one."""
     named = {}
     for name, pixel in {name: pixel for cases in parts.values() for name, pixel in cases.items()}.items():
@@ -219,7 +219,7 @@ def _with_parts(parts: Parts) -> Pixels:
     return named
 
 
-def _gap(large: Pixels, small: Pixels, unit: float = 1) -> tuple[float, str] | None:
+def _gap(large: PixelSizes, small: PixelSizes, unit: float = 1) -> tuple[float, str] | None:
     """How far apart cases are, and which, where large pixels are to be `1 / unit` small ones; None: not too far."""
     if not (large and small):
         return None
@@ -235,7 +235,7 @@ def _apart(ratio: float) -> bool:
     return round(ratio, 4) > APART  # headers hold single precision
 
 
-def _named(cases: Pixels) -> str:
+def _named(cases: PixelSizes) -> str:
     """The cases, from the smallest pixels on, and the sizes of these."""
     names = sorted(cases, key=lambda name: cases[name])
     sizes = dict.fromkeys(f"{cases[name]:.3g}" for name in (names[0], names[-1]))

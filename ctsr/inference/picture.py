@@ -115,7 +115,7 @@ def _scale_bar(axis: Axes) -> None:
 
 @dataclass(frozen=True)
 class Views:
-    """Parts of a run.
+    """Cuts views out of a scan and out of what was made of it.
 
     Attributes:
         volume: The scan, or a part of it, canonical orientation.

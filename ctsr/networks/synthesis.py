@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ctsr.networks.quantile_matching import QuantileMatching
 from ctsr.networks.resnet import ResNetGenerator
 from ctsr.networks.scanner import ScannerGenerator
 from ctsr.networks.words import Greys
+
+
+def white_noise(like: Tensor) -> Tensor:
+    """Always the same noise for the same shape."""
+    return torch.randn(like.shape, generator=torch.Generator().manual_seed(0)).to(like.device)
 
 
 class Unchanged(nn.Module):

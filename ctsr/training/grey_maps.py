@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from ctsr.data.preparing.store import PreparedCase
-from ctsr.evaluation.questions.competitors import white_noise
 from ctsr.evaluation.questions.tiles import evenly_spaced
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.volume import Image
+from ctsr.networks.synthesis import white_noise
 
 Downsample = Callable[[Tensor], Tensor]
 ENOUGH = 5_000_000

@@ -29,7 +29,7 @@ SIZE_EDGES_MM = (0.2, 0.5, 1.0, 2.0)
 EQUAL_DETECTION = (0.5, 0.7)
 LARGEST_LUMEN_MM = 4.0
 SMOOTHING_MM = 0.156  # against noise and foam, before an image is cut
-NEAR_MM = 0.2  # what is this near to a structure of the truth is no invention
+NEAR_MM = 0.2  # what is this near to a structure of the truth is no hallucination
 FOG = 0.5  # share of the empty lung above which what is seen is no structure
 
 
@@ -40,7 +40,7 @@ class Kind:
     Attributes:
         name: As in names of measures.
         labels: What it is in the truth.
-        excused: What may be seen besides and is no invention, such as other dense tissue.
+        excused: What may be seen besides and is no hallucination, such as other dense tissue.
         enclosed: What is looked for is dark and has a bright wall.
         levels: Where an image in [0, 1] is cut, from the one that sees least.
     """

@@ -16,6 +16,7 @@ from ctsr.evaluation.questions.enlargers import Enlarge, interpolations, network
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.pyramid import GaussianPyramid
+from ctsr.networks.synthesis import white_noise
 from ctsr.records.card import MATERIALS_HU, ModelCard
 
 CPU = torch.device("cpu")
@@ -158,11 +159,6 @@ def reference(networks: Sequence[TrainedNetwork]) -> TrainedNetwork:
     """The first with a generator: its G1 and grey maps serve all, and others are compared with its method."""
     able = [one for one in networks if one.synthesise is not None]
     return (able or list(networks))[0]
-
-
-def white_noise(like: Tensor) -> Tensor:
-    """Always the same noise for the same shape."""
-    return torch.randn(like.shape, generator=torch.Generator().manual_seed(0)).to(like.device)
 
 
 class Synthesis(nn.Module):

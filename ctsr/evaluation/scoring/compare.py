@@ -57,11 +57,10 @@ class Answers:
     tallies: dict[TallyKey, Tally] = field(default_factory=dict)
     views: dict[str, dict[str, Image]] = field(default_factory=dict)
 
-    def note(self, protocol: str, case: str, scores: Mapping[Method, CaseScores]) -> None:
-        """Add what the methods scored in a case."""
-        for (name, seed), of in scores.items():
-            self.rows += [Row(protocol, name, metric, value, case, seed) for metric, value in of.values().items()]
-            self.tallies |= {TallyKey(name, seed, kind, case): tally for kind, tally in of.tallies().items()}
+    def add(self, other: Answers) -> None:
+        """Add the rows and tallies of another part of the question."""
+        self.rows += other.rows
+        self.tallies |= other.tallies
 
 
 def compare(question: Question, window: Window, full: bool = True, step: Step = lambda: None) -> Answers:
@@ -75,22 +74,26 @@ def compare(question: Question, window: Window, full: bool = True, step: Step = 
     """
     answers = Answers()
     for inputs, competitors in question.groups().items():
-        for case, scores in case_scores(inputs, methods_of(competitors, inputs.grey_map), window, full):
-            answers.note(question.name, case, scores)
+        for of_case in by_case(question.name, inputs, methods_of(competitors, inputs.grey_map), window, full):
+            answers.add(of_case)
             step()
     return answers
 
 
-def case_scores(
-    inputs: Inputs, methods: Mapping[Method, Enlarge], window: Window, full: bool
-) -> Iterator[tuple[str, dict[Method, CaseScores]]]:
-    """Go through the samples once; yield each case, and what every method scores in it."""
+def by_case(
+    protocol: str, inputs: Inputs, methods: Mapping[Method, Enlarge], window: Window, full: bool
+) -> Iterator[Answers]:
+    """Go through the samples once, and yield what all methods score in each case; its images are then let go."""
     for case, samples in groupby(inputs.samples(), key=attrgetter("case")):
         scores = {method: CaseScores(inputs.back, window, full) for method in methods}
         for sample in samples:
             for method, enlarge in methods.items():
                 scores[method].add(sample, enlarge(sample.lr))
-        yield case, scores
+        answers = Answers()
+        for (name, seed), of in scores.items():
+            answers.rows += [Row(protocol, name, metric, value, case, seed) for metric, value in of.values().items()]
+            answers.tallies |= {TallyKey(name, seed, kind, case): tally for kind, tally in of.tallies().items()}
+        yield answers
 
 
 class CaseScores:

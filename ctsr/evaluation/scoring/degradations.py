@@ -14,7 +14,7 @@ from ctsr.evaluation.questions.enlargers import Enlarge, network
 from ctsr.evaluation.questions.inputs import paired_samples
 from ctsr.evaluation.questions.protocols import clinical_inputs
 from ctsr.evaluation.questions.tiles import Cut
-from ctsr.evaluation.scoring.compare import Answers, Step, case_scores
+from ctsr.evaluation.scoring.compare import Answers, Step, by_case
 from ctsr.imaging.volume import Image
 
 PROTOCOL = "controls"
@@ -41,8 +41,8 @@ def degraded_scores(pairs: Sequence[Pair], first: TrainedNetwork, cut: Cut, step
             continue
         methods = {Method(name, None): way for name, way in degraded(network(first.enlarge), truth).items()}
         inputs = clinical_inputs(partial(paired_samples, [pair], first.window, cut), first)
-        for case, scores in case_scores(inputs, methods, first.window, full=True):
-            answers.note(PROTOCOL, case, scores)
+        for of_case in by_case(PROTOCOL, inputs, methods, first.window, full=True):
+            answers.add(of_case)
             step()
     return answers
 

@@ -24,14 +24,14 @@ from pydicom.sequence import Sequence
 from pydicom.uid import UID
 
 from ctsr.errors import UserError
-from ctsr.imaging.formats.dicom.passes import FRAME_GROUPS, TAGS
+from ctsr.imaging.formats.dicom import passes
 from ctsr.imaging.formats.recognise import files_in, is_dicom, may_be_dicom
 
 Vector = npt.NDArray[np.float64]
 
 _CT_STORAGE = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1")  # SOP classes; where Modality was removed
 _PLACE = ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")
-_FRAME_GROUPS = (*_PLACE, "PixelValueTransformationSequence", *FRAME_GROUPS)
+_FRAME_GROUPS = (*_PLACE, "PixelValueTransformationSequence", *passes.FRAME_GROUPS)
 _READ = (
     *("SpecificCharacterSet", "ImageType", "SOPClassUID", "Modality", "PatientID"),
     *("SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "SliceThickness"),
@@ -40,7 +40,7 @@ _READ = (
     *("PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit"),
     *("RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
-    *TAGS,
+    *passes.TAGS,
 )
 _ASKEW = 0.02  # of unit length or of a right angle: what directions written with two decimals are off
 
@@ -274,7 +274,7 @@ def _slice(header: ImageHeader, frame: int, frames: int) -> Slice:
 
 def _passes(header: ImageHeader) -> dict[str, str]:
     told = {}
-    for tag in TAGS:
+    for tag in passes.TAGS:
         with suppress(UserError):  # one that cannot be read tells nothing
             text = header.text(tag) if tag in header.tags else ""
             told[tag] = re.sub(r"(?<=\d)\.0+$", "", text)  # 120.0 is 120
