@@ -34,14 +34,14 @@ FEWEST_SLICES = 3  # of a reformat; less is a line
 
 @dataclass(frozen=True)
 class View:
-    """One place.
+    """One region.
 
     Attributes:
         title: Where it is.
         clinical: The scan there, values in [-1, 1].
-        enlarged: The network's image of the same place, values in [-1, 1], about 8 times as many pixels.
+        enlarged: The network's image of the same region, values in [-1, 1], about 8 times as many pixels.
         difference: |f(SR) - y| there, in HU.
-        width_mm: How wide the place is.
+        width_mm: How wide the region is.
     """
 
     title: str
@@ -71,7 +71,7 @@ class Reformat:
 
 
 def write_picture(views: Sequence[View], reformats: Sequence[Reformat], path: Path, note: str) -> None:
-    """Write a PNG: a row for each place, with clinical, bicubic, the network's and |f(SR) - y|; then the reformats.
+    """Write a PNG: a row for each region, with clinical, bicubic, the network's and |f(SR) - y|; then the reformats.
 
     It appears whole or not at all.
     """
@@ -133,33 +133,33 @@ class Views:
     clinical: Window
     greys: Window
 
-    def view(self, place: Region, difference: npt.NDArray[np.float32]) -> View:
-        """One place, in its slice.
+    def view(self, region: Region, difference: npt.NDArray[np.float32]) -> View:
+        """One region, in its slice.
 
         Args:
-            place: Where.
-            difference: |f(SR) - y| of the place's slice, in HU, on the network's grid.
+            region: Where.
+            difference: |f(SR) - y| of the region's slice, in HU, on the network's grid.
         """
-        rows, columns = slice(place.y, place.y + place.size), slice(place.x, place.x + place.size)
+        rows, columns = slice(region.y, region.y + region.size), slice(region.x, region.x + region.size)
         network = self.steps.network_plane
         return View(
-            f"slice {self.first[0] + place.z}",
-            self.clinical.normalise(self.volume.array[place.z, rows, columns]),
-            self.greys.normalise(self.result[place.z, self._fine(rows, 0), self._fine(columns, 1)]),
+            f"slice {self.first[0] + region.z}",
+            self.clinical.normalise(self.volume.array[region.z, rows, columns]),
+            self.greys.normalise(self.result[region.z, self._fine(rows, 0), self._fine(columns, 1)]),
             difference[self._on(rows, 0, network[0]), self._on(columns, 1, network[1])],
-            place.size * self.steps.spacing[2],
+            region.size * self.steps.spacing[2],
         )
 
-    def reformats(self, place: Region) -> list[Reformat]:
-        """A coronal and a sagittal cut through the middle of a place, as wide as it and at most as high."""
+    def reformats(self, region: Region) -> list[Reformat]:
+        """A coronal and a sagittal cut through the middle of a region, as wide as it and at most as high."""
         depth, step = self.steps.shape[0], self.steps.spacing[0]
-        reach = max(1, round(place.size * self.steps.spacing[1] / step / 2))
-        slices = slice(max(0, place.z - reach), min(depth, place.z + reach + 1))
+        reach = max(1, round(region.size * self.steps.spacing[1] / step / 2))
+        slices = slice(max(0, region.z - reach), min(depth, region.z + reach + 1))
         height = (slices.stop - slices.start) * step
         if slices.stop - slices.start < FEWEST_SLICES:
             return []
-        rows, columns = slice(place.y, place.y + place.size), slice(place.x, place.x + place.size)
-        y, x = place.y + place.size // 2, place.x + place.size // 2
+        rows, columns = slice(region.y, region.y + region.size), slice(region.x, region.x + region.size)
+        y, x = region.y + region.size // 2, region.x + region.size // 2
         fine_y, fine_x = (self._fine(slice(at, at + 1), axis).start + 4 for axis, at in ((0, y), (1, x)))
         # The head is up.
         return [
@@ -167,14 +167,14 @@ class Views:
                 f"coronal, row {self.first[1] + y}",
                 self.clinical.normalise(self.volume.array[slices, y, columns])[::-1],
                 self.greys.normalise(self.result[slices, fine_y, self._fine(columns, 1)])[::-1],
-                place.size * self.steps.spacing[2],
+                region.size * self.steps.spacing[2],
                 height,
             ),
             Reformat(
                 f"sagittal, column {self.first[2] + x}",
                 self.clinical.normalise(self.volume.array[slices, rows, x])[::-1],
                 self.greys.normalise(self.result[slices, self._fine(rows, 0), fine_x])[::-1],
-                place.size * self.steps.spacing[1],
+                region.size * self.steps.spacing[1],
                 height,
             ),
         ]

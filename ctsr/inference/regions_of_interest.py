@@ -1,4 +1,4 @@
-"""Where to look: places in the lung that are worth a picture."""
+"""Where to look: regions of the lung that are worth a picture."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Region:
 def lung_regions(volume: Volume, lung: Mask, window: Window, count: int = 3, size: int = 48) -> list[Region]:
     """Squares in the lung with many edges, from its bottom to its top; anywhere in the scan where no lung is found.
 
-    The same scan gives the same places.
+    The same scan gives the same regions.
 
     Args:
         volume: Scan in HU, canonical orientation.
         lung: True inside the lung, the scan's shape; all False where none was found.
         window: Greys that are seen.
-        count: How many places.
+        count: How many regions.
         size: Side of a square in pixels; made smaller where the scan is.
     """
     depth, height, width = volume.array.shape
@@ -49,16 +49,16 @@ def lung_regions(volume: Volume, lung: Mask, window: Window, count: int = 3, siz
     # Slices that split the lung's volume evenly.
     below = np.cumsum(lung.sum(axis=(1, 2)))
     slices = np.searchsorted(below, below[-1] * (np.arange(count) + 0.5) / count)
-    places: list[Region] = []
+    regions: list[Region] = []
     for z in dict.fromkeys(int(z) for z in np.minimum(slices, depth - 1)):
         inside = _mean(lung[z].astype(np.float32), size)
         image = window.normalise(volume.array[z])
         seen = np.where(inside >= min(0.9, float(inside.max())), _mean(sobel(image), size), -1.0)
-        for place in places:  # somewhere else, where there is a choice
-            seen[max(place.y - size, 0) : place.y + size, max(place.x - size, 0) : place.x + size] -= 2.0
+        for region in regions:  # somewhere else, where there is a choice
+            seen[max(region.y - size, 0) : region.y + size, max(region.x - size, 0) : region.x + size] -= 2.0
         y, x = np.unravel_index(np.argmax(seen), seen.shape)
-        places.append(Region(z, int(y), int(x), size))
-    return places
+        regions.append(Region(z, int(y), int(x), size))
+    return regions
 
 
 def _mean(image: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:

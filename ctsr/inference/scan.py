@@ -60,7 +60,7 @@ class Results:
     Attributes:
         volume: The super-resolved scan.
         record: Where it comes from.
-        picture: Clinical, bicubic and the network's at a few places.
+        picture: Clinical, bicubic and the network's in a few regions.
     """
 
     volume: Path
@@ -129,7 +129,7 @@ def super_resolve_scan(
     model.GS.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     consistency = Consistency(model.card.to_clinical, clinical)
     differences: dict[int, Image] = {}
-    places = lung_regions(volume, lung, clinical)
+    regions = lung_regions(volume, lung, clinical)
     with (
         nifti_stream(output, steps.output_shape, steps.output_affine, orientation, settings.level) as stream,
         closing(_progress(len(volume.array), console)) as slices,  # an error ends it, before it is told
@@ -145,12 +145,12 @@ def super_resolve_scan(
             stream[z] = _finished(sr, outside, steps, greys, padding)
             difference = consistency.difference(lr, sr)
             consistency.add(difference, inside, seen if where is None else inside & seen)
-            if any(place.z == z for place in places):
+            if any(region.z == z for region in regions):
                 differences[z] = difference
         first = (0, 0, 0) if settings.roi is None else (settings.roi[0], settings.roi[2], settings.roi[4])
         shown = Views(volume, first, steps, stream, clinical, greys)
-        views = [shown.view(place, differences[place.z]) for place in places]
-        reformats = shown.reformats(places[len(places) // 2])
+        views = [shown.view(region, differences[region.z]) for region in regions]
+        reformats = shown.reformats(regions[len(regions) // 2])
     write_picture(views, reformats, results.picture, f"{output.name}: {NOTICE}")
     figures = consistency.figures()
     _say(console, f"|f(SR) - scan|: {told(figures) or 'nothing was computed'}")

@@ -146,6 +146,21 @@ def test_one_small_tile_gives_a_whole_report(
     assert [line.split()[2] for line in lines] == [str(number) for number in range(1, 11)]
 
 
+def test_two_processes_answer_as_one_does(tmp_path: Path) -> None:
+    enlarge = nn.Upsample(scale_factor=8)
+    two = [
+        TrainedNetwork("ours", seed, enlarge, Synthesis(Unchanged()), HU, {"clinical": GreyMap.identity()})
+        for seed in (0, 1)
+    ]
+    test = TestSet([prepared(tmp_path / "m", noise(4, 128, 128))], [a_pair("p"), a_pair("q")])
+    one, both = (
+        evaluate(two, test, tmp_path / str(workers), Cut(64, cover=0.7, slices=1), workers) for workers in (1, 2)
+    )
+    assert {row.protocol for row in one.rows} > {"paired", "synthetic_own", "unseen_g1", "controls", "synthesis"}
+    assert both.rows == one.rows
+    assert [table.lines for table in both.tables] == [table.lines for table in one.tables]
+
+
 def test_sets_of_one_size_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     micro = [prepared(tmp_path / str(side), np.full((2, side, side), 0.25)) for side in (128, 192)]
     clinical = prepared(tmp_path / "c", np.full((2, 40, 40), -0.5), 0, "clinical")
