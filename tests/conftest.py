@@ -5,12 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def check_bars_have_ended() -> None:
+    """Make sure that no progress bar draws on, in a thread of its own."""
+    for thread in threading.enumerate():
+        if type(thread).__module__.startswith("rich"):
+            thread.join(timeout=1)  # which has been told to end
+            assert not thread.is_alive()
 
 
 @pytest.fixture(scope="session")

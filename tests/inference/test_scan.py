@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from ctsr.imaging.grey_map import GreyMap
 from ctsr.inference import scan
 from ctsr.inference.scan import super_resolve_scan
 from ctsr.records.scan_settings import ScanSettings
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, check_bars_have_ended
 
 
 @pytest.fixture
@@ -568,7 +567,4 @@ def test_an_error_ends_the_progress_bar(tmp_path: Path, model: SRModel, monkeypa
     with pytest.raises(ZeroDivisionError) as caught:  # keeps the frames, as a program's end does
         run(model, source, tmp_path / "sr.nii.gz")
     assert caught.tb is not None
-    for thread in threading.enumerate():
-        if type(thread).__module__.startswith("rich"):
-            thread.join(timeout=1)  # which has been told to end
-            assert not thread.is_alive()
+    check_bars_have_ended()

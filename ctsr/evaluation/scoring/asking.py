@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from multiprocessing.sharedctypes import Synchronized
 
 import torch
@@ -39,20 +40,16 @@ def ask_all(questions: Mapping[str, Asked], workers: int = 1) -> dict[str, Answe
         questions: By name.
         workers: Processes that share them; networks are then to be on the CPU.
     """
-    context = multiprocessing.get_context("spawn")
-    done = context.Value("i", 0)
     found: dict[str, Answers] = {}
     with AskingBar({name: asked.steps for name, asked in questions.items()}, workers) as bar:
         if workers == 1:
-
-            def step() -> None:
-                _count(done)
-                bar.show(done.value)
-
+            steps = count(1)
             for name, asked in questions.items():
-                found[name] = asked.answer(step)
+                found[name] = asked.answer(lambda: bar.show(next(steps)))
                 bar.finish(name)
             return found
+        context = multiprocessing.get_context("spawn")
+        done = context.Value("i", 0)
         with ProcessPoolExecutor(workers, context, _start, (questions, done)) as pool:
             try:
                 with _kept_from_children(signal.SIGINT):

@@ -6,7 +6,7 @@ import os
 import pickle
 import re
 import signal
-import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from ctsr.data.preparing.store import PreparedCase, check_size, prepare, prepare
 from ctsr.errors import UserError
 from ctsr.files import content_hash
 from ctsr.imaging.formats.readers import probe
+from tests.conftest import check_bars_have_ended
 from tests.read_only import read_only
 
 CLINICAL = ClinicalSettings(spacing=None)
@@ -196,6 +197,17 @@ def test_case_json_tells_what_was_done(lung, tmp_path) -> None:
     assert facts["settings"]["spacing"] is None
 
 
+def ten_at_once(target: Callable[..., None], *arguments: object) -> list[int | None]:
+    """Exit codes of ten processes that do the same."""
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=target, args=arguments) for _ in range(10)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    return [process.exitcode for process in processes]
+
+
 def _prepare_and_note(case: Case, cache: Path, notes: Path) -> None:
     work = preparation.prepare_scan
 
@@ -209,14 +221,7 @@ def _prepare_and_note(case: Case, cache: Path, notes: Path) -> None:
 
 
 def test_processes_at_once_do_the_work_once(lung, tmp_path) -> None:
-    context = multiprocessing.get_context("fork")
-    arguments = (lung, tmp_path / "cache", tmp_path / "notes")
-    processes = [context.Process(target=_prepare_and_note, args=arguments) for _ in range(10)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0] * 10
+    assert ten_at_once(_prepare_and_note, lung, tmp_path / "cache", tmp_path / "notes") == [0] * 10
     assert (tmp_path / "notes").read_text() == "made\n"
     assert len([path for path in (tmp_path / "cache").iterdir() if path.is_dir()]) == 1
 
@@ -257,14 +262,8 @@ def _first_is_killed(case: Case, cache: Path, notes: Path) -> None:
 
 
 def test_waiting_processes_take_over_from_a_killed_one(lung, tmp_path) -> None:
-    context = multiprocessing.get_context("fork")
-    arguments = (lung, tmp_path / "cache", tmp_path / "killed")
-    processes = [context.Process(target=_first_is_killed, args=arguments) for _ in range(10)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert sorted(process.exitcode for process in processes) == [-signal.SIGKILL, *[0] * 9]
+    exit_codes = ten_at_once(_first_is_killed, lung, tmp_path / "cache", tmp_path / "killed")
+    assert sorted(exit_codes) == [-signal.SIGKILL, *[0] * 9]
     case = prepare(lung, CLINICAL, tmp_path / "cache")
     for name, known in case.facts.files.items():
         assert content_hash(case.folder / name) == known.sha256
@@ -381,10 +380,7 @@ def test_an_error_ends_the_progress_bar(lung, tmp_path) -> None:
     with pytest.raises(UserError, match=r"broken\.nii") as caught:  # keeps the frames, as a program's end does
         prepare_all(cases, CLINICAL, tmp_path / "cache")
     assert caught.tb is not None
-    for thread in threading.enumerate():
-        if type(thread).__module__.startswith("rich"):
-            thread.join(timeout=1)  # which has been told to end
-            assert not thread.is_alive()
+    check_bars_have_ended()
 
 
 @pytest.mark.parametrize("name", ["scan.mhd", "scan.nhdr", "scan.hdr"])

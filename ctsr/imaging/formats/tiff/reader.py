@@ -24,7 +24,20 @@ class TiffReader(Reader):
 
     @cached_property
     def _stack(self) -> Stack:
-        return _stack(self.path)
+        path = self.path
+        if path.is_file():
+            return Stack([path])
+        files = slice_files(path, is_tiff)
+        if len(files) > 1 and not holds_slices(path):
+            raise UserError(
+                f"{path} holds {len(files)} TIFF files, not all of them slices: give one file, or only slices"
+            )
+        pictures = sum(is_picture(file) for file in files_in(path))
+        if pictures > len(files) > 0 and len(page_shape(files[0])) == 2:
+            raise UserError(f"{path} holds {len(files)} TIFF files and {pictures} pictures: keep the slices alone")
+        if pictures:
+            warn_once(f"{path}: passed over beside TIFF: {pictures} pictures")
+        return find_stack(files)
 
     @cached_property
     def header(self) -> Header:
@@ -92,17 +105,3 @@ def page_shape(file: Path) -> tuple[int, ...]:
     """
     with opened_tiff(file) as image:
         return image.shape
-
-
-def _stack(path: Path) -> Stack:
-    if path.is_file():
-        return Stack([path])
-    files = slice_files(path, is_tiff)
-    if len(files) > 1 and not holds_slices(path):
-        raise UserError(f"{path} holds {len(files)} TIFF files, not all of them slices: give one file, or only slices")
-    pictures = sum(is_picture(file) for file in files_in(path))
-    if pictures > len(files) > 0 and len(page_shape(files[0])) == 2:
-        raise UserError(f"{path} holds {len(files)} TIFF files and {pictures} pictures: keep the slices alone")
-    if pictures:
-        warn_once(f"{path}: passed over beside TIFF: {pictures} pictures")
-    return find_stack(files)
