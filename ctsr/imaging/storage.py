@@ -1,0 +1,52 @@
+"""Where large arrays live: in memory, or in temporary files that are mapped, of which memory holds what is in use."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from collections.abc import Callable
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ctsr.imaging.volume import Array
+
+Allocate = Callable[[tuple[int, ...], npt.DTypeLike], Array]
+"""Makes an array of a shape and type, its values undefined: `numpy.empty`, or `MappedFiles`."""
+
+
+class MappedFiles:
+    """Makes arrays in files of a folder, one each. A file is gone with its array, and with the process, however it ends.
+
+    The space is taken at once: a mapped file that a full disk cannot hold would end the process without a word.
+
+    Args:
+        folder: On a disk; where it is memory, nothing is saved.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+        """An array of zeros, in C order.
+
+        Raises:
+            OSError: The folder cannot be written, or its disk is full.
+        """
+        kind = np.dtype(dtype)
+        size = prod(shape) * kind.itemsize
+        if not size:
+            return np.empty(shape, kind)
+        with tempfile.TemporaryFile(prefix=".", suffix=".partial", dir=self.folder) as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)
+            except OSError as error:
+                error.filename = str(self.folder)  # the file has no name
+                raise
+            mapped = mmap.mmap(file.fileno(), size)
+        array: npt.NDArray[Any] = np.frombuffer(mapped, kind).reshape(shape)
+        return array
