@@ -22,7 +22,8 @@ Allocate = Callable[[tuple[int, ...], npt.DTypeLike], Array]
 class MappedFiles:
     """Makes arrays in files of a folder, one each.
 
-    A file is gone with its array, and with the process, however it ends. The space is taken at once: a mapped file that a full disk cannot hold would end the process without a word.
+    A file is gone with its array, and with the process, however it ends. The space is taken at once: a mapped file that
+    a full disk cannot hold would end the process without a word.
 
     Args:
         folder: On a disk; where it is memory, nothing is saved.
