@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from ctsr.errors import UserError
 from ctsr.imaging.resample import Plane, resample_plane, resampled_affine
 from ctsr.imaging.volume import SCALE, Affine, Spacing, Volume, spacing_of
+from ctsr.inference.part import Bounds
 from ctsr.records.scan_settings import Grid
 
 
@@ -115,35 +114,25 @@ def plan(shape: tuple[int, int, int], affine: Affine, trained: Plane, tolerance:
     return Plan(shape, affine, plane if near else trained, grid)
 
 
-def crop_mask(mask: npt.NDArray[np.bool_], roi: Sequence[int] | None) -> npt.NDArray[np.bool_]:
+def crop_mask(mask: npt.NDArray[np.bool_], bounds: Bounds | None) -> npt.NDArray[np.bool_]:
     """Part of a mask, as `crop` takes it of the volume."""
-    if roi is None:
-        return mask
-    part: npt.NDArray[np.bool_] = mask[roi[0] : roi[1], roi[2] : roi[3], roi[4] : roi[5]]
-    return part
+    return mask if bounds is None else mask[_window(bounds)]
 
 
-def crop(volume: Volume, roi: Sequence[int] | None) -> Volume:
+def crop(volume: Volume, bounds: Bounds | None) -> Volume:
     """Part of a volume, where it was in the world.
 
     Args:
         volume: Canonical orientation.
-        roi: First and one past the last index: z0, z1, y0, y1, x0, x1; None: everything.
-
-    Raises:
-        UserError: If the region is empty or not inside the volume.
+        bounds: Inside the volume; None: everything.
     """
-    if roi is None:
+    if bounds is None:
         return volume
-    shape = volume.array.shape
-    bounds = list(zip(roi[0::2], roi[1::2], strict=True))
-    if any(not 0 <= low < high <= size for (low, high), size in zip(bounds, shape, strict=True)):
-        raise UserError(
-            f"roi={list(roi)} is no part of a scan of {'x'.join(map(str, shape))} voxels: "
-            "give [z0,z1,y0,y1,x0,x1], indices from 0, the second of each pair one past the last"
-        )
-    window = tuple(slice(low, high) for low, high in bounds)
     affine = volume.affine.copy()
-    affine[:3, 3] += affine[:3, :3] @ [low for low, _ in bounds]
-    outside = None if volume.outside is None else volume.outside[window]
-    return replace(volume, array=volume.array[window], affine=affine, outside=outside)
+    affine[:3, 3] += affine[:3, :3] @ bounds[::2]
+    outside = None if volume.outside is None else crop_mask(volume.outside, bounds)
+    return replace(volume, array=volume.array[_window(bounds)], affine=affine, outside=outside)
+
+
+def _window(bounds: Bounds) -> tuple[slice, ...]:
+    return tuple(slice(low, high) for low, high in zip(bounds[::2], bounds[1::2], strict=True))

@@ -40,6 +40,7 @@ from ctsr.inference.beside_training import BesideTraining, Sampling
 from ctsr.inference.engine import check_tile, super_resolve_slice
 from ctsr.inference.grid import Plan, crop, crop_mask, plan
 from ctsr.inference.nifti_stream import nifti_stream
+from ctsr.inference.part import Bounds, part_of
 from ctsr.inference.picture import Views, write_picture
 from ctsr.inference.regions_of_interest import lung_regions
 from ctsr.methods import described
@@ -112,12 +113,13 @@ def super_resolve_scan(
         input_path = scan_path
     as_read = read_volume(input_path, settings.file_spacing, series=settings.series)
     scan, orientation = canonical(as_read)
+    part = part_of(scan.shape, scan.affine, settings)
     scan = mark_padding(scan, find_padding(scan.array))
     beside = BesideTraining(Sampling.of_scan(scan), Sampling.of_training(model.card))
     warnings = [f"{input_path}: {doubt}" for doubt in [*_not_ct(as_read, input_path, settings), *beside.doubts()]]
     for text in warnings:
         warn(text)
-    volume, lung = crop(scan, settings.roi), crop_mask(_lung(scan, settings.region), settings.roi)
+    volume, lung = crop(scan, part), crop_mask(_lung(scan, settings.region), part)
     steps = plan(volume.shape, volume.affine, model.card.pixel, settings.spacing_tolerance, settings.grid)
     for line in (described(model.card.name), str(beside), _summary(steps, model)):
         _say(console, line)
@@ -147,7 +149,7 @@ def super_resolve_scan(
             consistency.add(difference, inside, seen if where is None else inside & seen)
             if any(region.z == z for region in regions):
                 differences[z] = difference
-        first = (0, 0, 0) if settings.roi is None else (settings.roi[0], settings.roi[2], settings.roi[4])
+        first = (0, 0, 0) if part is None else part[::2]
         shown = Views(volume, first, steps, stream, clinical, greys)
         views = [shown.view(region, differences[region.z]) for region in regions]
         reformats = shown.reformats(regions[len(regions) // 2])
@@ -169,7 +171,7 @@ def super_resolve_scan(
         "consistency": {"what": "|f(SR) - y| inside the field of view", **figures},
         "sampling": beside.to_plain(),
         "settings": settings.model_dump(mode="json", include=set(ScanSettings.model_fields)),
-        "geometry": _geometry(steps, orientation),
+        "geometry": _geometry(steps, orientation, part),
         "checkpoint": {"path": str(model.path), "sha256": model.sha256, "ctsr": brief(model.card)},
         "versions": versions(),
         "seconds": round(time.monotonic() - started, 1),
@@ -305,10 +307,11 @@ def _bicubic(lr: Image) -> Image:
     return fine
 
 
-def _geometry(steps: Plan, orientation: Orientation) -> dict[str, Any]:
+def _geometry(steps: Plan, orientation: Orientation, part: Bounds | None) -> dict[str, Any]:
     return {
         "axes": "canonical: slices, rows, columns; millimetres",
         "orientation": asdict(orientation),
+        "part": part,
         "input_shape": steps.shape,
         "input_spacing": steps.spacing,
         "network_spacing": steps.network_plane,

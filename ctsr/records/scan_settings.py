@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from ctsr.records.settings import Settings, Takes
-from ctsr.records.values import AsList, AsText, Count, Flag, Name, Share, Text, VoxelSize
+from ctsr.records.values import AsList, AsText, Count, Flag, Name, Number, Share, Text, VoxelSize
 
 Grid = Literal["input", "model"]
 Units = Literal["hu", "micro"]
@@ -15,7 +15,19 @@ Region = Literal["all", "lung"]
 Precision = Literal["32", "bf16"]
 Padding = Literal["air", "scan"]
 
-Box = Annotated[tuple[int, int, int, int, int, int], AsList, Takes("[z0,z1,y0,y1,x0,x1], whole numbers")]
+_Index = int | None
+_Limit = Number | None
+Roi = Annotated[
+    tuple[_Index, _Index, _Index, _Index, _Index, _Index],
+    AsList,
+    Takes("[z0,z1,y0,y1,x0,x1], each a whole number or null"),
+]
+Slices = Annotated[tuple[_Index, _Index], AsList, Takes("[z0,z1], each a whole number or null")]
+BoxMm = Annotated[
+    tuple[_Limit, _Limit, _Limit, _Limit, _Limit, _Limit],
+    AsList,
+    Takes("[x0,x1,y0,y1,z0,z1], each LPS mm or null"),
+]
 Level = Annotated[int, Field(ge=1, le=9), Takes("1 (fast) to 9 (small)")]
 
 
@@ -23,8 +35,13 @@ class ScanSettings(Settings):
     """How to super-resolve.
 
     Attributes:
-        roi: Part of the scan as [z0, z1, y0, y1, x0, x1], canonical voxel indices; None: all. Pixels at an in-plane
-            edge of the part lack the context beyond it.
+        roi: Part of the scan as [z0, z1, y0, y1, x0, x1], canonical voxel indices from 0, the second of each pair one
+            past the last; None: all, and in a place: no limit there. Pixels at an in-plane edge of the part lack the
+            context beyond it.
+        slices: The same for whole slices: [z0, z1].
+        box_mm: Part of the scan as [x0, x1, y0, y1, z0, z1], LPS millimetres as in DICOM (x to the left, y to
+            posterior, z to superior): the least that holds all voxels whose centres lie within this box; None: all,
+            and in a place: no limit there.
         region: "all", or "lung": the network works on tiles that hold lung, the rest is interpolated.
         padding: What is written outside the scanner's field of view: "air" (-1024 HU; in units of the micro-CT its
             darkest grey), or "scan": the grey that the scan itself has there.
@@ -41,7 +58,9 @@ class ScanSettings(Settings):
         level: Compression of .nii.gz, 1 (fast) to 9.
     """
 
-    roi: Box | None = None
+    roi: Roi | None = None
+    slices: Slices | None = None
+    box_mm: BoxMm | None = None
     region: Region = "all"
     padding: Padding = "air"
     must_be_hu: Flag = True
@@ -60,4 +79,11 @@ class ScanSettings(Settings):
     def _padding_is_in_hu(self) -> Self:
         if self.padding == "scan" and self.units != "hu":
             raise ValueError(f"padding=scan is in HU, units={self.units} is not: leave one of them out")
+        return self
+
+    @model_validator(mode="after")
+    def _one_part(self) -> Self:
+        parts = [f"{key}=" for key in ("roi", "slices", "box_mm") if getattr(self, key) is not None]
+        if len(parts) > 1:
+            raise ValueError(f"{' and '.join(parts)} each say what part is enlarged: leave all but one out")
         return self

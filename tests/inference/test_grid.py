@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ctsr.errors import UserError
 from ctsr.imaging.volume import Volume
 from ctsr.inference.grid import crop, plan
 
@@ -60,15 +59,9 @@ def test_a_ramp_stays_where_it_is() -> None:
 
 def test_a_cropped_voxel_stays_where_it_is() -> None:
     volume = Volume(np.arange(np.prod(SHAPE)).reshape(SHAPE), AFFINE, np.zeros(SHAPE, bool))
-    part = crop(volume, [1, 3, 2, 12, 5, 9])
+    part = crop(volume, (1, 3, 2, 12, 5, 9))
     assert part.array.shape == (2, 10, 4)
     assert part.outside is not None
     assert part.outside.shape == (2, 10, 4)
     assert part.array[1, 3, 2] == volume.array[2, 5, 7]
     assert np.allclose(part.affine @ [1, 3, 2, 1], AFFINE @ [2, 5, 7, 1])
-
-
-@pytest.mark.parametrize("roi", [[0, 6, 0, 12, 0, 20], [3, 3, 0, 12, 0, 20], [-1, 2, 0, 12, 0, 20], [2, 1, 0, 1, 0, 1]])
-def test_a_region_outside_is_refused(roi: list[int]) -> None:
-    with pytest.raises(UserError, match="no part of a scan of 5x12x20"):
-        crop(Volume(np.zeros(SHAPE), AFFINE), roi)

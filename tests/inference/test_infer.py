@@ -157,6 +157,8 @@ def test_a_series_is_named_as_it_is_listed(
         (["ckpt=CKPT", "input=nowhere", "output=b.nii"], "nowhere does not exist"),
         (["ckpt=CKPT", "input=nowhere", "output=b.mha"], "b.mha cannot be written"),
         (["ckpt=CKPT", "input=nowhere", "output=b.nii", "tile=-1"], "tile=-1"),
+        (["ckpt=CKPT", "input=nowhere", "output=b.nii", "slices=[null,a]"], "slices=[null, a]: give [z0,z1]"),
+        (["ckpt=CKPT", "input=a", "output=b.nii", "slices=[0,1]", "box_mm=[null,1,0,-2.5,0,1]"], "slices= and box_mm="),
     ],
 )
 def test_a_mistake_is_one_line(

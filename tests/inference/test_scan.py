@@ -122,6 +122,24 @@ def test_a_region_lies_where_it_lies_in_the_whole(tmp_path: Path, model: SRModel
     assert np.array_equal(np.asarray(part.dataobj)[inner], in_whole[inner])
 
 
+def test_a_box_in_millimetres_is_the_region_of_its_voxels(tmp_path: Path, model: SRModel) -> None:
+    source = write_scan(tmp_path / "scan.nii.gz", AFFINES["axial flipped"])
+    image = SimpleITK.ReadImage(str(source))
+    # About the centres of the voxels of the region below; the six slices of the file run downwards.
+    corners = [image.TransformContinuousIndexToPhysicalPoint(end) for end in ((2.8, 1.8, 1.8), (14.2, 11.2, 4.2))]
+    box = np.sort(corners, axis=0).T.ravel().tolist()
+    images, records = [], []
+    for settings in (ScanSettings(roi=[1, 4, 2, 12, 3, 15]), ScanSettings(box_mm=box)):
+        results, _ = run(model, source, tmp_path / f"{len(images)}.nii", settings)
+        images.append(nibabel.load(results.volume))
+        records.append(json.loads(results.record.read_text()))
+    one, other = images
+    assert np.array_equal(one.affine, other.affine)
+    assert np.array_equal(np.asarray(one.dataobj), np.asarray(other.dataobj))
+    assert [record["geometry"]["part"] for record in records] == [[1, 4, 2, 12, 3, 15]] * 2
+    assert [record["settings"]["box_mm"] for record in records] == [None, box]
+
+
 @pytest.mark.parametrize(("grid", "pixel"), [("input", 0.9 / 8), ("model", 0.625 / 8)])
 def test_another_spacing_is_resampled_and_said(tmp_path: Path, model: SRModel, grid: str, pixel: float) -> None:
     ramp = np.broadcast_to(np.linspace(-900, 0, 40)[:, None, None], (40, 32, 2)).astype(np.float32)
@@ -177,6 +195,7 @@ def test_the_record_tells_where_it_comes_from(tmp_path: Path, checkpoint: Path, 
     assert record["warnings"] == []
     assert record["settings"]["grid"] == "input"
     assert record["geometry"]["output_shape"] == [12 // 2, 14 * 8, 16 * 8]
+    assert record["geometry"]["part"] is None
     assert {"ctsr", "torch", "python"} <= record["versions"].keys()
     assert results.picture.read_bytes().startswith(b"\x89PNG")
     assert sorted(file.name for file in results.volume.parent.iterdir()) == [
@@ -330,6 +349,12 @@ def test_a_full_disk_is_noticed_before_work(tmp_path: Path, model: SRModel, monk
     "changes",
     [
         {"roi": [1, 2]},
+        {"roi": [0, 1.5, 0, 1, 0, 1]},
+        {"slices": [1, 2, 3]},
+        {"slices": 5},
+        {"box_mm": [0, 1, 0, 1]},
+        {"box_mm": [0, 1, 0, 1, 0, "a"]},
+        {"box_mm": [0, 1, 0, 1, 0, float("nan")]},
         {"tile": 0},
         {"tile": "a"},
         {"precision": "16"},

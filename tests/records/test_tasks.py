@@ -48,6 +48,8 @@ def test_one_checkpoint_or_several_are_compared(given: Any, files: tuple[str, ..
     ("composed", "lines"),
     [
         (SCAN | A_SCAN | {"roi": [1, 2], "level": 10}, ["roi=[1, 2]: give", "level=10: give 1 (fast) to 9"]),
+        (SCAN | A_SCAN | {"slices": [1, 2.5]}, ["slices=[1, 2.5]: give [z0,z1], each a whole number or null"]),
+        (SCAN | A_SCAN | {"box_mm": [1]}, ["box_mm=[1]: give [x0,x1,y0,y1,z0,z1], each LPS mm or null"]),
         (SCAN | A_SCAN | {"cover": 7}, ["cover: task=scan has no such key"]),
         (EVALUATE | A_REPORT | {"tile": 7}, ["tile: task=evaluate has no such key: leave it out"]),
         (EVALUATE | A_REPORT | {"ckpt": [3]}, ["ckpt=[3]: give one path, or several"]),
@@ -60,6 +62,21 @@ def test_each_wrong_key_has_a_line(composed: dict[str, Any], lines: list[str]) -
     told = sorted(refused.value.problems)
     assert len(told) == len(lines)
     assert all(problem.startswith(line) for problem, line in zip(told, sorted(lines), strict=True)), told
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        (("roi", "slices"), "roi= and slices="),
+        (("slices", "box_mm"), "slices= and box_mm="),
+        (("roi", "slices", "box_mm"), "roi= and slices= and box_mm="),
+    ],
+)
+def test_a_part_is_said_in_one_way(keys: tuple[str, ...], told: str) -> None:
+    ways = {"roi": [None] * 6, "slices": [0, 1], "box_mm": [0.5, 1, None, None, None, None]}
+    with pytest.raises(CollectedError) as refused:
+        read_task(SCAN | A_SCAN | {key: ways[key] for key in keys})
+    assert refused.value.problems == [f"{told} each say what part is enlarged: leave all but one out"]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +102,7 @@ OWN = {task: set(composed) - {"task"} for task, composed in (("scan", SCAN), ("e
 @pytest.mark.parametrize(
     ("task", "key"),
     [
-        *(("scan", key) for key in ("slices=[28,32]", "slices_per_case=2", "workers=9", "data=nowhere", "cover=7")),
+        *(("scan", key) for key in ("slices_per_case=2", "workers=9", "data=nowhere", "cover=7")),
         *(("evaluate", key) for key in ("roi=[0,1,0,1,0,1]", "region=lung", "input=scan", "slices=2", "level=1")),
     ],
 )
