@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from ctsr.imaging.storage import Allocate
 from ctsr.imaging.volume import Array, Volume
 
 AIR_HU = -1024
@@ -30,7 +31,7 @@ def mark_padding(volume: Volume, padding: npt.NDArray[np.bool_]) -> Volume:
     )
 
 
-def find_padding(scan: Array) -> npt.NDArray[np.bool_]:
+def find_padding(scan: Array, allocate: Allocate = np.empty) -> npt.NDArray[np.bool_]:
     """Where a scan in HU holds padding: greys that no air has, or the grey of air around a round field of view.
 
     Converters, and some scanners, write -1024 there. Air may be clipped at that grey, too; but it is not in every
@@ -38,14 +39,18 @@ def find_padding(scan: Array) -> npt.NDArray[np.bool_]:
 
     Args:
         scan: (z, y, x), axis 0 across the slices.
+        allocate: Where the result is put.
 
     Returns:
         True where there is padding, the same shape.
     """
-    padding: npt.NDArray[np.bool_] = scan < PADDING_BELOW_HU
+    padding: npt.NDArray[np.bool_] = np.less(scan, PADDING_BELOW_HU, out=allocate(scan.shape, bool))
     lowest = scan.min()
     if not padding.any() and lowest <= AIR_HU:
-        corners = _at_the_border((scan == lowest).all(axis=0))
+        everywhere = np.ones(scan.shape[1:], dtype=bool)
+        for plane in scan:
+            everywhere &= plane == lowest
+        corners = _at_the_border(everywhere)
         padding[:] = corners if _is_round(corners) else False
     return padding
 

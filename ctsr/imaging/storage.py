@@ -19,6 +19,13 @@ Allocate = Callable[[tuple[int, ...], npt.DTypeLike], Array]
 """Makes an array of a shape and type, its values undefined: `numpy.empty`, or `MappedFiles`."""
 
 
+def zeros(shape: tuple[int, ...], dtype: npt.DTypeLike, allocate: Allocate) -> Array:
+    """An array of zeros, wherever `allocate` puts it."""
+    array = allocate(shape, dtype)
+    array[...] = 0
+    return array
+
+
 class MappedFiles:
     """Makes arrays in files of a folder, one each.
 

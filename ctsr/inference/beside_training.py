@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from ctsr.imaging.volume import Volume
 from ctsr.records.card import ModelCard
 
@@ -35,9 +33,13 @@ class Sampling:
     def of_scan(cls, volume: Volume) -> Sampling:
         """That of a scan in HU, canonical orientation; padding does not count."""
         z, y, x = volume.spacing
-        greys = volume.array
-        inside = np.True_ if volume.outside is None else ~volume.outside
-        low, high = greys.min(where=inside, initial=greys.max()), greys.max(where=inside, initial=greys.min())
+        low, high = volume.array.min(), volume.array.max()
+        if volume.outside is not None:
+            ends = [
+                (plane.min(where=~outside, initial=high), plane.max(where=~outside, initial=low))
+                for plane, outside in zip(volume.array, volume.outside, strict=True)
+            ]
+            low, high = min(low for low, _ in ends), max(high for _, high in ends)
         return cls((y, x), z, volume.thickness, (float(low), float(high)))
 
     @classmethod

@@ -45,7 +45,7 @@ def lung_regions(volume: Volume, lung: Mask, window: Window, count: int = 3, siz
     depth, height, width = volume.array.shape
     size = min(size, height, width)
     if not lung.any():
-        lung = np.ones_like(lung)
+        lung = np.broadcast_to(np.True_, lung.shape)
     # Slices that split the lung's volume evenly.
     below = np.cumsum(lung.sum(axis=(1, 2)))
     slices = np.searchsorted(below, below[-1] * (np.arange(count) + 0.5) / count)

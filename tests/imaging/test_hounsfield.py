@@ -8,13 +8,16 @@ import pytest
 from scipy import ndimage
 
 from ctsr.errors import UserError
+from ctsr.imaging import hounsfield
 from ctsr.imaging.anatomy.lung import lung_mask
 from ctsr.imaging.formats.readers import read_volume
 from ctsr.imaging.hounsfield import not_hu
 from ctsr.imaging.padding import PADDING_BELOW_HU
+from ctsr.imaging.storage import MappedFiles
 from ctsr.imaging.volume import Volume
 from ctsr.phantom.cases import generate
 from ctsr.records.phantom import PhantomSettings
+from tests.memory import no_more_memory_than
 
 AFFINE = np.diag([2.0, 1.0, 1.0, 1.0])
 
@@ -49,6 +52,17 @@ def test_hu(noise: float, padding: float | None) -> None:
         assert told(hu[part]) is None
     contrast = np.where(hu > 30, hu + 250, hu)
     assert told(contrast) is None
+
+
+def test_a_long_scan_need_not_fit_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hounsfield, "_SAMPLE", 100_000)
+    scan = MappedFiles(tmp_path)((120, 512, 512), np.int16)
+    scan[:] = np.kron(chest()[0].astype(np.int16), np.ones((4, 4), np.int16))
+    outside = MappedFiles(tmp_path)(scan.shape, bool)
+    outside[:, :30] = True
+    with no_more_memory_than(8):  # of 63 MB
+        assert told(scan) is None
+        assert not_hu(Volume(scan, AFFINE, outside)) is None
 
 
 def stored_as(padding: float | None) -> list[tuple[str, np.ndarray, str]]:

@@ -11,7 +11,9 @@ import pytest
 from ctsr.imaging.formats.readers import read_volume
 from ctsr.imaging.orientation import canonical
 from ctsr.imaging.padding import find_padding, mark_padding, nearest_inside
+from ctsr.imaging.storage import MappedFiles
 from ctsr.imaging.volume import Volume
+from tests.memory import no_more_memory_than
 
 
 def disc(size: int, radius: float, centre: float | None = None) -> npt.NDArray[np.bool_]:
@@ -37,6 +39,17 @@ def test_a_round_field_is_found_whatever_is_written_around_it(outside: int, radi
     inside = disc(64, radius, centre)
     scan = noisy(inside, outside, clipped=outside >= -1100)
     np.testing.assert_array_equal(find_padding(scan), np.broadcast_to(~inside, scan.shape))
+
+
+@pytest.mark.parametrize("outside", [-3024, -1024])
+def test_a_long_scan_need_not_fit_into_memory(outside: int, tmp_path: Path) -> None:
+    inside = disc(512, 256)
+    scan = MappedFiles(tmp_path)((120, 512, 512), np.int16)
+    for z, plane in enumerate(scan):
+        plane[:] = np.where(inside, z % 7, outside)
+    with no_more_memory_than(8):  # of 63 MB
+        padding = find_padding(scan, MappedFiles(tmp_path))
+    assert all((plane == ~inside).all() for plane in padding)
 
 
 def test_air_and_what_is_not_round_are_no_padding() -> None:

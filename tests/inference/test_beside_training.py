@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from ctsr.imaging.storage import MappedFiles
 from ctsr.imaging.volume import Volume
 from ctsr.inference.beside_training import BesideTraining, Sampling
 from tests.checkpoints import card
+from tests.memory import no_more_memory_than
 
 
 def sampling(slice_mm: float | None, thickness_mm: float | None = None) -> Sampling:
@@ -38,6 +42,15 @@ def test_slices_unlike_those_of_the_training(
     doubts = list(BesideTraining(sampling(*here), sampling(*there)).doubts())
     assert len(doubts) == (told is not None)
     assert told is None or told in doubts[0]
+
+
+def test_the_greys_of_a_long_scan_are_not_copied(tmp_path: Path) -> None:
+    """Padding does not count, though it is the darkest and, here, the brightest."""
+    array, outside = (MappedFiles(tmp_path)((120, 512, 512), dtype) for dtype in (np.int16, bool))
+    array[40, 300, 200], array[90, 400, 100] = -950, 1300
+    array[:, :9], array[:, 9], outside[:, :10] = -3024, 4000, True
+    with no_more_memory_than(8):  # of 63 MB
+        assert Sampling.of_scan(Volume(array, np.eye(4), outside)).hu == (-950.0, 1300.0)
 
 
 def test_both_in_one_line() -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from ctsr.imaging.anatomy.lung import lung_mask
 from ctsr.imaging.intensity import Window
+from ctsr.imaging.storage import MappedFiles
 from ctsr.imaging.volume import Volume
 from ctsr.inference.regions_of_interest import lung_regions
+from tests.memory import no_more_memory_than
 
 WINDOW = Window(-1000, 100)
 
@@ -41,3 +45,13 @@ def test_a_scan_without_lung_has_places_too() -> None:
     places = lung_regions(block, np.zeros(block.shape, dtype=bool), WINDOW)
     assert [(place.z, place.size) for place in places] == [(0, 20), (1, 20)]
     assert all(0 <= place.y <= 10 and place.x == 0 for place in places)
+
+
+def test_a_long_scan_need_not_fit_into_memory(tmp_path: Path) -> None:
+    array, lung = (MappedFiles(tmp_path)((240, 384, 384), dtype) for dtype in (np.int16, bool))
+    scan = Volume(array, np.eye(4))
+    lung_regions(scan, lung, WINDOW)  # what is loaded by the first call counts as memory, too
+    with no_more_memory_than(20):  # of 71 and 35 MB
+        assert [place.z for place in lung_regions(scan, lung, WINDOW)] == [39, 119, 199]
+        lung[100:200] = True
+        assert [place.z for place in lung_regions(scan, lung, WINDOW)] == [116, 149, 183]

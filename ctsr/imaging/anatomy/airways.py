@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from ctsr.imaging.storage import Allocate, zeros
 from ctsr.imaging.volume import Image, Mask, Spacing
 
 GAS_BELOW_HU = -900
@@ -24,18 +25,23 @@ LARGEST_ML = 150.0  # of windpipe and main bronchi; more is a leak into a lung
 WALL_MM = 2.0
 
 
-def central_airways(hu: Image, spacing: Spacing) -> Mask:
+def central_airways(hu: Image, spacing: Spacing, allocate: Allocate = np.empty) -> Mask:
     """Find windpipe and main bronchi, as far as they can be told from lung.
 
     Args:
         hu: Clinical CT (z, y, x), axis 0 across the slices, on a grid of about 1 to 2 mm.
         spacing: Voxel size (z, y, x) in mm.
+        allocate: Where the mask is put, and what else is as large as the image.
 
     Returns:
         True in their lumen and wall; nowhere, where no windpipe is in view over `SHORTEST_MM` or more.
     """
-    found = np.zeros(hu.shape, dtype=bool)
-    labels, _ = ndimage.label(_walled_pieces(hu, spacing), np.ones((3, 3, 3)))
+    found: Mask = zeros(hu.shape, bool, allocate)
+    walled: Mask = allocate(hu.shape, bool)
+    for plane, out in zip(hu, walled, strict=True):
+        out[:] = _walled_pieces(plane, spacing[1:])
+    labels = allocate(hu.shape, np.int32)
+    ndimage.label(walled, np.ones((3, 3, 3)), output=labels)
     for label, box in enumerate(ndimage.find_objects(labels), start=1):
         if (box[0].stop - box[0].start) * spacing[0] >= SHORTEST_MM:
             near = _within_reach(box, hu.shape, spacing)
@@ -43,18 +49,16 @@ def central_airways(hu: Image, spacing: Spacing) -> Mask:
     return found
 
 
-def _walled_pieces(hu: Image, spacing: Spacing) -> Mask:
+def _walled_pieces(hu: Image, spacing: tuple[float, float]) -> Mask:
     """Pieces of gas, cut off by walls in their slice, that could be a windpipe cut across."""
-    in_plane = ndimage.generate_binary_structure(3, 1)
-    in_plane[[0, 2]] = False
-    labels, _ = ndimage.label(hu < WALL_ABOVE_HU, in_plane)
-    area = np.bincount(labels.ravel()) * spacing[1] * spacing[2]
+    labels, _ = ndimage.label(hu < WALL_ABOVE_HU)
+    area = np.bincount(labels.ravel()) * spacing[0] * spacing[1]
     fits = (area >= ROUNDEST_FILL * NARROWEST_MM**2) & (area <= WIDEST_MM**2)
     walled = np.zeros(hu.shape, dtype=bool)
     boxes = ndimage.find_objects(labels)
     for label in np.flatnonzero(fits[1:]) + 1:
         box = boxes[label - 1]
-        height, width = ((side.stop - side.start) * step for side, step in zip(box[1:], spacing[1:], strict=True))
+        height, width = ((side.stop - side.start) * step for side, step in zip(box, spacing, strict=True))
         narrow, wide = min(height, width), max(height, width)
         round_enough = wide <= FLATTEST * narrow and area[label] >= ROUNDEST_FILL * height * width
         if round_enough and narrow >= NARROWEST_MM and wide <= WIDEST_MM:

@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from ctsr.imaging.storage import Allocate
 from ctsr.imaging.volume import Array, Spacing
 
 Block = tuple[int, int, int]  # voxels (z, y, x)
@@ -27,7 +28,10 @@ def block_spacing(spacing: Spacing, block: Block) -> Spacing:
 
 
 def block_means(
-    array: Array, block: Block, function: Callable[[Array], Array] = lambda slices: slices
+    array: Array,
+    block: Block,
+    function: Callable[[Array], Array] = lambda slices: slices,
+    allocate: Allocate = np.empty,
 ) -> npt.NDArray[np.float32]:
     """Means over blocks; those at the far ends may be smaller.
 
@@ -35,12 +39,13 @@ def block_means(
         array: Voxels (z, y, x).
         block: Size of a block.
         function: What to take the means of, voxel by voxel; called with a few slices at a time.
+        allocate: Where the means are put.
 
     Returns:
         One value a block.
     """
     starts = [np.arange(0, length, size) for length, size in zip(array.shape, block, strict=True)]
-    means = np.empty([len(start) for start in starts], dtype=np.float32)
+    means: npt.NDArray[np.float32] = allocate(tuple(map(len, starts)), np.float32)
     for out, first in zip(means, starts[0], strict=True):
         plane = function(array[first : first + block[0]]).mean(axis=0, dtype=np.float32)
         for axis in (0, 1):
@@ -50,8 +55,8 @@ def block_means(
     return means
 
 
-def to_voxels(coarse: npt.NDArray[T], block: Block, shape: Sequence[int]) -> npt.NDArray[T]:
-    """The value of each voxel's block, on the fine grid of `shape`."""
+def to_voxels(coarse: npt.NDArray[T], block: Sequence[int], shape: Sequence[int]) -> npt.NDArray[T]:
+    """The value of each voxel's block, on the fine grid of `shape`; of volumes, or of a slice."""
     for axis, (size, length) in enumerate(zip(block, shape, strict=True)):
         if size > 1:
             coarse = np.repeat(coarse, size, axis=axis)[(slice(None),) * axis + (slice(length),)]

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.segmentation import watershed
 
-from ctsr.imaging.anatomy.blocks import block_for, block_means, block_spacing, to_voxels
+from ctsr.imaging.anatomy.blocks import Block, block_for, block_means, block_spacing, to_voxels
 from ctsr.imaging.volume import Mask, Spacing
 
 VESSEL_MM = 6.0  # radius of a closing that bridges notches up to twice as wide, whatever they are
@@ -17,11 +17,29 @@ DEEPEST_MM = 3.5  # a nodule holds a ball of this radius; along the heart, gaps 
 SECOND_SHARE = 0.15  # of a region that is both lungs, each has this at least
 
 
+def around(box: tuple[slice, ...], shape: tuple[int, ...], spacing: Spacing) -> tuple[slice, ...]:
+    """The part of a scan that is enough to find a lung's notches.
+
+    They lie in the lung's box. One voxel of the coarser grid around it tells where the lung ends: beyond the edge of an
+    image, it is taken to go on.
+
+    Args:
+        box: Just around the lung.
+        shape: The scan's.
+        spacing: Voxel size in mm.
+    """
+    return tuple(
+        slice(max(side.start // size - 1, 0) * size, min((-(-side.stop // size) + 1) * size, length))
+        for side, size, length in zip(box, _coarser(spacing), shape, strict=True)
+    )
+
+
 def without_notches(region: Mask, spacing: Spacing) -> Mask:
     """Fill the notches in a lung's edge that are as wide as vessels, or have the size of a nodule.
 
     Args:
-        region: Air of one lung in the whole scan, or of two that touch; axis 0 across the slices.
+        region: Air of one lung, or of two that touch, in the whole scan or what is `around` them; axis 0 across the
+            slices.
         spacing: Voxel size in mm.
 
     Returns:
@@ -53,9 +71,15 @@ def without_holes(plane: Mask, pixel_mm2: float) -> Mask:
 
 def _bridged(region: Mask, spacing: Spacing, radius_mm: float) -> Mask:
     """The region closed on a coarser grid."""
-    block = (1, *block_for(spacing, NODULE_GRID_MM)[1:])
+    block = _coarser(spacing)
     coarse = block_means(region, block) > 0.5
     return to_voxels(_closed(coarse, block_spacing(spacing, block), radius_mm), block, region.shape)
+
+
+def _coarser(spacing: Spacing) -> Block:
+    """The block of the grid that nodules are found on."""
+    _, y, x = block_for(spacing, NODULE_GRID_MM)
+    return 1, y, x
 
 
 def _apart(region: Mask) -> list[Mask]:

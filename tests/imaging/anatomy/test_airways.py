@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from ctsr.imaging.anatomy.airways import central_airways
 from ctsr.imaging.anatomy.lung import lung_mask
 from ctsr.imaging.formats.readers import read_volume
 from ctsr.imaging.orientation import canonical
+from ctsr.imaging.storage import MappedFiles
 from ctsr.imaging.volume import Volume
 
 SPACING = (2.0, 1.25, 1.25)
@@ -87,6 +89,10 @@ def test_lungs_without_windpipe_and_bronchi(chest) -> None:
     mask = lung_mask(chest.volume)
     assert dice(mask, chest.lungs) > 0.98
     assert mask[chest.outside].mean() < 0.01
+
+
+def test_the_same_in_files(chest, tmp_path: Path) -> None:
+    np.testing.assert_array_equal(lung_mask(chest.volume, MappedFiles(tmp_path)), lung_mask(chest.volume))
 
 
 def test_airways_within_the_lungs_stay_in(chest) -> None:

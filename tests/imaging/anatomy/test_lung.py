@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from ctsr.errors import UserError
 from ctsr.imaging.anatomy.lung import lung_mask
 from ctsr.imaging.formats.readers import read_volume
 from ctsr.imaging.padding import mark_padding
-from ctsr.imaging.volume import Volume
+from ctsr.imaging.storage import MappedFiles
+from ctsr.imaging.volume import Array, Volume
+from tests.memory import no_more_memory_than
 
 SPACING = (2.5, 1.5, 1.5)
 SHAPE = (16, 200, 240)
@@ -104,6 +108,37 @@ def test_no_lung_is_an_error(chest) -> None:
     for array in (np.full(SHAPE, -1000), np.full(SHAPE, 40), chest.volume.array + 1024):
         with pytest.raises(UserError, match="no lung found"):
             lung_mask(replace(chest.volume, array=array))
+
+
+def test_the_same_wherever_it_is_put(chest, tmp_path: Path) -> None:
+    def dirty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+        """What happened to be in the memory of another array."""
+        return np.full(shape, 1, dtype)
+
+    padded = mark_padding(chest.volume, ~ellipse((0, 0), (148, 178)))
+    mask = lung_mask(padded)
+    np.testing.assert_array_equal(lung_mask(padded, MappedFiles(tmp_path)), mask)
+    np.testing.assert_array_equal(lung_mask(padded, dirty), mask)
+
+
+def test_a_long_scan_need_not_fit_into_memory(tmp_path: Path) -> None:
+    """Where lungs are is known, slice by slice; they taper off at both ends."""
+    allocate = MappedFiles(tmp_path)
+    shape, step = (240, 384, 384), 0.8
+    array, outside = allocate(shape, np.int16), allocate(shape, bool)
+    rng = np.random.default_rng(0)
+    z, y, x = ((np.arange(n) - (n - 1) / 2) * step for n in shape)
+    body = (y[:, None] / 100) ** 2 + (x / 140) ** 2 <= 1
+    lungs = [(y[:, None] / 65) ** 2 + ((np.abs(x) - 68) / 50) ** 2 + (height / 85) ** 2 <= 1 for height in z]
+    noise = rng.normal(0, 25, shape[1:])
+    for plane, lung, padding in zip(array, lungs, outside, strict=True):
+        plane[:] = np.where(lung, -850, np.where(body, 20, -1000)) + rng.permutation(noise)
+        padding[:] = np.hypot(y[:, None], x) > 153
+    volume = Volume(array, np.diag([step, step, step, 1.0]), outside)
+    with no_more_memory_than(0.4 * array.nbytes / 1e6):
+        mask = lung_mask(volume, allocate)
+    overlap = sum(int((found & lung).sum()) for found, lung in zip(mask, lungs, strict=True))
+    assert 2 * overlap / (mask.sum() + sum(int(lung.sum()) for lung in lungs)) > 0.99
 
 
 @pytest.mark.realdata

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from ctsr.imaging.anatomy.pleura import without_holes, without_notches
+from ctsr.imaging.anatomy.pleura import around, without_holes, without_notches
 
 SPACING = (1.5, 1.25, 1.25)
 SHAPE = (80, 96, 80)
@@ -50,6 +51,20 @@ def test_a_vessel_as_wide_as_a_nodule_along_the_lung_is_not_filled(lung) -> None
     """The descending aorta juts in, over the whole height."""
     aorta = ball((60, 60, 10), (500, 14, 14)) & lung
     assert whole(lung & ~aorta)[aorta].mean() < 0.1
+
+
+@pytest.mark.parametrize("spacing", [SPACING, (1.5, 1.0, 0.8), (1.0, 2.5, 0.6)])
+@pytest.mark.parametrize("first", [0, 3, 30])
+def test_what_is_around_a_lung_is_enough(lung, spacing, first) -> None:
+    """A lung with a nodule at its edge, inside of the image or cut off by it, on grids of several widths."""
+    air = (lung & ~ball((60, 18, 50), (9, 9, 9)) & ~ball((60, 60, 85), (6, 6, 6)))[:, first:, first // 2 :]
+    (box,) = ndimage.find_objects(air.view(np.uint8))
+    here = around(box, air.shape, spacing)
+    expected = without_notches(air, spacing)
+    assert expected.sum() > air.sum()
+    np.testing.assert_array_equal(without_notches(air[here], spacing), expected[here])
+    expected[here] = False
+    assert not expected.any()
 
 
 def test_holes_as_wide_as_a_nodule_are_filled_and_no_open_ones(lung) -> None:
