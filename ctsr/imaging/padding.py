@@ -17,16 +17,27 @@ FEWEST = 16  # pixels of an arc that tell a circle
 ROUND = 1.0  # pixels that an arc's pixels may lie off its circle, but for a few
 
 
-def mark_padding(volume: Volume, padding: npt.NDArray[np.bool_]) -> Volume:
-    """Note padding in `Volume.outside` and give it the grey of air; the volume itself where there is none."""
+def mark_padding(volume: Volume, padding: npt.NDArray[np.bool_], in_place: bool = False) -> Volume:
+    """Note padding in `Volume.outside` and give it the grey of air; the volume itself where there is none.
+
+    Args:
+        volume: A scan.
+        padding: True where there is padding, the same shape.
+        in_place: Whether both arrays may be changed, instead of a copy: they may be larger than memory.
+    """
     if not padding.any():
         return volume
-    array, found = volume.array.copy(), float(volume.array[padding].min())
-    array[padding] = AIR_HU
+    array, found = volume.array if in_place else volume.array.copy(), np.inf
+    for image, outside in zip(array, padding, strict=True):
+        if outside.any():
+            found = min(found, float(image[outside].min()))
+            image[outside] = AIR_HU
+    if volume.outside is not None:
+        padding = np.logical_or(padding, volume.outside, out=padding if in_place else None)
     return replace(
         volume,
         array=array,
-        outside=padding if volume.outside is None else padding | volume.outside,
+        outside=padding,
         padding=found if volume.padding is None else min(found, volume.padding),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,35 @@ def zeros(shape: tuple[int, ...], dtype: npt.DTypeLike, allocate: Allocate) -> A
     return array
 
 
+class NoRoomError(OSError):
+    """A folder cannot be written, or its disk is full: no fault of the file that is read into it."""
+
+
+def filled(length: int, parts: Iterator[Array], allocate: Allocate) -> Array:
+    """Make an array of parts, of which one at a time is in memory.
+
+    Args:
+        length: Of the array, along axis 0.
+        parts: One after the other along axis 0; all are of the first one's type, which the array has in this machine's
+            byte order.
+        allocate: Makes it.
+
+    Raises:
+        ValueError: The parts are too few or too many.
+    """
+    first = next(parts)
+    array = allocate((length, *first.shape[1:]), first.dtype.newbyteorder("="))
+    array[: len(first)] = first
+    place = len(first)
+    del first
+    for part in parts:
+        array[place : place + len(part)] = part
+        place += len(part)
+    if place != length:
+        raise ValueError(f"it has {place} slices instead of {length}")
+    return array
+
+
 class MappedFiles:
     """Makes arrays in files of a folder, one each.
 
@@ -43,18 +72,17 @@ class MappedFiles:
         """An array of zeros, in C order.
 
         Raises:
-            OSError: The folder cannot be written, or its disk is full.
+            NoRoomError: The folder cannot be written, or its disk is full.
         """
         kind = np.dtype(dtype)
         size = prod(shape) * kind.itemsize
         if not size:
             return np.empty(shape, kind)
-        with tempfile.TemporaryFile(prefix=".", suffix=".partial", dir=self.folder) as file:
-            try:
+        try:
+            with tempfile.TemporaryFile(prefix=".", suffix=".partial", dir=self.folder) as file:
                 os.posix_fallocate(file.fileno(), 0, size)
-            except OSError as error:
-                error.filename = str(self.folder)  # the file has no name
-                raise
-            mapped = mmap.mmap(file.fileno(), size)
+                mapped = mmap.mmap(file.fileno(), size)
+        except OSError as error:  # the file has no name
+            raise NoRoomError(error.errno, error.strerror, str(self.folder)) from error
         array: npt.NDArray[Any] = np.frombuffer(mapped, kind).reshape(shape)
         return array

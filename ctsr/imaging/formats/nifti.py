@@ -25,6 +25,7 @@ from ctsr.imaging.formats.content import check_content
 from ctsr.imaging.formats.recognise import suffix
 from ctsr.imaging.formats.table import Reader
 from ctsr.imaging.formats.voxel_size import FileSpacing, axial_affine, voxel_size
+from ctsr.imaging.storage import Allocate, filled
 from ctsr.imaging.volume import Affine, Array, Header, Volume
 
 _UNIT_BITS = 7  # of xyzt_units; the others are the unit of time
@@ -65,18 +66,15 @@ class NiftiReader(Reader):
         size = self._found.dtype.itemsize if self._found.dtype.kind in "iu" else 4
         return Header((z, y, x), self._found.affine[:, [2, 1, 0, 3]], "nifti", voxel_bytes=size)
 
-    def read(self) -> Volume:
+    def read(self, allocate: Allocate = np.empty) -> Volume:
         """See `Reader.read`."""
         found, header = self._found, self.header
-        whole = found.scaling == (1.0, 0.0) and found.dtype.kind in "iu"
         with _opened(found.data) as stream:
-            proxy = ArrayProxy(stream, (found.shape, found.dtype, found.offset, *found.scaling), mmap=False)
-            array: Array = np.asarray(proxy) if whole else np.asarray(proxy, dtype=np.float32)
+            array = filled(header.shape[0], _slices(stream, found), allocate)
             told = [*found.told, *_beyond(stream)]
         for text in told:
             warn(f"{self.path}: {text}")
-        array = array.reshape(header.shape[::-1]).T
-        return Volume(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")), header.affine)
+        return Volume(array, header.affine)
 
     def files(self) -> list[Path]:
         """The file, with its .img if it is a .hdr."""
@@ -218,6 +216,16 @@ def _opened(file: Path) -> Iterator[BinaryIO]:
 def _is_gzip(file: Path) -> bool:
     with file.open("rb") as raw:
         return raw.read(2) == b"\x1f\x8b"
+
+
+def _slices(stream: BinaryIO, found: _File) -> Iterator[Array]:
+    """The greys, (1, y, x), in the file's order: it is read once, from its beginning to its end."""
+    x, y, z = found.shape[:3]
+    kind = None if found.scaling == (1.0, 0.0) and found.dtype.kind in "iu" else np.float32
+    for k in range(z):
+        start = found.offset + k * x * y * found.dtype.itemsize
+        proxy = ArrayProxy(stream, ((x, y, 1), found.dtype, start, *found.scaling), mmap=False)
+        yield np.asarray(proxy, dtype=kind).T
 
 
 def _beyond(stream: BinaryIO) -> list[str]:

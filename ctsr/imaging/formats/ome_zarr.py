@@ -6,9 +6,10 @@ in TIFF, slices go up, rows to the back and columns to the patient's left.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from os.path import lexists
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from ctsr.imaging.formats.recognise import ZARR_MARKS, entries
 from ctsr.imaging.formats.slices import plain, reason, shortened
 from ctsr.imaging.formats.table import Reader
 from ctsr.imaging.formats.voxel_size import GIVE, FileSpacing, Told, axial_affine, mm_of_unit, plausible, voxel_size
+from ctsr.imaging.storage import Allocate
 from ctsr.imaging.volume import Array, Header, Volume
 
 Vector = npt.NDArray[np.float64]
@@ -45,6 +47,19 @@ class _Level:
         z, y, x = (int(self.array.shape[axis]) for axis in self.space)
         return z, y, x
 
+    def blocks(self) -> Iterator[tuple[tuple[slice, slice], Array]]:
+        """All voxels, as places along z and y and what is there: a row of chunks at a time."""
+        depth, height, _ = (int(self.array.chunks[axis]) for axis in self.space)
+        z, y, _ = self.shape
+        for rows in product(_parts(z, depth), _parts(y, height)):
+            chosen = dict(zip(self.space, (*rows, slice(None)), strict=True))
+            block: Array = np.asarray(self.array[tuple(chosen.get(axis, 0) for axis in range(self.array.ndim))])
+            yield rows, block.transpose(np.argsort(np.argsort(self.space)))
+
+
+def _parts(length: int, step: int) -> Iterator[slice]:
+    return (slice(start, start + step) for start in range(0, length, step))
+
 
 class OmeZarrReader(Reader):
     """A folder with an OME-Zarr group; `Options.spacing` is the voxel size of its finest level."""
@@ -61,19 +76,19 @@ class OmeZarrReader(Reader):
         affine[:3, 3] = np.array(self._found.first)[::-1] * (-1, -1, 1)
         return Header(self._found.shape, affine, "ome-zarr", slice_axis=0)
 
-    def read(self) -> Volume:
+    def read(self, allocate: Allocate = np.empty) -> Volume:
         """See `Reader.read`."""
         level, folder = self._found, self.path
         _check_chunks(folder, level.array)
-        chosen = tuple(slice(None) if axis in level.space else 0 for axis in range(level.array.ndim))
+        if level.array.dtype.kind not in "iufb":
+            raise UserError(f"{folder} holds {level.array.dtype}: save its greys")
+        array = allocate(level.shape, plain(np.empty(0, level.array.dtype)).dtype)
         try:
-            array: Array = np.asarray(level.array[chosen])
+            for rows, block in level.blocks():
+                array[rows] = block
         except Exception as error:  # of any kind: they are the library's and its codecs', about a damaged file
             raise UserError(f"{folder} cannot be read, {level.array.path or 'its array'}: {reason(error)}") from error
-        if array.dtype.kind not in "iufb":
-            raise UserError(f"{folder} holds {array.dtype}: save its greys")
-        array = array.transpose(np.argsort(np.argsort(level.space)))
-        return Volume(np.ascontiguousarray(plain(array)), self.header.affine, slice_axis=0)
+        return Volume(array, self.header.affine, slice_axis=0)
 
 
 def _level(folder: Path, spacing: FileSpacing, level_mm: float | None) -> _Level:

@@ -27,6 +27,7 @@ from ctsr.imaging.formats.slices import (
 )
 from ctsr.imaging.formats.table import Reader
 from ctsr.imaging.formats.voxel_size import axial_affine, voxel_size
+from ctsr.imaging.storage import Allocate
 from ctsr.imaging.volume import Array, Header, Volume
 
 Image.MAX_IMAGE_PIXELS = None  # slices of 20000 x 20000 are real; whether memory holds a volume is asked of its header
@@ -54,10 +55,10 @@ class PictureReader(Reader):
         check_alike(files, _opened)
         return Header((len(files), height, width), affine, "images", slice_axis=0)
 
-    def read(self) -> Volume:
+    def read(self, allocate: Allocate = np.empty) -> Volume:
         """See `Reader.read`."""
         affine = self.header.affine
-        return Volume(stacked(self._stack.files, _opened), affine, slice_axis=0)
+        return Volume(stacked(self._stack.files, _opened, allocate), affine, slice_axis=0)
 
     def some_slices(self, chosen: Callable[[int], Sequence[int]]) -> Iterator[Array]:
         """See `Reader.some_slices`."""

@@ -18,6 +18,7 @@ from ctsr.imaging.formats.recognise import FORMATS, format_of, hollow_in, promis
 from ctsr.imaging.formats.table import TABLE, Options, Reader
 from ctsr.imaging.formats.voxel_size import FileSpacing
 from ctsr.imaging.padding import mark_padding
+from ctsr.imaging.storage import Allocate, NoRoomError
 from ctsr.imaging.volume import Header, Volume
 
 SMALLEST_MM = 0.001  # no scan of a specimen large enough to be of use here is finer
@@ -30,6 +31,8 @@ def read_volume(
     padding_below: float | None = None,
     series: str | None = None,
     level_mm: float | None = None,
+    *,
+    allocate: Allocate = np.empty,
 ) -> Volume:
     """Read a scan with its geometry.
 
@@ -44,6 +47,7 @@ def read_volume(
             only one that is no scout.
         level_mm: Wanted in-plane pixel size, for files that hold several resolutions (OME-Zarr): the coarsest that is
             at least as fine; None: the finest.
+        allocate: Where the voxels live, `numpy.empty`: in memory; or `MappedFiles`.
 
     Returns:
         The volume; whole-number greys stay integer, all others are float32.
@@ -51,18 +55,22 @@ def read_volume(
     Raises:
         UserError: The path is missing, of another format, incomplete, damaged, larger than memory, without the geometry
             it needs or with one that cannot be meant.
+        NoRoomError: The disk of the mapped files is full.
     """
     path = Path(path)
     with naming(path):
         reader = _reader(path, Options(spacing, series, level_mm))
-        check_header(path, reader.header)
-        volume = reader.read()
+        check_header(path, reader.header, in_memory=allocate is np.empty)
+        volume = reader.read(allocate)
     if volume.array.dtype.kind not in "biuf":
         raise UserError(f"{path} holds {volume.array.dtype}, which are no greys: give grey numbers")
-    if volume.array.dtype.kind == "f" and not np.isfinite(volume.array).all():
-        what = "not numbers (NaN)" if np.isnan(volume.array).any() else "infinite"
+    if volume.array.dtype.kind == "f" and not all(np.isfinite(image).all() for image in volume.array):
+        what = "not numbers (NaN)" if any(np.isnan(image).any() for image in volume.array) else "infinite"
         raise UserError(f"{path} holds voxels that are {what}: write the grey of air there")
-    return volume if padding_below is None else mark_padding(volume, volume.array < padding_below)
+    if padding_below is None:
+        return volume
+    padding = np.less(volume.array, padding_below, out=allocate(volume.shape, bool))
+    return mark_padding(volume, padding, in_place=True)
 
 
 def probe(
@@ -96,7 +104,7 @@ def naming(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (UserError, AssertionError, ImportError, NameError):  # the last three are bugs of this program
+    except (UserError, NoRoomError, AssertionError, ImportError, NameError):  # the last three are this program's bugs
         raise
     except MemoryError as error:
         raise UserError(f"{path} does not fit into memory") from error
@@ -116,8 +124,13 @@ def _reader(path: Path, options: Options) -> Reader:
     raise UserError(f"{path} {what} that can be read: give {FORMATS}")
 
 
-def check_header(path: Path, header: Header) -> None:
+def check_header(path: Path, header: Header, in_memory: bool = True) -> None:
     """Make sure that a scan can be used, as far as its header tells.
+
+    Args:
+        path: Of the scan.
+        header: Its header.
+        in_memory: Whether memory must hold it.
 
     Raises:
         UserError: Its place or voxel size is not finite, its voxels are of a size that no scanner has, or it is larger
@@ -131,6 +144,8 @@ def check_header(path: Path, header: Header) -> None:
         size > most for size, most in zip(sorted(sizes), LARGEST_MM, strict=True)
     ):
         raise UserError(f"{path} has voxels of {told} mm (z, y, x): is the unit right? write it anew with its spacing")
+    if not in_memory:
+        return
     z, y, x = (int(size) for size in header.shape)
     need, free = z * y * x * header.voxel_bytes, free_memory()
     if free is not None and need > free:

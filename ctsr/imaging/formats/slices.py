@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,6 +22,7 @@ import numpy.typing as npt
 from ctsr.errors import UserError, one_line, warn_once
 from ctsr.imaging.formats.content import check_content
 from ctsr.imaging.formats.recognise import full_and_hollow, suffix
+from ctsr.imaging.storage import Allocate, filled
 from ctsr.imaging.volume import Array
 
 _SHOWN = 5  # of a list
@@ -67,26 +68,24 @@ def check_alike(files: Sequence[Path], opened: Opened) -> None:
                 raise UserError(f"{file} is {image.shape}, unlike {files[0].name}: keep one volume's slices")
 
 
-def stacked(files: Sequence[Path], opened: Opened) -> Array:
+def stacked(files: Sequence[Path], opened: Opened, allocate: Allocate) -> Array:
     """The slices of files, in their order, as (z, y, x).
 
     Raises:
         UserError: One has another number type than the first, or is damaged.
     """
-    pages = (_greys(file, opened) for file in files)
-    first = next(pages)
-    array = np.empty((len(files), *first.shape), dtype=first.dtype)
-    array[0] = first
-    for target, file, page in zip(array[1:], files[1:], pages, strict=True):
-        if page.dtype != first.dtype:
-            raise UserError(f"{file} is {page.dtype}, unlike {files[0].name}, {first.dtype}: keep one volume's slices")
-        target[:] = page
-    return array
+    return filled(len(files), _pages(files, opened), allocate)
 
 
-def _greys(file: Path, opened: Opened) -> Array:
-    with opened(file) as image:
-        return image.greys()
+def _pages(files: Sequence[Path], opened: Opened) -> Iterator[Array]:
+    kind = None
+    for file in files:
+        with opened(file) as image:
+            page = image.greys()
+        kind = kind or page.dtype
+        if page.dtype != kind:
+            raise UserError(f"{file} is {page.dtype}, unlike {files[0].name}, {kind}: keep one volume's slices")
+        yield page[None]
 
 
 def plain(array: Array) -> Array:

@@ -12,7 +12,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import numpy as np
+
 from ctsr.imaging.formats.voxel_size import FileSpacing
+from ctsr.imaging.storage import Allocate
 from ctsr.imaging.volume import Array, Header, Volume
 
 
@@ -63,10 +66,15 @@ class Reader(Protocol):
             UserError: They are damaged, contradict each other, or tell no geometry.
         """
 
-    def read(self) -> Volume:
+    def read(self, allocate: Allocate = np.empty) -> Volume:
         """Return the voxels: whole numbers in their own type, all others as float32.
 
+        Args:
+            allocate: Makes the volume's arrays, which may be larger than memory: they are filled in parts, and nothing
+                else that is as large is held, unless the format allows no other way.
+
         Raises:
+            NoRoomError: As `allocate` does.
             UserError: As for `header`, or the voxels cannot be read to their end.
         """
 

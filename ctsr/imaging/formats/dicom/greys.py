@@ -12,10 +12,11 @@ from ctsr.errors import warn
 from ctsr.imaging.formats.dicom.headers import Scale, Slice
 from ctsr.imaging.formats.dicom.pixels import stored_numbers, with_true_signs
 from ctsr.imaging.padding import PADDING_BELOW_HU
+from ctsr.imaging.storage import Allocate
 from ctsr.imaging.volume import Array
 
 
-def read_greys(path: Path, slices: list[Slice]) -> tuple[Array, npt.NDArray[np.bool_]]:
+def read_greys(path: Path, slices: list[Slice], allocate: Allocate) -> tuple[Array, npt.NDArray[np.bool_]]:
     """The greys of slices in their order, (z, y, x), and where they are padding.
 
     Whole-number greys stay integer, all others are float32.
@@ -23,35 +24,48 @@ def read_greys(path: Path, slices: list[Slice]) -> tuple[Array, npt.NDArray[np.b
     Args:
         path: Where they are, for what is told.
         slices: Of one volume.
+        allocate: Makes the arrays.
 
     Raises:
         UserError: A file is cut off, or its compression cannot be decoded, or the numbers contradict its header.
     """
-    stored = _stored(slices)
+    block, stored = _stored(slices, allocate)
     if slices[0].is_ct and (signed := with_true_signs(stored)) is not stored:
         stored, kind = signed, signed[0].dtype.name
         warn(f"{path}: the signs of its numbers contradict PixelRepresentation: taken as {kind}")
-    padding = np.empty((len(slices), *slices[0].size), dtype=bool)
+    # Slices may come to different types: one that holds all is known before the first is kept.
+    common = np.result_type(*{_greys(numbers, s.scale).dtype for numbers, s in zip(stored, slices, strict=True)})
+    greys = block.view(common) if common.itemsize == block.itemsize else allocate(block.shape, common)
+    padding = allocate(block.shape, bool)
     for place, s in enumerate(slices):
         padding[place] = _padding(stored[place], s)
-        stored[place] = _greys(stored[place], s.scale)  # in its place, to hold the volume once
-    greys = np.stack(stored)
-    if slices[0].is_ct:
-        padding |= greys < PADDING_BELOW_HU
+        greys[place] = _greys(stored[place], s.scale)  # most often in its place, to hold the volume once
+        if slices[0].is_ct:
+            padding[place] |= greys[place] < PADDING_BELOW_HU
     return greys, padding
 
 
-def _stored(slices: list[Slice]) -> list[Array]:
-    """The numbers of each slice; a file of several frames is read once."""
+def _stored(slices: list[Slice], allocate: Allocate) -> tuple[Array, list[Array]]:
+    """The numbers of each slice, in its own type, and the array that all are part of whose size is the first one's.
+
+    A file of several frames is read once, and whole.
+    """
     places: dict[Path, list[int]] = {}
     for place, s in enumerate(slices):
         places.setdefault(s.file, []).append(place)
+    block: Array | None = None
     stored: list[Array] = [np.empty(0)] * len(slices)
     for file, there in places.items():
         frames = stored_numbers(file)
+        kind, size = frames.dtype, frames.shape[1:]
+        if block is None:
+            block = allocate((len(slices), *size), kind)
         for place in there:
-            stored[place] = frames[slices[place].frame]
-    return stored
+            fits = kind.itemsize == block.itemsize
+            stored[place] = block[place].view(kind) if fits else allocate(size, kind)
+            stored[place][:] = frames[slices[place].frame]
+    assert block is not None, "no slices"
+    return block, stored
 
 
 def _greys(numbers: Array, scale: Scale) -> Array:

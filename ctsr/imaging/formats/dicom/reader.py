@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from statistics import median
 
+import numpy as np
+
 from ctsr.errors import UserError, warn
 from ctsr.imaging.formats.content import check_content
 from ctsr.imaging.formats.dicom.greys import read_greys
@@ -19,6 +21,7 @@ from ctsr.imaging.formats.recognise import files_in, hollow_in, may_be_dicom
 from ctsr.imaging.formats.slices import ending_like
 from ctsr.imaging.formats.table import Reader
 from ctsr.imaging.padding import mark_padding
+from ctsr.imaging.storage import Allocate
 from ctsr.imaging.volume import Header, Volume
 
 _SHOWN = 3  # names in a message
@@ -57,15 +60,15 @@ class DicomReader(Reader):
         shape = (len(slices), *slices[0].size)
         return Header(shape, affine, "dicom", slice_axis=0, thickness=_thickness(slices))
 
-    def read(self) -> Volume:
+    def read(self, allocate: Allocate = np.empty) -> Volume:
         """See `Reader.read`. Padding is marked: by its tag, and below -1500 HU for CT."""
         header, slices = self.header, self._stack.slices
         for told in [*self._passed_over(), *_doubts(self.path, slices)]:
             warn(told)
-        greys, padding = read_greys(self.path, slices)
+        greys, padding = read_greys(self.path, slices, allocate)
         modality = self._chosen.headers[0].text("Modality") or None
         volume = Volume(greys, header.affine, slice_axis=0, thickness=header.thickness, modality=modality)
-        return mark_padding(volume, padding)
+        return mark_padding(volume, padding, in_place=True)
 
     def _passed_over(self) -> list[str]:
         path, told = self.path, []

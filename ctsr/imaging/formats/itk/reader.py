@@ -20,6 +20,7 @@ from ctsr.imaging.formats.itk.headers import Told, metaimage_header, nrrd_header
 from ctsr.imaging.formats.recognise import format_of
 from ctsr.imaging.formats.table import Reader
 from ctsr.imaging.formats.voxel_size import FileSpacing, axial_affine, voxel_size
+from ctsr.imaging.storage import Allocate, filled
 from ctsr.imaging.volume import LPS_TO_RAS, Affine, Array, Header, Volume
 
 _GREYS = {
@@ -31,6 +32,7 @@ SMALL = 2**20  # bytes that are read whole in no time
 LARGEST_READ = 2**30  # bytes, of which some have to be read whole for a few slices; larger files are scans
 DENSEST = 0.25  # bytes a voxel of compressed labels; a scan that is compressed takes more
 _ZLIB_OR_GZIP = 47  # zlib's number for either, with the largest window
+_CHUNK = 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,10 +45,15 @@ class _File:
     notes: list[str]
 
     @property
+    def slice_size(self) -> int:
+        """Bytes of a slice."""
+        _, y, x = self.header.shape
+        return y * x * self.dtype.itemsize
+
+    @property
     def size(self) -> int:
         """Bytes of all voxels."""
-        x, y, z = self.header.shape
-        return x * y * z * self.dtype.itemsize
+        return self.header.shape[0] * self.slice_size
 
 
 class ItkReader(Reader):
@@ -61,17 +68,15 @@ class ItkReader(Reader):
         """See `Reader.header`: a missing or short data file, no voxel size, or not one grey volume are errors."""
         return self._found.header
 
-    def read(self) -> Volume:
+    def read(self, allocate: Allocate = np.empty) -> Volume:
         """See `Reader.read`."""
         found = self._found
-        if found.told.compressed:
-            array = _inflated(self.path, found)
-        else:
-            array = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(self.path)))
+        kind = np.float32 if found.dtype.kind == "f" else found.dtype
+        parts = (part.astype(kind, copy=False) for part in _parts(self.path, found))
+        array = filled(found.header.shape[0], parts, allocate)
         for note in found.notes:
             warn(f"{self.path}: {note}")
-        kind = np.dtype(np.float32) if array.dtype.kind == "f" else found.dtype
-        return Volume(array.reshape(found.header.shape).astype(kind, copy=False), found.header.affine)
+        return Volume(array, found.header.affine)
 
     def files(self) -> list[Path]:
         """The header and the files with the voxels, as far as they are there, each once."""
@@ -136,16 +141,49 @@ def _affine(file: Path, reader: SimpleITK.ImageFileReader, told: Told) -> Affine
     return affine
 
 
-def _inflated(file: Path, found: _File) -> Array:
-    """Compressed voxels, checked to their end."""
-    told, header = found.told, found.header
+def _parts(file: Path, found: _File) -> Iterator[Array]:
+    """The voxels, (n, y, x): slice by slice where they are stored plainly or deflated, else all at once."""
+    told, slices = found.told, None
+    if told.compressed:
+        slices = _inflated(file, found)
+    elif told.plain and not (found.size // len(told.files)) % found.slice_size:
+        slices = _plain(file, found)
+    if slices is None:
+        image = SimpleITK.ReadImage(str(file))  # kept: the array is a view of it
+        yield SimpleITK.GetArrayViewFromImage(image).reshape(found.header.shape)
+        return
+    stored = found.dtype.newbyteorder(">" if told.big_endian else "<")
+    for content in slices:
+        yield np.frombuffer(content, stored).reshape(1, *found.header.shape[1:])
+
+
+def _plain(file: Path, found: _File) -> Iterator[bytes]:
+    """The bytes of each slice, as they stand in one file or several."""
+    part = found.size // len(found.told.files)
+    for data in found.told.files:
+        with data.open("rb") as stream:
+            stream.seek(data.stat().st_size - part if found.told.offset is None else found.told.offset)
+            for _ in range(part // found.slice_size):
+                content = stream.read(found.slice_size)
+                if len(content) < found.slice_size:
+                    raise UserError(f"{file} cannot be read to its end: {data.name} is cut off")
+                yield content
+
+
+def _inflated(file: Path, found: _File) -> Iterator[bytes]:
+    """The bytes of each slice, inflated, and checked to their end."""
+    told, left = found.told, found.size
     if len(told.files) != 1 or told.offset is None:
         raise UserError(f"{file} is compressed in parts: write the volume as one file")
-    inflater = zlib.decompressobj(_ZLIB_OR_GZIP)
+    inflater, content = zlib.decompressobj(_ZLIB_OR_GZIP), b""
     with told.files[0].open("rb") as stream:
         stream.seek(told.offset)
-        voxels = inflater.decompress(stream.read(), found.size + 1)
-    if not inflater.eof or len(voxels) != found.size:
+        while not inflater.eof and (packed := inflater.unconsumed_tail or stream.read(_CHUNK)):
+            content += inflater.decompress(packed, found.slice_size - len(content))
+            if left and len(content) == found.slice_size:
+                yield content
+                content, left = b"", left - found.slice_size
+            elif not left and content:
+                break
+    if not inflater.eof or left or content:
         raise UserError(f"{file} cannot be read to its end: its compressed voxels are cut off or damaged")
-    dtype = found.dtype.newbyteorder(">" if told.big_endian else "<")
-    return np.frombuffer(voxels, dtype).reshape(header.shape).astype(found.dtype)

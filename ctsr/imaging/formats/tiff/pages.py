@@ -6,7 +6,7 @@ tifffile reads them; what it lets pass, such as pages that are not there, is loo
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile, TiffPageSeries
 
 from ctsr.errors import UserError, one_line, warn_once
 from ctsr.imaging.formats.slices import one_grey, palette_greys, plain, reason, unreadable
+from ctsr.imaging.storage import Allocate, NoRoomError, filled
 from ctsr.imaging.volume import Array
 
 _SLICES = "ZIQ"  # axes that may run over slices: named so, pages, and of an unknown name
@@ -70,8 +71,11 @@ class TiffImage:
         if not simple or self.page.samplesperpixel > 1 or self.page.photometric == PHOTOMETRIC.PALETTE:
             self._one_value(np.asarray(self.page.asarray()))
 
-    def greys(self) -> Array:
+    def greys(self, allocate: Allocate = np.empty) -> Array:
         """Its greys, brighter where it is denser: as stored, or from what a palette or a calibration makes of them.
+
+        Args:
+            allocate: Makes their array.
 
         Returns:
             Whole numbers in their own type, all others as float32.
@@ -79,8 +83,28 @@ class TiffImage:
         Raises:
             UserError: It is coloured, or of numbers that are no greys.
         """
-        stored = self._one_value(np.asarray(self.series.asarray())).reshape(self.shape)
-        return plain(self._calibrated(self._upright(stored)))
+        calibrated = self._calibration()
+        parts = (plain(calibrated(part)) for part in self._parts())
+        return filled(1 if len(self.shape) == 2 else self.shape[0], parts, allocate).reshape(self.shape)
+
+    def _parts(self) -> Iterator[Array]:
+        """What is stored, as (n, y, x), brighter where it is denser: page by page, where they are many."""
+        for part in self._stored():
+            yield self._upright(self._one_value(part).reshape(-1, *self.shape[-2:]))
+
+    def _stored(self) -> Iterator[Array]:
+        series, many = self.series, len(self.shape) == 3 and self.page.samplesperpixel == 1
+        offset = series.dataoffset
+        if many and offset is not None:  # also where one page stands for all of them
+            file, pixels = self.page.parent.filehandle, self.shape[1] * self.shape[2]
+            kind = np.dtype(self.page.parent.byteorder + series.dtype.char)
+            for k in range(self.shape[0]):
+                yield file.read_array(kind, pixels, offset + k * pixels * kind.itemsize)
+        elif many and len(series.pages) == self.shape[0]:
+            for k in range(self.shape[0]):
+                yield series.asarray(key=k)
+        else:  # an alpha channel, say, must be the same in all
+            yield series.asarray()
 
     def _one_value(self, stored: Array) -> Array:
         if self.page.samplesperpixel > 1:
@@ -103,19 +127,19 @@ class TiffImage:
         brightest: int = 2**self.page.bitspersample - 1
         return np.asarray(brightest - greys.astype(np.uint64), dtype=greys.dtype)
 
-    def _calibrated(self, greys: Array) -> Array:
+    def _calibration(self) -> Callable[[Array], Array]:
         """ImageJ keeps 16 bit numbers with a sign as such without one, and a straight line from these to the greys."""
         function = self.imagej.get("cf", _NO_FUNCTION)
         if function == _NO_FUNCTION:
-            return greys
+            return lambda greys: greys
         if function != _STRAIGHT or not {"c0", "c1"} <= set(self.imagej):
             raise UserError(f"{self.file} holds greys that ImageJ calibrates by a curve: save the greys themselves")
         offset, slope = float(self.imagej["c0"]), float(self.imagej["c1"])
-        if greys.dtype.kind in "iu" and slope == 1 and offset.is_integer():
-            whole = greys.astype(np.int64) + int(offset)
-            kinds = [np.min_scalar_type(grey) for grey in (whole.min(), whole.max())]
-            return whole.astype(np.result_type(np.int16, *kinds))
-        return (offset + slope * greys.astype(np.float64)).astype(np.float32)
+        if self.series.dtype.kind in "iu" and slope == 1 and offset.is_integer():
+            whole = [np.int64(grey) + int(offset) for part in self._parts() for grey in (part.min(), part.max())]
+            kind = np.result_type(np.int16, np.min_scalar_type(min(whole)), np.min_scalar_type(max(whole)))
+            return lambda greys: (greys.astype(np.int64) + int(offset)).astype(kind)
+        return lambda greys: (offset + slope * greys.astype(np.float64)).astype(np.float32)
 
 
 @contextmanager
@@ -129,7 +153,7 @@ def opened_tiff(file: Path) -> Iterator[TiffImage]:
     try:
         with listening(complaints), TiffFile(file, is_ome=False) as tiff:  # OME would read the files it names, too
             yield _image(file, tiff)
-    except UserError:
+    except (UserError, NoRoomError):
         raise
     except Exception as error:  # of any kind: they are the library's, about a damaged file
         if isinstance(error, ImportError) or "imagecodecs" in str(error):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import tifffile
 
 from ctsr.errors import UserError, warn_once
@@ -16,6 +17,7 @@ from ctsr.imaging.formats.table import Reader
 from ctsr.imaging.formats.tiff.pages import listening, opened_tiff
 from ctsr.imaging.formats.tiff.spacing import told_by_tiff
 from ctsr.imaging.formats.voxel_size import axial_affine, voxel_size
+from ctsr.imaging.storage import Allocate
 from ctsr.imaging.volume import Array, Header, Volume
 
 
@@ -60,13 +62,13 @@ class TiffReader(Reader):
             raise UserError(f"{path} holds {z} of the {image.slices} slices that its OME metadata name: copy it anew")
         return Header((z, y, x), axial_affine(size), "tiff", slice_axis=0)
 
-    def read(self) -> Volume:
+    def read(self, allocate: Allocate = np.empty) -> Volume:
         """See `Reader.read`."""
         header, files = self.header, self._stack.files
         if len(files) > 1:
-            return Volume(stacked(files, opened_tiff), header.affine, slice_axis=0)
+            return Volume(stacked(files, opened_tiff, allocate), header.affine, slice_axis=0)
         with opened_tiff(files[0]) as image:
-            return Volume(image.greys().reshape(header.shape), header.affine, slice_axis=0)
+            return Volume(image.greys(allocate).reshape(header.shape), header.affine, slice_axis=0)
 
     def some_slices(self, chosen: Callable[[int], Sequence[int]]) -> Iterator[Array]:
         """See `Reader.some_slices`."""
