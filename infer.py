@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ctsr.arguments import AsTyped
 from ctsr.cli import run_cli
+from ctsr.errors import Stopped
 from ctsr.methods import described
 
 # torch and what works with it take seconds to import: each function that needs them does it, so that help and mistakes
@@ -51,7 +52,11 @@ def enlarge(task: Enlargement) -> None:
     from ctsr.checkpoint import load_sr
     from ctsr.inference.scan import super_resolve_scan
 
-    results = super_resolve_scan(load_sr(task.ckpt), Path(task.input), Path(task.output), task)
+    try:
+        results = super_resolve_scan(load_sr(task.ckpt), Path(task.input), Path(task.output), task)
+    except Stopped as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(stop.code)
     print(f"written: {results.volume}\nrecord:  {results.record}\npicture: {results.picture}")
 
 

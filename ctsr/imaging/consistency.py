@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.pyramid import GaussianPyramid
 from ctsr.imaging.volume import SCALE, Image, Mask
+
+Counts = Mapping[str, Sequence[int]]
 
 
 class Consistency:
@@ -28,7 +30,8 @@ class Consistency:
     def __init__(self, to_clinical: GreyMap, window: Window) -> None:
         self._back, self._window = to_clinical, window
         self._f = GaussianPyramid()
-        self._counts = {place: np.zeros(int(window.high - window.low) + 2, dtype=np.int64) for place in (True, False)}
+        bins = int(window.high - window.low) + 2
+        self._counts = {place: np.zeros(bins, dtype=np.int64) for place in ("lung", "elsewhere")}
 
     def difference(self, lr: Image, sr: Image) -> Image:
         """|f(SR) - y| in HU.
@@ -48,21 +51,34 @@ class Consistency:
         )
         return apart
 
-    def add(self, difference: Image, lung: Mask, computed: Mask) -> None:
+    def add(self, difference: Image, lung: Mask, computed: Mask) -> Counts:
         """Count one slice.
 
         Args:
             difference: Of `difference`.
             lung: True inside the lung, same shape.
             computed: True where the network, not interpolation, made the result.
+
+        Returns:
+            What `add_counts` takes: pixels by whole HU of difference, in the lung and elsewhere.
         """
-        for inside, counts in self._counts.items():
-            greys = np.rint(difference[computed & (lung == inside)]).astype(np.int64)
-            counts += np.bincount(greys, minlength=len(counts))[: len(counts)]
+        places = {"lung": computed & lung, "elsewhere": computed & ~lung}
+        counts = {
+            place: np.bincount(np.rint(difference[inside]).astype(np.int64)).tolist()
+            for place, inside in places.items()
+        }
+        self.add_counts(counts)
+        return counts
+
+    def add_counts(self, counts: Counts) -> None:
+        """Count a slice that was counted before, by what `add` returned."""
+        for place, total in self._counts.items():
+            found = counts[place][: len(total)]
+            total[: len(found)] += np.asarray(found, dtype=np.int64)
 
     def figures(self) -> dict[str, dict[str, float] | None]:
         """Mean and 95th percentile in HU, to 1 HU, inside and outside the lung; None where nothing was computed."""
-        return {("lung" if inside else "elsewhere"): _figures(counts) for inside, counts in self._counts.items()}
+        return {place: _figures(counts) for place, counts in self._counts.items()}
 
 
 def told(figures: Mapping[str, Mapping[str, float] | None]) -> str:

@@ -2,37 +2,51 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO, Any
+from zlib import crc32
 
 import nibabel
 import numpy as np
 import numpy.typing as npt
+from isal import igzip_threaded
 
 from ctsr.errors import UserError
 from ctsr.imaging.formats.writer import set_geometry
 from ctsr.imaging.orientation import Orientation
-from ctsr.imaging.volume import Affine
+from ctsr.imaging.volume import Affine, Image
 
-CHUNK = 16 * 2**20  # bytes handed to the compressor at a time
+CHUNK = 2**20  # bytes that one thread compresses at a time
+RAW, PACKED = "voxels.nii", "voxels.nii.gz"
 
 
 class NiftiStream:
     """An int16 volume on disk that is filled slice by slice.
 
     Args:
-        raw: Uncompressed file to write into.
+        raw: Uncompressed file to write into; what is there of the same volume is kept.
         shape: Voxels (z, y, x) in canonical orientation.
         affine: Of the canonical grid.
         orientation: How the scan was turned to canonical; the file is turned back.
+        packed: Is given the file's bytes from first to last, as far as they are written; None: nobody is.
+
+    Attributes:
+        order: The canonical slices in the order in which they can be compressed at once.
     """
 
-    def __init__(self, raw: Path, shape: tuple[int, int, int], affine: Affine, orientation: Orientation) -> None:
-        self._raw, self._orientation = raw, orientation
+    def __init__(
+        self,
+        raw: Path,
+        shape: tuple[int, int, int],
+        affine: Affine,
+        orientation: Orientation,
+        packed: IO[bytes] | None = None,
+    ) -> None:
+        self._raw, self._orientation, self._packed = raw, orientation, packed
         # A view of nothing: only its shape is of use.
         self._shape = orientation.undo(np.broadcast_to(np.int16(0), shape)).shape
         header = nibabel.Nifti1Header(endianness="<")
@@ -43,15 +57,58 @@ class NiftiStream:
             raise UserError(f"{self._shape} voxels are more than NIfTI holds along an axis: give a roi") from error
         header.set_slope_inter(1, 0)
         set_geometry(header, orientation.undo_affine(affine, shape))
-        with raw.open("wb") as stream:
+        with raw.open("r+b" if raw.exists() else "w+b") as stream:
             header.write_to(stream)
             self._offset = stream.tell()
-            stream.truncate(self._offset + 2 * int(np.prod(self._shape)))
+            # Taken at once: a mapped file that a full disk cannot hold would end the process without a word.
+            os.posix_fallocate(stream.fileno(), 0, self._offset + 2 * int(np.prod(self._shape)))
+        self._one_after_another = orientation.axes[0] == 0
+        self.order = range(shape[0])[:: orientation.flips[0] if self._one_after_another else 1]
+        self._written: set[int] = set()
+        self._given = 0  # slices, in `order`, that the compressor has
 
-    def __setitem__(self, z: int, greys: npt.NDArray[np.float32]) -> None:
-        """Write one canonical slice, rounded to whole numbers."""
+    def write(self, z: int, greys: Image) -> int:
+        """Write one canonical slice, rounded to whole numbers.
+
+        Args:
+            z: Which.
+            greys: It; changed on the way.
+
+        Returns:
+            Its checksum.
+        """
         limits = np.iinfo(np.int16)
-        self._open("r+")[z] = np.clip(np.rint(greys), limits.min, limits.max).astype(np.int16)
+        whole = np.clip(np.rint(greys, out=greys), limits.min, limits.max, out=greys).astype(np.int16)
+        self._open("r+")[z] = whole
+        self.keep(z)
+        return _crc(whole)
+
+    def keep(self, z: int) -> None:
+        """Take a slice that the file already holds as written."""
+        self._written.add(z)
+        self._pack()
+
+    def checksum(self, z: int) -> int:
+        """Of a canonical slice, as it is in the file; what `write` returned for it."""
+        return _crc(self._open("r")[z])
+
+    def finish(self) -> None:
+        """After the last slice: have the rest compressed."""
+        if self._packed is not None and not self._one_after_another:
+            with self._raw.open("rb") as source:
+                shutil.copyfileobj(source, self._packed, CHUNK)
+
+    def _pack(self) -> None:
+        if self._packed is None or not self._one_after_another:
+            return
+        size = 2 * int(np.prod(self._shape[1:]))
+        with self._raw.open("rb") as source:
+            while self._given < len(self.order) and self.order[self._given] in self._written:
+                if not self._given:
+                    self._packed.write(source.read(self._offset))
+                source.seek(self._offset + self._given * size)
+                self._packed.write(source.read(size))
+                self._given += 1
 
     def __getitem__(self, index: tuple[int | slice, ...]) -> npt.NDArray[np.int16]:
         """Read back a copy of a part, canonical orientation."""
@@ -65,38 +122,38 @@ class NiftiStream:
         return view
 
 
+def _crc(plane: npt.NDArray[np.int16]) -> int:
+    return crc32(np.ascontiguousarray(plane).data)
+
+
 @contextmanager
 def nifti_stream(
-    output: Path, shape: tuple[int, int, int], affine: Affine, orientation: Orientation, level: int = 1
+    output: Path,
+    folder: Path,
+    shape: tuple[int, int, int],
+    affine: Affine,
+    orientation: Orientation,
+    level: int = 1,
 ) -> Iterator[NiftiStream]:
-    """Open a volume to fill; when the block ends without an error, it becomes `output`, else nothing is left.
+    """Open a volume to fill; when the block ends without an error, it becomes `output`.
 
     Args:
         output: A .nii or .nii.gz file; an existing one is replaced at the end.
+        folder: Where it is worked on, on the same disk; what an earlier run left there of the volume is gone on with.
         shape: Voxels (z, y, x) in canonical orientation.
         affine: Of the canonical grid.
         orientation: How the scan was turned to canonical.
-        level: Compression of .nii.gz, 1 (fast) to 9.
+        level: Compression of .nii.gz, 0 (fast) to 3; on all cores, beside what fills the volume.
     """
-    raw = output.with_name(f".{output.name}.{os.getpid()}.raw.partial")
-    packed = output.with_name(f".{output.name}.{os.getpid()}.partial")
-    try:
-        yield NiftiStream(raw, shape, affine, orientation)
-        if output.name.lower().endswith(".gz"):
-            _compress(raw, packed, level)
-            os.replace(packed, output)
-        else:
-            os.replace(raw, output)
-    finally:
-        raw.unlink(missing_ok=True)
-        packed.unlink(missing_ok=True)
-
-
-def _compress(raw: Path, packed: Path, level: int) -> None:
-    # No name and no time stamp: the same volume has the same bytes.
-    with (
-        raw.open("rb") as source,
-        packed.open("wb") as target,
-        gzip.GzipFile("", "wb", level, target, mtime=0) as compressor,
-    ):
-        shutil.copyfileobj(source, compressor, CHUNK)
+    raw, packed = folder / RAW, folder / PACKED
+    compressed = output.name.lower().endswith(".gz")
+    with ExitStack() as stack:
+        sink: IO[bytes] | None = None
+        if compressed:  # without a name and a time stamp: the same volume has the same bytes
+            threads = os.cpu_count() or 1
+            packer: Any = igzip_threaded  # its functions tell no types
+            sink = stack.enter_context(packer.open(packed, "wb", level, threads=threads, block_size=CHUNK))
+        stream = NiftiStream(raw, shape, affine, orientation, sink)
+        yield stream
+        stream.finish()
+    os.replace(packed if compressed else raw, output)

@@ -2,82 +2,54 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
+import signal
 import time
-from collections.abc import Generator, Mapping
-from contextlib import closing
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, ProgressColumn, Task
-from rich.text import Text
-from scipy import ndimage
 
 from ctsr.checkpoint import SRModel, brief
-from ctsr.data.finding.beside_scans import is_record
 from ctsr.data.finding.cases import the_scan
 from ctsr.data.preparing.hashes import scan_hash
-from ctsr.errors import UserError, warn
-from ctsr.files import replacing, within
+from ctsr.errors import Interrupted, Stopped, UserError, warn
 from ctsr.imaging.anatomy.lung import lung_mask
-from ctsr.imaging.consistency import Consistency, told
-from ctsr.imaging.formats.readers import files_of, read_volume
-from ctsr.imaging.formats.recognise import files_in, is_nifti, stem, suffix
+from ctsr.imaging.consistency import told
+from ctsr.imaging.formats.readers import read_volume
 from ctsr.imaging.hounsfield import doubts_of_ct
 from ctsr.imaging.intensity import Window
-from ctsr.imaging.interpolation import bicubic
 from ctsr.imaging.orientation import Orientation, canonical
-from ctsr.imaging.padding import AIR_HU, find_padding, mark_padding, nearest_inside
-from ctsr.imaging.volume import Image, Mask, Volume
+from ctsr.imaging.padding import AIR_HU, find_padding, mark_padding
+from ctsr.imaging.storage import Allocate, MappedFiles
+from ctsr.imaging.volume import Mask, Volume
 from ctsr.inference.beside_training import BesideTraining, Sampling
-from ctsr.inference.engine import check_tile, super_resolve_slice
+from ctsr.inference.engine import Engine, check_tile
 from ctsr.inference.grid import Plan, crop, crop_mask, plan
 from ctsr.inference.nifti_stream import nifti_stream
+from ctsr.inference.overlap import overlapped
 from ctsr.inference.part import Bounds, part_of
+from ctsr.inference.partial import PartialResult, partial_result
 from ctsr.inference.picture import Views, write_picture
-from ctsr.inference.regions_of_interest import lung_regions
+from ctsr.inference.progress import SlicesBar
+from ctsr.inference.regions_of_interest import Region, lung_regions
+from ctsr.inference.results import Results, check_results, check_space, write_json
+from ctsr.inference.slice_work import SliceWork
 from ctsr.methods import described
 from ctsr.records.scan_settings import ScanSettings
 from ctsr.versions import versions
 from ctsr.writable import check_writable
 
+NO_VOXEL = {"overwrite", "level", "device", "roi", "slices", "box_mm"}
+"""Settings of which no voxel depends, or that are told otherwise."""
+
 NOTICE = (
     "Not for diagnosis. Walls, vessels, airways and nodules are sharpened; "
     "the fine texture of the parenchyma is not in the clinical image and is imitated."
 )
-
-
-@dataclass(frozen=True)
-class Results:
-    """The files a run writes.
-
-    Attributes:
-        volume: The super-resolved scan.
-        record: Where it comes from.
-        picture: Clinical, bicubic and the network's in a few regions.
-    """
-
-    volume: Path
-    record: Path
-    picture: Path
-
-    @classmethod
-    def beside(cls, output: Path) -> Results:
-        """Names after the volume's: `scan.nii.gz` has `scan.json` and `scan.png`.
-
-        Raises:
-            UserError: If the volume's name is no NIfTI file's.
-        """
-        if not is_nifti(output):
-            raise UserError(f"output={output} cannot be written: name it .nii.gz or .nii")
-        return cls(output, output.with_name(f"{stem(output)}.json"), output.with_name(f"{stem(output)}.png"))
 
 
 def super_resolve_scan(
@@ -105,60 +77,64 @@ def super_resolve_scan(
     check_writable("output", output.parent, named=output)
     results = Results.beside(output)
     scan_path = the_scan(input_path, "input")
-    _check_results(results, settings.overwrite, scan_path, model.path)
+    check_results(results, settings.overwrite, scan_path, model.path)
     device = find_device(settings.device)
     check_tile(model.GS, settings.tile)
     if scan_path != input_path:
         _say(console, f"input={input_path}: the scan in it is {scan_path}")
         input_path = scan_path
-    as_read = read_volume(input_path, settings.file_spacing, series=settings.series)
-    scan, orientation = canonical(as_read)
-    part = part_of(scan.shape, scan.affine, settings)
-    scan = mark_padding(scan, find_padding(scan.array))
-    beside = BesideTraining(Sampling.of_scan(scan), Sampling.of_training(model.card))
-    warnings = [f"{input_path}: {doubt}" for doubt in [*_not_ct(as_read, input_path, settings), *beside.doubts()]]
-    for text in warnings:
-        warn(text)
-    volume, lung = crop(scan, part), crop_mask(_lung(scan, settings.region), part)
-    steps = plan(volume.shape, volume.affine, model.card.pixel, settings.spacing_tolerance, settings.grid)
-    for line in (described(model.card.name), str(beside), _summary(steps, model)):
-        _say(console, line)
-    _check_space(output, steps)
-    clinical = model.card.window("clinical")
-    greys = model.card.hu if settings.units == "hu" else model.card.window("micro")
-    padding = _padding(volume, greys, settings)
-    to_result = model.card.to_clinical.inverse()
-    model.GS.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    consistency = Consistency(model.card.to_clinical, clinical)
-    differences: dict[int, Image] = {}
-    regions = lung_regions(volume, lung, clinical)
-    with (
-        nifti_stream(output, steps.output_shape, steps.output_affine, orientation, settings.level) as stream,
-        closing(_progress(len(volume.array), console)) as slices,  # an error ends it, before it is told
-    ):
-        for z in slices:
-            outside = np.zeros(volume.shape[1:], bool) if volume.outside is None else volume.outside[z]
-            lr = clinical.normalise(steps.to_network(nearest_inside(volume.array[z].astype(np.float32), outside)))
-            inside, seen = steps.coarse(lung[z]), ~steps.coarse(outside)
-            where = _grown(inside) if settings.region == "lung" else None
-            elsewhere = None if where is None else to_result.apply(_bicubic(lr))
-            sr = super_resolve_slice(model.GS, lr, settings.tile, device, settings.precision, where, elsewhere)
-            sr = np.clip(sr, -1.0, 1.0)
-            stream[z] = _finished(sr, outside, steps, greys, padding)
-            difference = consistency.difference(lr, sr)
-            consistency.add(difference, inside, seen if where is None else inside & seen)
-            if any(region.z == z for region in regions):
-                differences[z] = difference
-        first = (0, 0, 0) if part is None else part[::2]
-        shown = Views(volume, first, steps, stream, clinical, greys)
-        views = [shown.view(region, differences[region.z]) for region in regions]
-        reformats = shown.reformats(regions[len(regions) // 2])
+    with partial_result(output, anew=settings.overwrite) as partial:
+        mapped = MappedFiles(partial.folder)
+        as_read = read_volume(input_path, settings.file_spacing, series=settings.series, allocate=mapped)
+        scan, orientation = canonical(as_read)
+        part = part_of(scan.shape, scan.affine, settings)
+        scan = mark_padding(scan, find_padding(scan.array, mapped))
+        beside = BesideTraining(Sampling.of_scan(scan), Sampling.of_training(model.card))
+        warnings = [f"{input_path}: {doubt}" for doubt in [*_not_ct(as_read, input_path, settings), *beside.doubts()]]
+        for text in warnings:
+            warn(text)
+        volume, lung = crop(scan, part), crop_mask(_lung(scan, settings.region, mapped), part)
+        steps = plan(volume.shape, volume.affine, model.card.pixel, settings.spacing_tolerance, settings.grid)
+        for line in (described(model.card.name), str(beside), _summary(steps, model)):
+            _say(console, line)
+        engine = Engine(model.GS, device, settings.precision, settings.tile, lambda line: _say(console, line))
+        sha256 = scan_hash(input_path)
+        fixed = {"tile": engine.tile, "batch": _batch(settings, engine, steps)}
+        fixed = dict(partial.go_on(_same_run(sha256, model, settings, part, device), fixed))
+        engine.tile = fixed["tile"]
+        check_space(output, steps, partial.size)
+        greys = model.card.hu if settings.units == "hu" else model.card.window("micro")
+        clinical = model.card.window("clinical")
+        with nifti_stream(
+            output, partial.folder, steps.output_shape, steps.output_affine, orientation, settings.level
+        ) as stream:
+            work = SliceWork(
+                volume,
+                lung,
+                steps,
+                engine,
+                stream,
+                clinical,
+                greys,
+                model.card.to_clinical,
+                _padding(volume, greys, settings),
+                settings.region == "lung",
+            )
+            regions = lung_regions(volume, lung, clinical)
+            error = _precision_error(model, work, regions[len(regions) // 2]) if settings.precision != "32" else None
+            if error is not None:
+                _say(console, f"precision={settings.precision}: {error['told']}")
+            seconds = _enlarge(work, partial, fixed, console)
+            first = (0, 0, 0) if part is None else part[::2]
+            shown = Views(volume, first, steps, stream, clinical, greys)
+            views = [shown.view(region, work.difference(region.z)) for region in regions]
+            reformats = shown.reformats(regions[len(regions) // 2])
     write_picture(views, reformats, results.picture, f"{output.name}: {NOTICE}")
-    figures = consistency.figures()
+    figures = work.consistency.figures()
     _say(console, f"|f(SR) - scan|: {told(figures) or 'nothing was computed'}")
     scanned = {
         "path": str(input_path),
-        "sha256": scan_hash(input_path),
+        "sha256": sha256,
         "greys": [float(as_read.array.min()), float(as_read.array.max())],
         "padding": scan.padding,
     }
@@ -171,13 +147,59 @@ def super_resolve_scan(
         "consistency": {"what": "|f(SR) - y| inside the field of view", **figures},
         "sampling": beside.to_plain(),
         "settings": settings.model_dump(mode="json", include=set(ScanSettings.model_fields)),
+        "engine": {**fixed, "precision_error_hu": error and error["hu"]},
         "geometry": _geometry(steps, orientation, part),
         "checkpoint": {"path": str(model.path), "sha256": model.sha256, "ctsr": brief(model.card)},
         "versions": versions(),
         "seconds": round(time.monotonic() - started, 1),
+        "network_seconds": round(seconds, 1),
     }
     write_json(record, results.record)
     return results
+
+
+def _enlarge(work: SliceWork, partial: PartialResult, fixed: dict[str, Any], console: Console) -> float:
+    """All slices that are not done yet; and the seconds that the network took.
+
+    Raises:
+        Stopped: By a signal, after a slice was done; the same command goes on.
+    """
+    kept = {z for z, note in list(partial.done.items()) if work.keep(z, note)}
+    order = work.stream.order
+    todo = [z for z in order if z not in kept]
+    if kept:
+        _say(console, f"{len(kept)} of {len(order)} slices are there from an earlier run: going on with the others")
+    size = fixed["batch"]
+    batches = [todo[start : start + size] for start in range(0, len(todo), size)]
+    costs = {z: work.cost(z) for z in todo}
+    network = 0.0
+    done = len(kept)
+    try:
+        with SlicesBar(len(todo), sum(costs.values()), console) as bar:
+            started = time.monotonic()
+            made = overlapped(batches, work.prepare, work.compute, work.finish)
+            for number, (notes, seconds) in enumerate(made):
+                network += seconds
+                if work.engine.tile != fixed["tile"]:  # memory did not suffice
+                    fixed["tile"] = work.engine.tile
+                    partial.fix(fixed)
+                for z, note in notes:
+                    partial.note(z, note)
+                    done += 1
+                    bar.done(costs[z], int(np.prod(work.steps.output_shape[1:])))
+                if number == 0 and len(batches) > 1:
+                    spent = (time.monotonic() - started) / max(sum(costs[z] for z, _ in notes), 1e-6)
+                    _say(console, _cost(work.steps, spent * sum(costs.values())))
+    except (Interrupted, KeyboardInterrupt) as stop:
+        if not partial.done:
+            raise
+        number = stop.number if isinstance(stop, Interrupted) else signal.SIGINT
+        name = signal.Signals(number).name
+        raise Stopped(
+            f"stopped by {name}: {len(partial.done)} of {len(order)} slices are done, the same command goes on",
+            128 + number,
+        ) from stop
+    return network
 
 
 def find_device(name: str) -> torch.device:
@@ -196,34 +218,43 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def _check_results(results: Results, overwrite: bool, scan: Path, checkpoint: Path) -> None:
-    """Makes sure that results come neither over what they are made of nor among its files, and makes their folder."""
-    files = [scan, *files_in(scan)] if scan.is_dir() else files_of(scan) if scan.exists() else []
-    read = {**dict.fromkeys(files, "the scan that is read"), checkpoint: "the checkpoint that is read"}
-    paths = (results.volume, results.record, results.picture)
-    for path in paths:
-        if (place := within(path, read)) is not None:
-            beside = "" if path == results.volume else f": {path.name} beside it"
-            is_it = "lies in" if place.is_dir() else "is"
-            raise UserError(f"output={results.volume}{beside} {is_it} {read[place]}: give another output=")
-    for path in paths:
-        if path.is_dir():
-            raise UserError(f"{path} is a folder: choose another output=")
-        if os.path.lexists(path) and not overwrite:  # a link to nothing, too
-            raise UserError(f"{path} exists: choose another output=, or give overwrite=true")
-    if results.record.exists() and not is_record(results.record):  # such as a sidecar that came with the scan
-        raise UserError(f"{results.record} is no record of a result: choose another output=")
-    results.volume.parent.mkdir(parents=True, exist_ok=True)
+def _same_run(
+    sha256: str, model: SRModel, settings: ScanSettings, part: Bounds | None, device: torch.device
+) -> dict[str, Any]:
+    """What makes two runs one: all that a voxel depends on."""
+    typed = settings.model_dump(mode="json", include=set(ScanSettings.model_fields) - NO_VOXEL)
+    known = versions()
+    return {
+        "scan": sha256,
+        "checkpoint": model.sha256,
+        **typed,
+        "part": None if part is None else list(part),
+        "device": device.type,
+        "ctsr": known["ctsr"],
+        "torch": known["torch"],
+    }
 
 
-def _check_space(output: Path, steps: Plan) -> None:
-    # Uncompressed first, then compressed beside it.
-    need = int(np.prod(steps.output_shape)) * 2 * (2 if suffix(output) == ".nii.gz" else 1)
-    free = shutil.disk_usage(output.parent).free
-    if need > free:
-        raise UserError(
-            f"{output.parent} has {free / 1e9:.1f} GB free, up to {need / 1e9:.1f} GB are needed: give a roi"
-        )
+def _batch(settings: ScanSettings, engine: Engine, steps: Plan) -> int:
+    return engine.batch(steps.network_shape) if settings.batch == "auto" else settings.batch
+
+
+def _precision_error(model: SRModel, work: SliceWork, region: Region) -> dict[str, Any]:
+    """What a coarser precision changes, in a region of the scan, beside float32."""
+    rows, columns = slice(region.y, region.y + region.size), slice(region.x, region.x + region.size)
+    lr = torch.from_numpy(work.seen_by_network(region.z)[None, rows, columns].copy())
+    exact = Engine(model.GS, work.engine.device).enlarge(lr)
+    apart = (work.engine.enlarge(lr) - exact).abs() * (work.greys.high - work.greys.low) / 2
+    mean, most = float(apart.mean()), float(apart.max())
+    line = f"{mean:.2g} HU on average, {most:.2g} at most from float32, in a region of slice {region.z}"
+    return {"told": line, "hu": {"mean": mean, "max": most}}
+
+
+def _cost(steps: Plan, seconds: float) -> str:
+    """One line: what the whole amounts to, after the first slice."""
+    voxels = int(np.prod(steps.output_shape))
+    left = timedelta(seconds=round(seconds))
+    return f"{voxels / 1e9:.3g} billion voxels, {2 * voxels / 1e9:.3g} GB before compression, about {left} by the first"
 
 
 def _say(console: Console, line: str) -> None:
@@ -244,17 +275,6 @@ def _padding(volume: Volume, greys: Window, settings: ScanSettings) -> float:
     return AIR_HU if settings.units == "hu" else greys.low
 
 
-def _finished(sr: Image, outside: Mask, steps: Plan, greys: Window, padding: float) -> Image:
-    """One slice as it is written.
-
-    Interpolation may overshoot [-1, 1]; greys are written as whole numbers, of which the window's ends need be none.
-    """
-    fine: Image = np.clip(greys.restore(steps.to_output(sr)), np.ceil(greys.low), np.floor(greys.high))
-    if outside.any():
-        fine[steps.fine(outside)] = padding
-    return fine
-
-
 def _summary(steps: Plan, model: SRModel) -> str:
     """One line: what goes in, what comes out, and why it is resampled."""
     have, trained = (" x ".join(f"{size:.4f}" for size in plane) for plane in (steps.spacing[1:], model.card.pixel))
@@ -269,42 +289,18 @@ def _times(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
 
 
-def _progress(count: int, console: Console) -> Generator[int, None, None]:
-    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), _Speed(), console=console) as progress:
-        yield from progress.track(range(count), description="super-resolving")
-
-
-class _Speed(ProgressColumn):
-    """Seconds per slice."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{1 / speed:.2f} s/slice" if speed else "")
-
-
-def _lung(scan: Volume, region: str) -> Mask:
+def _lung(scan: Volume, region: str, allocate: Allocate) -> Mask:
     """The lung of the whole scan, of which a part may be too small to tell; nothing where there is none.
 
     Raises:
         UserError: There is none, and it is what was asked for.
     """
     try:
-        return lung_mask(scan)
+        return lung_mask(scan, allocate)
     except UserError as error:
         if region == "lung":
             raise UserError(f"region=lung: {error}") from error
-        return np.zeros(scan.array.shape, dtype=bool)
-
-
-def _grown(inside: Mask) -> Mask:
-    """The lung with the pixels that resampling and interpolation draw on."""
-    grown: Mask = ndimage.binary_dilation(inside, iterations=4)
-    return grown
-
-
-def _bicubic(lr: Image) -> Image:
-    fine: Image = bicubic(torch.from_numpy(lr)[None, None])[0, 0].numpy()
-    return fine
+        return np.broadcast_to(np.False_, scan.array.shape)
 
 
 def _geometry(steps: Plan, orientation: Orientation, part: Bounds | None) -> dict[str, Any]:
@@ -318,9 +314,3 @@ def _geometry(steps: Plan, orientation: Orientation, part: Bounds | None) -> dic
         "output_shape": steps.output_shape,
         "output_spacing": [steps.spacing[0], *steps.output_plane],
     }
-
-
-def write_json(record: Mapping[str, Any], path: Path) -> None:
-    """Write a record; it appears whole or not at all."""
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

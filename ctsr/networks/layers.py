@@ -88,13 +88,18 @@ class SubPixelConv(nn.Conv2d):
                 meets[a, b, block + self.reach, tap] = 1.0
         self.register_buffer("meets", meets, persistent=False)
 
-    def forward(self, blocks: Tensor) -> Tensor:
-        """(N, 4 channels, H, W), channels in `pixel_unshuffle`'s order, to (N, 4, H, W)."""
-        with torch.autocast(blocks.device.type, enabled=False):
+    def block_kernel(self) -> tuple[Tensor, Tensor | None]:
+        """The kernel, (4, 4 channels, side, side), and the bias, (4,), of the same sums on blocks."""
+        with torch.autocast(self.weight.device.type, enabled=False):
             kernel = torch.einsum("abud,efvg,cdg->aecbfuv", self.meets, self.meets, self.weight[0])
             kernel = kernel.reshape(4, 4 * self.in_channels, *kernel.shape[-2:])
         bias = None if self.bias is None else self.bias.expand(4)
-        return functional.conv2d(blocks, kernel.contiguous(memory_format=torch.channels_last), bias, padding=self.reach)
+        return kernel.contiguous(memory_format=torch.channels_last), bias
+
+    def forward(self, blocks: Tensor) -> Tensor:
+        """(N, 4 channels, H, W), channels in `pixel_unshuffle`'s order, to (N, 4, H, W)."""
+        kernel, bias = self.block_kernel()
+        return functional.conv2d(blocks, kernel, bias, padding=self.reach)
 
 
 class Blur(nn.Module):

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from ctsr.networks.layers import initialise, normalisation
 from ctsr.networks.resnet import ResidualBlock
+from ctsr.networks.stages import Stage
 from ctsr.networks.words import Norm
 
 SCALE = 8
@@ -26,6 +27,7 @@ class EnlargingGenerator(nn.Module):
     """
 
     scale = SCALE
+    skips_trunk = False
 
     def __init__(self, filters: int = 64, blocks: int = 9, norm: Norm = "instance") -> None:
         super().__init__()
@@ -53,10 +55,19 @@ class EnlargingGenerator(nn.Module):
         self.high = nn.Sequential(*stages, nn.Conv2d(channels, 1, 7, padding=3, padding_mode="reflect"), nn.Tanh())
         initialise(self, norm)
 
-    @property
-    def halo(self) -> int:
-        """Input pixels on each side that `upsample` looks at: 3x3 at x1, x2 and x4, and 7x7 at x8."""
-        return math.ceil(1 + 1 / 2 + 1 / 4 + 3 / SCALE)
+    def trunk_stages(self) -> list[Stage]:
+        """The image, (N, 1, H, W) in [-1, 1], to features (N, filters, H, W)."""
+        residual = [Stage(block, reach=2) for block in self.low[3:-1].children()]
+        return [Stage(self.low[:3], reach=3), *residual, Stage(self.low[-1], reach=1)]
+
+    def upsampler_stages(self) -> list[Stage]:
+        """Features to (N, 1, 8H, 8W)."""
+        length = (len(self.high) - 2) // int(math.log2(SCALE))
+        octaves = [Stage(self.high[k : k + length], reach=1, factor=2) for k in range(0, len(self.high) - 2, length)]
+        return [*octaves, Stage(self.high[-2:], reach=3)]
+
+    def interpolation(self) -> None:
+        """There is none."""
 
     def trunk(self, image: Tensor) -> Tensor:
         """(N, 1, H, W) in [-1, 1] to features (N, filters, H, W)."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ctsr.networks.layers import Blur, SubPixelConv, initialise_icnr, normalisation
+from ctsr.networks.stages import Stage, chained
 from ctsr.networks.words import Norm, Skip
 
 
@@ -34,8 +33,8 @@ class ResidualBlock(nn.Module):
 class SRResNet(nn.Module):
     """Enlarges an image by 8 along both axes; output pixels 8k ... 8k+7 cover input pixel k.
 
-    The trunk works at low resolution; `upsample` alone sees high resolution and looks only `halo` input pixels
-    around, so a large image can be enlarged in tiles that equal the whole.
+    The trunk works at low resolution; `upsample` alone sees high resolution and looks only a few input pixels around,
+    so a large image can be enlarged in tiles that equal the whole: see `ctsr.networks.stages.Enlarging`.
 
     Args:
         channels: Channels throughout (64 in SRGAN).
@@ -50,6 +49,7 @@ class SRResNet(nn.Module):
 
     octaves = 3
     scale = 2**octaves
+    skips_trunk = True
 
     def __init__(
         self,
@@ -85,17 +85,39 @@ class SRResNet(nn.Module):
         if skip != "none":  # starts as interpolation
             nn.init.zeros_(self.last.weight)
 
-    @property
-    def halo(self) -> int:
-        """Input pixels on each side that `upsample` looks at.
+    def trunk_stages(self) -> list[Stage]:
+        """The image, (N, 1, H, W) in [-1, 1], to features (N, channels, H, W); see `skips_trunk`."""
+        residual = [Stage(block, reach=2) for block in self.blocks[:-2].children()]
+        return [Stage(self.first, self.kernel // 2), *residual, Stage(self.blocks[-2:], reach=1)]
 
-        3x3 convolutions at x1, x2 and x4, the blurs at x2, x4 and x8, the last kernel at x8.
-        """
-        convolutions = sum(1 / 2**octave for octave in range(self.octaves))
-        blurs = sum(1 / 2**octave for octave in range(1, self.octaves + 1)) if self.blur else 0
-        reach = convolutions + blurs + (self.kernel // 2) / self.scale
-        interpolation = {"none": 0, "bilinear": 1, "bicubic": 2}[self.skip]
-        return int(max(math.ceil(reach), interpolation))
+    def upsampler_stages(self) -> list[Stage]:
+        """Features to (N, 1, 8H, 8W), but for `interpolation`."""
+        length = len(self.enlarge) // self.octaves
+        first, second = self.enlarge[:length], self.enlarge[length : 2 * length]
+        reach = 2 if self.blur else 1  # a blur looks half a pixel further
+        # The last stage works on the four pixels of each block as channels: the same sums, in fewer and larger pieces.
+        head = Stage(lambda blocks: F.pixel_shuffle(self.last(blocks), 2), self.last.reach, factor=2)
+        return [Stage(first, reach, factor=2), Stage(second, reach, factor=2), Stage(self._in_blocks, reach), head]
+
+    def _in_blocks(self, x: Tensor) -> Tensor:
+        """The last octave, its result as blocks of 2x2 pixels."""
+        conv, *_, activation = list(self.enlarge)[-(len(self.enlarge) // self.octaves) :]
+        blocks: Tensor = conv(x)
+        if self.blur:
+            blocks = F.pixel_unshuffle(self.enlarge[-2](F.pixel_shuffle(blocks, 2)), 2)
+        activated: Tensor = activation(blocks)
+        return activated
+
+    def interpolation(self) -> Stage | None:
+        """The image enlarged, where the network learns what interpolation lacks."""
+        if self.skip == "none":
+            return None
+        reach = {"bilinear": 1, "bicubic": 2}[self.skip]
+        return Stage(
+            lambda image: F.interpolate(image, scale_factor=self.scale, mode=self.skip, align_corners=False),
+            reach,
+            self.scale,
+        )
 
     def trunk(self, image: Tensor) -> Tensor:
         """(N, 1, H, W) in [-1, 1] to features (N, channels, H, W)."""
@@ -105,15 +127,9 @@ class SRResNet(nn.Module):
 
     def upsample(self, features: Tensor, image: Tensor) -> Tensor:
         """Features and the image they came from to (N, 1, 8H, 8W)."""
-        # The last stage works on the four pixels of each block as channels: the same sums, in fewer and larger pieces.
-        stage = len(self.enlarge) // self.octaves
-        blocks: Tensor = self.enlarge[-stage](self.enlarge[:-stage](features))
-        if self.blur:
-            blocks = F.pixel_unshuffle(self.enlarge[-2](F.pixel_shuffle(blocks, 2)), 2)
-        enlarged = F.pixel_shuffle(self.last(self.enlarge[-1](blocks)), 2)
-        if self.skip != "none":
-            enlarged = enlarged + F.interpolate(image, scale_factor=self.scale, mode=self.skip, align_corners=False)
-        return enlarged
+        enlarged = chained(self.upsampler_stages(), features)
+        interpolation = self.interpolation()
+        return enlarged if interpolation is None else enlarged + interpolation.apply(image)
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, 1, H, W) in [-1, 1] to (N, 1, 8H, 8W), unbounded (the output is linear)."""

@@ -28,7 +28,7 @@ BoxMm = Annotated[
     AsList,
     Takes("[x0,x1,y0,y1,z0,z1], each LPS mm or null"),
 ]
-Level = Annotated[int, Field(ge=1, le=9), Takes("1 (fast) to 9 (small)")]
+Level = Annotated[int, Field(ge=0, le=3), Takes("0 (fast) to 3")]
 
 
 class ScanSettings(Settings):
@@ -48,14 +48,16 @@ class ScanSettings(Settings):
         must_be_hu: Refuse a scan whose greys do not look like HU; else it is enlarged with a warning.
         series: Which series of a DICOM folder: UID, number or part of the description; None: the only one.
         file_spacing: Voxel size in mm, one value or (z, y, x), of files that do not tell, such as TIFF.
-        tile: Width of the upsampler's tiles in low-resolution pixels: memory, not results; None: whole slices.
+        tile: Width of the upsampler's tiles in low-resolution pixels: memory, not results; "auto": what memory holds;
+            None: whole slices. Halved where memory does not suffice.
+        batch: Slices at a time; "auto": 1 on a CPU, on a GPU as many as keep it busy.
         device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", ...
         precision: "32", or "bf16" for GPUs.
         spacing_tolerance: Largest relative difference from the training pixel size that needs no resampling.
         grid: "input": the scan's pixels / 8, also where it was resampled; "model": the network's pixels / 8.
         units: "hu", or "micro": greys of the micro-CT window.
         overwrite: Replace existing results.
-        level: Compression of .nii.gz, 1 (fast) to 9.
+        level: Compression of .nii.gz, 0 (fast) to 3.
     """
 
     roi: Roi | None = None
@@ -66,7 +68,8 @@ class ScanSettings(Settings):
     must_be_hu: Flag = True
     series: Name | None = None
     file_spacing: VoxelSize | None = None
-    tile: Count | None = 64
+    tile: Count | Literal["auto"] | None = "auto"
+    batch: Count | Literal["auto"] = "auto"
     device: Text = "auto"
     precision: Annotated[Precision, AsText] = "32"
     spacing_tolerance: Share = 0.1

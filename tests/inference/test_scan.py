@@ -20,7 +20,8 @@ from ctsr.checkpoint import SRModel, load_sr
 from ctsr.errors import UserError
 from ctsr.files import content_hash
 from ctsr.imaging.grey_map import GreyMap
-from ctsr.inference import scan
+from ctsr.inference import results, scan
+from ctsr.inference.engine import Engine
 from ctsr.inference.scan import super_resolve_scan
 from ctsr.records.scan_settings import ScanSettings
 from tests.conftest import REPOSITORY, check_bars_have_ended
@@ -231,7 +232,7 @@ def test_a_failure_on_the_way_leaves_nothing(tmp_path: Path, model: SRModel, mon
     def fails(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(scan, "super_resolve_slice", fails)
+    monkeypatch.setattr(Engine, "enlarge", fails)
     with pytest.raises(MemoryError):
         run(model, source, tmp_path / "out" / "sr.nii.gz")
     assert list((tmp_path / "out").iterdir()) == []
@@ -339,8 +340,8 @@ def test_other_formats_are_refused(tmp_path: Path, model: SRModel, name: str) ->
 
 def test_a_full_disk_is_noticed_before_work(tmp_path: Path, model: SRModel, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write_scan(tmp_path / "scan.nii.gz", AFFINES["axial"])
-    usage = scan.shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(scan.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    usage = results.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(results.shutil, "disk_usage", lambda _: usage._replace(free=1000))
     with pytest.raises(UserError, match="GB free"):
         run(model, source, tmp_path / "sr.nii.gz")
 
@@ -588,7 +589,7 @@ def test_a_part_without_lung_is_told(tmp_path: Path, model: SRModel) -> None:
 
 def test_an_error_ends_the_progress_bar(tmp_path: Path, model: SRModel, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write_scan(tmp_path / "scan.nii.gz", AFFINES["axial"])
-    monkeypatch.setattr(scan, "super_resolve_slice", lambda *_: 1 / 0)
+    monkeypatch.setattr(Engine, "enlarge", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError) as caught:  # keeps the frames, as a program's end does
         run(model, source, tmp_path / "sr.nii.gz")
     assert caught.tb is not None

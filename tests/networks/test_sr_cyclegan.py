@@ -8,8 +8,9 @@ import torch
 from skimage.measure import block_reduce
 
 from ctsr.errors import UserError
-from ctsr.inference.engine import super_resolve_slice
+from ctsr.inference.engine import Engine
 from ctsr.networks.sr_cyclegan import EnlargingGenerator, ReducingGenerator, blown_up, shrunk
+from ctsr.networks.stages import reach_of
 from ctsr.networks.words import Norm
 
 SLICE = np.random.default_rng(0).uniform(-1, 1, (21, 29)).astype(np.float32)
@@ -52,7 +53,7 @@ def test_halo_is_just_what_upsample_sees() -> None:
     network.upsample(features, torch.randn(1, 1, 17, 17))[0, 0, 64:72, 64:72].sum().backward()  # block of pixel 8
     assert features.grad is not None
     touched = features.grad[0].abs().sum(dim=0).nonzero()
-    assert int((touched - 8).abs().max()) == network.halo
+    assert int((touched - 8).abs().max()) == reach_of(network.upsampler_stages())
 
 
 @pytest.mark.parametrize("tile", [2, 8, 25])
@@ -61,12 +62,13 @@ def test_tiled_equals_untiled(tile: int) -> None:
     with torch.inference_mode():
         whole = network(torch.from_numpy(SLICE)[None, None])[0, 0].numpy()
     assert whole.std() > 0.01
-    np.testing.assert_allclose(super_resolve_slice(network, SLICE, tile), whole, rtol=0, atol=5e-6)
+    tiled = Engine(network, tile=tile).enlarge(torch.from_numpy(SLICE)[None])[0]
+    np.testing.assert_allclose(tiled, whole, rtol=0, atol=5e-6)
 
 
 def test_instance_norm_is_refused_in_tiles() -> None:
     with pytest.raises(UserError, match="tile=null"):
-        super_resolve_slice(enlarging("instance"), SLICE, 8)
+        Engine(enlarging("instance"), tile=8)
 
 
 def test_sizes_that_will_not_do_are_refused() -> None:

@@ -1,0 +1,167 @@
+"""What is done with each slice: brought to the network's greys and grid, enlarged, brought back, compared, written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from ctsr.imaging.consistency import Consistency
+from ctsr.imaging.grey_map import GreyMap
+from ctsr.imaging.intensity import Window
+from ctsr.imaging.interpolation import bicubic
+from ctsr.imaging.padding import nearest_inside
+from ctsr.imaging.volume import Image, Mask, Volume
+from ctsr.inference.engine import Engine, tiles
+from ctsr.inference.grid import Plan
+from ctsr.inference.nifti_stream import NiftiStream
+
+DRAWN_ON = 4  # pixels around the lung that resampling and interpolation draw on
+BESIDE = 0.02  # work of a slice that is not the network's, of a whole slice's
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some slices on the network's grid.
+
+    Attributes:
+        numbers: Which.
+        lr: (N, H, W), values in [-1, 1].
+        inside: (N, H, W), True inside the lung.
+        seen: (N, H, W), True inside the field of view.
+        sr: (N, 8H, 8W): before the network what stays where it does not work, then the result.
+        where: (N, H, W), True where the network works; None: everywhere.
+    """
+
+    numbers: Sequence[int]
+    lr: Image
+    inside: Mask
+    seen: Mask
+    sr: Tensor | None
+    where: Mask | None
+
+
+@dataclass(frozen=True, eq=False)
+class SliceWork:
+    """The three steps, for `ctsr.inference.overlap.overlapped`.
+
+    Attributes:
+        volume: The scan, or a part of it, in HU, canonical orientation.
+        lung: True inside the lung, its shape.
+        steps: Its grids.
+        engine: The network.
+        stream: Where results go.
+        clinical: Greys that the network sees.
+        greys: Those of the result.
+        to_clinical: Greys of the result to the scan's, both in [-1, 1].
+        padding: What is written outside the field of view.
+        lung_only: Whether the network works on the lung alone, and all else is interpolated.
+        consistency: Counts |f(SR) - y|.
+    """
+
+    volume: Volume
+    lung: Mask
+    steps: Plan
+    engine: Engine
+    stream: NiftiStream
+    clinical: Window
+    greys: Window
+    to_clinical: GreyMap
+    padding: float
+    lung_only: bool
+
+    @cached_property
+    def consistency(self) -> Consistency:
+        """Counts |f(SR) - y| over all slices."""
+        return Consistency(self.to_clinical, self.clinical)
+
+    def outside(self, z: int) -> Mask:
+        """Where a slice is outside the field of view."""
+        return np.zeros(self.volume.shape[1:], bool) if self.volume.outside is None else self.volume.outside[z]
+
+    def seen_by_network(self, z: int) -> Image:
+        """A slice as the network is given it, values in [-1, 1]."""
+        greys = nearest_inside(self.volume.array[z].astype(np.float32), self.outside(z))
+        return self.clinical.normalise(self.steps.to_network(greys))
+
+    def cost(self, z: int) -> float:
+        """What a slice costs, of a whole slice's worth."""
+        if not self.lung_only:
+            return 1.0 + BESIDE
+        mask = self.lung[z]
+        step = self.engine.tile or max(mask.shape)
+        height, width = mask.shape
+        touched = sum(mask[tile].size for tile in tiles((height, width), (step, step)) if mask[tile].any())
+        return float(touched / mask.size + BESIDE)
+
+    def prepare(self, numbers: Sequence[int]) -> Batch:
+        """Read slices."""
+        lr = np.stack([self.seen_by_network(z) for z in numbers])
+        inside = np.stack([self.steps.coarse(self.lung[z]) for z in numbers])
+        seen = np.stack([~self.steps.coarse(self.outside(z)) for z in numbers])
+        if not self.lung_only:
+            return Batch(numbers, lr, inside, seen, None, None)
+        across = np.zeros((3, 3, 3), dtype=bool)
+        across[1] = ndimage.generate_binary_structure(2, 1)
+        where = ndimage.binary_dilation(inside, across, iterations=DRAWN_ON)
+        enlarged = bicubic(torch.from_numpy(lr)[:, None])[:, 0].numpy()
+        elsewhere = torch.from_numpy(self.to_clinical.inverse().apply(enlarged))
+        return Batch(numbers, lr, inside, seen, elsewhere, where)
+
+    def compute(self, batch: Batch) -> tuple[Batch, Tensor, float]:
+        """Enlarge them; and the seconds that it took."""
+        started = perf_counter()
+        sr = self.engine.enlarge(torch.from_numpy(batch.lr), batch.where, batch.sr)
+        return batch, sr, perf_counter() - started
+
+    def finish(self, made: tuple[Batch, Tensor, float]) -> tuple[list[tuple[int, Mapping[str, Any]]], float]:
+        """Write them; and what is to be noted of each."""
+        batch, sr, seconds = made
+        seen = batch.seen if batch.where is None else batch.inside & batch.seen
+        notes: list[tuple[int, Mapping[str, Any]]] = []
+        for place, z in enumerate(batch.numbers):
+            fine = np.clip(sr[place].numpy(), -1.0, 1.0)
+            difference = self.consistency.difference(batch.lr[place], fine)
+            counts = self.consistency.add(difference, batch.inside[place], seen[place])
+            checksum = self.stream.write(z, self._finished(fine, self.outside(z)))
+            notes.append((z, {"crc32": checksum, "difference_hu": counts}))
+        return notes, seconds
+
+    def _finished(self, sr: Image, outside: Mask) -> Image:
+        """One slice as it is written.
+
+        Interpolation may overshoot [-1, 1]; greys are written as whole numbers, of which the window's ends need be
+        none.
+        """
+        fine = self.greys.restore(self.steps.to_output(sr))
+        np.clip(fine, np.ceil(self.greys.low), np.floor(self.greys.high), out=fine)
+        if outside.any():
+            fine[self.steps.fine(outside)] = self.padding
+        return fine
+
+    def keep(self, z: int, note: Mapping[str, Any]) -> bool:
+        """Take a slice that an earlier run has written, if it is as that run left it."""
+        if self.stream.checksum(z) != note["crc32"]:
+            return False
+        self.stream.keep(z)
+        self.consistency.add_counts(note["difference_hu"])
+        return True
+
+    def difference(self, z: int) -> Image:
+        """|f(SR) - y| of a slice that is written, in HU, on the grid of the result / 8; 0 outside the field of view."""
+        same = not self.steps.resampled or self.steps.grid == "model"
+        outside = self.outside(z)
+        greys = nearest_inside(self.volume.array[z].astype(np.float32), outside)
+        lr = self.clinical.normalise(self.steps.to_network(greys) if same else greys)
+        fine = self.greys.normalise(self.stream[z,])
+        difference = self.consistency.difference(lr, fine)
+        around = ndimage.binary_dilation(outside, iterations=2)
+        difference[self.steps.coarse(around) if same else around] = 0.0
+        return difference
