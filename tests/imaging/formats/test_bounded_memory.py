@@ -37,11 +37,11 @@ def watch():
 
 told = {}
 for path in map(Path, sys.argv[2:]):
-    probe(path, 0.5 if path.name in ("pages.tif", "packed.tif", "tiff") else None)  # the libraries are loaded, too
+    spacing = 0.5 if "tif" in path.name else None
+    probe(path, spacing)  # which loads the libraries, too
     before, seen, done = anonymous(), [], threading.Event()
     watcher = threading.Thread(target=watch)
     watcher.start()
-    spacing = 0.5 if path.name in ("pages.tif", "packed.tif", "tiff") else None
     volume = read_volume(path, spacing, padding_below=-1500, allocate=MappedFiles(Path(sys.argv[1])))
     done.set()
     watcher.join()
