@@ -92,3 +92,18 @@ def test_the_lowest_padding_is_kept_in_mind() -> None:
     assert again.padding == -3024
     assert again.outside is not None
     assert again.outside.tolist() == [[[True, True, True, False]]]
+
+
+def test_arrays_are_changed_only_where_that_is_asked() -> None:
+    array = np.array([[[-3024, -2000, 0, 40]]], dtype=np.int16)
+    volume, padding = Volume(array, np.eye(4), outside=array == 40), array < -1500
+    before, where = array.copy(), padding.copy()
+    copied = mark_padding(volume, padding)
+    np.testing.assert_array_equal(array, before)
+    np.testing.assert_array_equal(padding, where)
+    changed = mark_padding(volume, padding, in_place=True)
+    assert changed.array is array
+    assert changed.outside is padding
+    np.testing.assert_array_equal(changed.array, copied.array)
+    np.testing.assert_array_equal(changed.outside, copied.outside)
+    assert changed.padding == copied.padding == -3024

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ctsr.imaging.storage import MappedFiles
+from ctsr.imaging.storage import MappedFiles, filled
 
 
 def test_holds_what_is_put_there(tmp_path: Path) -> None:
@@ -53,3 +53,15 @@ def test_a_full_disk_is_an_error_that_names_the_folder(tmp_path: Path, monkeypat
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(OSError, match=f"No space left.*{tmp_path}"):
         MappedFiles(tmp_path)((10, 10), np.uint8)
+
+
+def test_an_array_is_filled_from_its_parts() -> None:
+    parts = [np.full((n, 2, 3), n, ">i2") for n in (1, 3, 2)]
+    array = filled(6, iter(parts), np.empty)
+    np.testing.assert_array_equal(array, np.concatenate(parts))
+    assert array.dtype == np.dtype("=i2")
+    for length in (5, 7):
+        with pytest.raises(ValueError):
+            filled(length, iter(parts), np.empty)
+    with pytest.raises(ValueError, match="2 slices instead of 1"):
+        filled(1, iter([parts[0], parts[0]]), np.empty)

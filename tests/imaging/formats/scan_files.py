@@ -74,8 +74,8 @@ class Scan:
 
 def dicom(scan: Scan, folder: Path, syntax: str = ExplicitVRLittleEndian) -> Path:
     folder.mkdir()
-    uid = generate_uid()
-    for z, page in enumerate(scan.stored):
+    uid, pages = generate_uid(), scan.stored
+    for z, page in enumerate(pages):
         data = _dataset(scan, CTImageStorage, uid)
         data.ImagePositionPatient = scan.position(z)
         data.ImageOrientationPatient = [*scan.directions[2], *scan.directions[1]]
@@ -89,7 +89,7 @@ def dicom(scan: Scan, folder: Path, syntax: str = ExplicitVRLittleEndian) -> Pat
             data["PixelData"].VR = "OB"
             data.file_meta.TransferSyntaxUID = syntax
         # The order of the names is not that of the slices.
-        pydicom.dcmwrite(folder / f"{len(scan.stored) - z:03}.dcm", data, enforce_file_format=True)
+        pydicom.dcmwrite(folder / f"{len(pages) - z:03}.dcm", data, enforce_file_format=True)
     return folder
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +19,10 @@ from ctsr.data.preparing.hashes import scan_hash
 from ctsr.data.preparing.settings import ClinicalSettings, MicroSettings
 from ctsr.data.preparing.store import prepare
 from ctsr.errors import UserError
+from ctsr.imaging.formats import readers
 from ctsr.imaging.formats.readers import probe, read_volume
 from ctsr.imaging.formats.recognise import format_of
+from ctsr.imaging.storage import MappedFiles
 from tests.imaging.formats import scan_files
 from tests.imaging.formats.scan_files import Scan
 
@@ -92,6 +96,43 @@ def test_scan_in_greys(write: Writer, specimen: Scan, tmp_path: Path) -> None:
     header = probe(path, spacing)
     assert header.shape == specimen.greys.shape
     np.testing.assert_allclose(header.affine, volume.affine)
+
+
+@pytest.mark.parametrize("write", [*WITH_DIRECTIONS, *AXIAL_ONLY])
+def test_a_scan_in_mapped_files_is_the_same(write: Writer, chest: Scan, specimen: Scan, tmp_path: Path) -> None:
+    """With padding where a format can hold it; memory need not have room for it."""
+    scan, below, spacing = specimen, None, specimen.spacing if write in TELL_NO_SIZE else None
+    if write in WITH_DIRECTIONS:
+        greys = np.where(disk(64, 31), chest.greys, -2000)
+        scan, below = replace(chest, greys=greys, intercept=-2100), -1500
+    path = write(scan, tmp_path / "scan")
+    expected = read_volume(path, spacing, below)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(readers, "free_memory", lambda: 0)
+        with pytest.raises(UserError, match="of memory"):
+            read_volume(path, spacing, below)
+        volume = read_volume(path, spacing, below, allocate=MappedFiles(tmp_path))
+    assert volume.array.dtype == expected.array.dtype
+    np.testing.assert_array_equal(volume.array, expected.array)
+    np.testing.assert_array_equal(volume.affine, expected.affine)
+    assert (volume.outside is None) == (below is None)
+    np.testing.assert_array_equal(volume.outside, expected.outside)
+    assert volume.padding == expected.padding
+
+
+@pytest.mark.parametrize("write", [*WITH_DIRECTIONS, *AXIAL_ONLY])
+def test_a_full_disk_is_no_fault_of_the_scan(
+    write: Writer, specimen: Scan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = write(specimen, tmp_path / "scan")
+    spacing = specimen.spacing if write in TELL_NO_SIZE else None
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        read_volume(path, spacing, allocate=MappedFiles(tmp_path))
+    assert caught.value.filename == str(tmp_path)
 
 
 @pytest.mark.parametrize("native", [True, False])
