@@ -26,7 +26,7 @@ def part_of(shape: tuple[int, int, int], affine: Affine, settings: ScanSettings)
         settings: Of which one of `roi`, `slices` and `box_mm` is given, or none.
 
     Returns:
-        They, none of them outside the scan; None: everything is asked for.
+        Their bounds, inside the scan; None: everything is asked for.
 
     Raises:
         UserError: The scan has no such part.

@@ -20,13 +20,13 @@ _Limit = Number | None
 Roi = Annotated[
     tuple[_Index, _Index, _Index, _Index, _Index, _Index],
     AsList,
-    Takes("[z0,z1,y0,y1,x0,x1], each a whole number or null"),
+    Takes("[z0,z1,y0,y1,x0,x1], whole numbers (null: no limit)"),
 ]
-Slices = Annotated[tuple[_Index, _Index], AsList, Takes("[z0,z1], each a whole number or null")]
+Slices = Annotated[tuple[_Index, _Index], AsList, Takes("[z0,z1], whole numbers (null: no limit)")]
 BoxMm = Annotated[
     tuple[_Limit, _Limit, _Limit, _Limit, _Limit, _Limit],
     AsList,
-    Takes("[x0,x1,y0,y1,z0,z1], each LPS mm or null"),
+    Takes("[x0,x1,y0,y1,z0,z1], LPS mm (null: no limit)"),
 ]
 Level = Annotated[int, Field(ge=0, le=3), Takes("0 (fast) to 3")]
 

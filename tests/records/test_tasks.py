@@ -48,8 +48,8 @@ def test_one_checkpoint_or_several_are_compared(given: Any, files: tuple[str, ..
     ("composed", "lines"),
     [
         (SCAN | A_SCAN | {"roi": [1, 2], "level": 10}, ["roi=[1, 2]: give", "level=10: give 1 (fast) to 9"]),
-        (SCAN | A_SCAN | {"slices": [1, 2.5]}, ["slices=[1, 2.5]: give [z0,z1], each a whole number or null"]),
-        (SCAN | A_SCAN | {"box_mm": [1]}, ["box_mm=[1]: give [x0,x1,y0,y1,z0,z1], each LPS mm or null"]),
+        (SCAN | A_SCAN | {"slices": [1, 2.5]}, ["slices=[1, 2.5]: give [z0,z1], whole numbers (null: no limit)"]),
+        (SCAN | A_SCAN | {"box_mm": [1]}, ["box_mm=[1]: give [x0,x1,y0,y1,z0,z1], LPS mm (null: no limit)"]),
         (SCAN | A_SCAN | {"cover": 7}, ["cover: task=scan has no such key"]),
         (EVALUATE | A_REPORT | {"tile": 7}, ["tile: task=evaluate has no such key: leave it out"]),
         (EVALUATE | A_REPORT | {"ckpt": [3]}, ["ckpt=[3]: give one path, or several"]),
