@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ctsr.errors import UserError
+from ctsr.imaging.interpolation import nearest
 from ctsr.imaging.volume import SCALE, Mask
 from ctsr.inference.fold import folded, parameters_as
 from ctsr.networks.sr_cyclegan import EnlargingGenerator
@@ -77,8 +78,9 @@ class Engine:
 
         Args:
             images: (N, H, W) float32, values in [-1, 1].
-            where: (N, H, W), True where the result is needed; tiles that hold none of it are not computed.
-            result: (N, 8H, 8W) float32, what stays in their place; None: nothing that could be told.
+            where: (N, H, W), True where the result is needed; tiles that hold none of it are not computed. None:
+                everywhere.
+            result: (N, 8H, 8W) float32, what stays elsewhere; None: zeros.
 
         Returns:
             (N, 8H, 8W) float32 on the CPU, in the network's output range, about [-1, 1].
@@ -89,7 +91,7 @@ class Engine:
         count, height, width = images.shape
         if result is None:
             result = torch.zeros(count, self.scale * height, self.scale * width)
-        elif where is not None and not where.any():
+        if where is not None and not where.any():
             return result
         while True:
             try:
@@ -107,13 +109,20 @@ class Engine:
         size = (image.shape[-2], image.shape[-1])
         step = self.tile or max(size)
         for tile in tiles(size, (step, step)):
-            if where is None or where[:, tile[0], tile[1]].any():
-                enlarged = _piece(self._upsampler, features, tile).float()
-                if self._interpolation is not None:
-                    enlarged = enlarged + _piece([self._interpolation], image, tile)
-                rows, columns = (slice(self.scale * side.start, self.scale * side.stop) for side in tile)
-                fine[..., rows, columns] = enlarged
-                self.computed += enlarged.numel()
+            needed = None if where is None else where[:, *tile]
+            if needed is not None and not needed.any():
+                continue
+            enlarged = _piece(self._upsampler, features, tile).float()
+            if self._interpolation is not None:
+                enlarged = enlarged + _piece([self._interpolation], image, tile)
+            rows, columns = (slice(self.scale * side.start, self.scale * side.stop) for side in tile)
+            there = fine[..., rows, columns]
+            if needed is None or needed.all():
+                there[:] = enlarged
+            else:
+                blocks = nearest(torch.from_numpy(needed)[:, None].to(self.device, torch.float32))
+                there[:] = torch.where(blocks > 0, enlarged, there)
+            self.computed += enlarged.numel()
         if fine.device != result.device:
             result.copy_(fine[:, 0])
         return result

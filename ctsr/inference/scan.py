@@ -43,6 +43,7 @@ from ctsr.records.scan_settings import ScanSettings
 from ctsr.versions import versions
 from ctsr.writable import check_writable
 
+BLOCK = 64  # pixels: side of the blocks that are enlarged or interpolated with region=lung and tile=auto
 NO_VOXEL = {"overwrite", "level", "device", "roi", "slices", "box_mm"}
 """Settings of which no voxel depends, or that are told otherwise."""
 
@@ -119,6 +120,7 @@ def super_resolve_scan(
                 model.card.to_clinical,
                 _padding(volume, greys, settings),
                 settings.region == "lung",
+                BLOCK if settings.tile == "auto" else settings.tile,
             )
             regions = lung_regions(volume, lung, clinical)
             error = _precision_error(model, work, regions[len(regions) // 2]) if settings.precision != "32" else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from time import perf_counter
@@ -62,7 +62,8 @@ class SliceWork:
         greys: Those of the result.
         to_clinical: Greys of the result to the scan's, both in [-1, 1].
         padding: What is written outside the field of view.
-        lung_only: Whether the network works on the lung alone, and all else is interpolated.
+        lung_only: Whether the network works on blocks with lung alone, and all else is interpolated.
+        block: Side of these in pixels of the network's grid; None: whole slices.
         consistency: Counts |f(SR) - y|.
     """
 
@@ -76,6 +77,7 @@ class SliceWork:
     to_clinical: GreyMap
     padding: float
     lung_only: bool
+    block: int | None
 
     @cached_property
     def consistency(self) -> Consistency:
@@ -96,9 +98,7 @@ class SliceWork:
         if not self.lung_only:
             return 1.0 + BESIDE
         mask = self.lung[z]
-        step = self.engine.tile or max(mask.shape)
-        height, width = mask.shape
-        touched = sum(mask[tile].size for tile in tiles((height, width), (step, step)) if mask[tile].any())
+        touched = sum(mask[block].size for block in self._blocks(mask) if mask[block].any())
         return float(touched / mask.size + BESIDE)
 
     def prepare(self, numbers: Sequence[int]) -> Batch:
@@ -108,12 +108,23 @@ class SliceWork:
         seen = np.stack([~self.steps.coarse(self.outside(z)) for z in numbers])
         if not self.lung_only:
             return Batch(numbers, lr, inside, seen, None, None)
-        across = np.zeros((3, 3, 3), dtype=bool)
-        across[1] = ndimage.generate_binary_structure(2, 1)
-        where = ndimage.binary_dilation(inside, across, iterations=DRAWN_ON)
+        where = np.stack([self._with_around(mask) for mask in inside])
         enlarged = bicubic(torch.from_numpy(lr)[:, None])[:, 0].numpy()
         elsewhere = torch.from_numpy(self.to_clinical.inverse().apply(enlarged))
         return Batch(numbers, lr, inside, seen, elsewhere, where)
+
+    def _with_around(self, inside: Mask) -> Mask:
+        """The blocks of a slice that hold lung, or what resampling and interpolation draw on."""
+        grown = ndimage.binary_dilation(inside, iterations=DRAWN_ON)
+        where = np.zeros_like(inside)
+        for block in self._blocks(inside):
+            where[block] = grown[block].any()
+        return where
+
+    def _blocks(self, plane: Mask) -> Iterator[tuple[slice, slice]]:
+        height, width = plane.shape
+        step = self.block or max(height, width)
+        return tiles((height, width), (step, step))
 
     def compute(self, batch: Batch) -> tuple[Batch, Tensor, float]:
         """Enlarge them; and the seconds that it took."""

@@ -85,19 +85,25 @@ def test_too_short_a_reach_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> 
     assert (Engine(GS, tile=8).enlarge(SLICES) - whole(GS)).abs().max() > 1e-3
 
 
-def test_where_nothing_is_needed_the_result_stays() -> None:
+@pytest.mark.parametrize("tile", [3, 8, None])
+def test_where_nothing_is_needed_the_result_stays(tile: int | None) -> None:
+    where = np.zeros((2, 21, 29), dtype=bool)
+    where[1, 9:15, 17] = True
+    GS = network()
+    result = Engine(GS, tile=tile).enlarge(SLICES, where, torch.full((2, 168, 232), 7.0))
+    needed = torch.from_numpy(np.kron(where, np.ones((1, 8, 8), dtype=bool)))
+    assert (result[~needed] == 7).all()
+    assert (result[needed] - whole(GS)[needed]).abs().max() < 1e-5
+
+
+def test_tiles_without_need_are_not_computed() -> None:
     where = np.zeros((2, 21, 29), dtype=bool)
     where[1, 9, 17] = True
-    GS = network()
-    made = Engine(GS, tile=8)
-    result = made.enlarge(SLICES, where, torch.full((2, 168, 232), 7.0))
-    computed = np.zeros((168, 232), dtype=bool)
-    computed[64:128, 128:192] = True  # its tile
-    assert (result[:, ~computed] == 7).all()
-    assert (result[1][computed] - whole(GS)[1][computed]).abs().max() < 1e-5
+    made = Engine(network(), tile=8)
+    made.enlarge(SLICES, where)
     assert made.computed == 2 * 64 * 64
-    nowhere = np.zeros((2, 21, 29), dtype=bool)
-    assert (made.enlarge(SLICES, nowhere, torch.full((2, 168, 232), 7.0)) == 7).all()
+    made.enlarge(SLICES, np.zeros_like(where))
+    assert made.computed == 2 * 64 * 64
 
 
 def test_instance_norm_is_refused_in_tiles_and_works_whole() -> None:
