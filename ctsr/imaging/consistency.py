@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch.nn.functional import avg_pool2d
 
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
-from ctsr.imaging.pyramid import GaussianPyramid
+from ctsr.imaging.pyramid import pyramid_matrix
 from ctsr.imaging.volume import SCALE, Image, Mask
 
 Counts = Mapping[str, Sequence[int]]
@@ -29,7 +27,6 @@ class Consistency:
 
     def __init__(self, to_clinical: GreyMap, window: Window) -> None:
         self._back, self._window = to_clinical, window
-        self._f = GaussianPyramid()
         bins = int(window.high - window.low) + 2
         self._counts = {place: np.zeros(bins, dtype=np.int64) for place in ("lung", "elsewhere")}
 
@@ -43,11 +40,9 @@ class Consistency:
         Returns:
             (H, W).
         """
-        fine = torch.from_numpy(sr)[None, None]
-        # A single row or column of the scan is too small for the pyramid's reflection.
-        down = self._f(fine) if min(lr.shape) > 1 else avg_pool2d(fine, SCALE)
+        down = _down(sr) if min(lr.shape) > 1 else _means(sr)
         apart: Image = np.abs(
-            self._window.restore(self._back.apply(down[0, 0].numpy())) - self._window.restore(np.clip(lr, -1.0, 1.0))
+            self._window.restore(self._back.apply(down)) - self._window.restore(np.clip(lr, -1.0, 1.0))
         )
         return apart
 
@@ -79,6 +74,20 @@ class Consistency:
     def figures(self) -> dict[str, dict[str, float] | None]:
         """Mean and 95th percentile in HU, to 1 HU, inside and outside the lung; None where nothing was computed."""
         return {place: _figures(counts) for place, counts in self._counts.items()}
+
+
+def _down(sr: Image) -> Image:
+    """f(SR)."""
+    rows, columns = (pyramid_matrix(length) for length in sr.shape)
+    halved: Image = columns @ np.ascontiguousarray((rows @ sr).T)
+    return halved.T
+
+
+def _means(sr: Image) -> Image:
+    """A single row or column of the scan is too small for the pyramid's reflection."""
+    height, width = (length // SCALE for length in sr.shape)
+    means: Image = sr.reshape(height, SCALE, width, SCALE).mean(axis=(1, 3))
+    return means
 
 
 def told(figures: Mapping[str, Mapping[str, float] | None]) -> str:

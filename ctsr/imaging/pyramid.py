@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -49,3 +53,28 @@ class GaussianPyramid(nn.Module):
                 x = F.conv2d(x, rows, stride=(2, 1), groups=channels)
                 x = F.conv2d(x, columns, stride=(1, 2), groups=channels)
         return x
+
+
+@lru_cache(4)
+def pyramid_matrix(length: int, octaves: int = 3) -> sparse.csr_array:
+    """f() along one axis, as a matrix P: f of an image x is P x P^T.
+
+    On a CPU the product with a large image is many times as fast as the convolutions of `GaussianPyramid`.
+
+    Args:
+        length: Pixels along the axis, a multiple of 2^octaves, and at least 4 before the last halving.
+        octaves: Number of halvings.
+
+    Returns:
+        (length / 2^octaves, length), float32.
+    """
+    matrix = sparse.eye_array(length, dtype=np.float32, format="csr")
+    for _ in range(octaves):
+        before = matrix.shape[0]
+        after = np.arange(before // 2)
+        met = np.abs(2 * after[:, None] + np.arange(-2, 4))  # reflected at the first pixel
+        met = np.where(met < before, met, 2 * (before - 1) - met)  # and at the last
+        taps = np.tile(np.float32([1, 5, 10, 10, 5, 1]) / 32, before // 2)
+        halving = sparse.csr_array((taps, (np.repeat(after, 6), met.ravel())), shape=(before // 2, before))
+        matrix = (halving @ matrix).astype(np.float32)
+    return matrix

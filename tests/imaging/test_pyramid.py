@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.ndimage import convolve1d
 
-from ctsr.imaging.pyramid import GaussianPyramid
+from ctsr.imaging.pyramid import GaussianPyramid, pyramid_matrix
 
 
 def reference(image: npt.NDArray[np.float64], octaves: int = 3) -> npt.NDArray[np.float64]:
@@ -52,3 +52,10 @@ def test_crop_differs_only_near_the_border() -> None:
 def test_refuses_sides_that_do_not_divide() -> None:
     with pytest.raises(ValueError, match="multiples of 8"):
         GaussianPyramid()(torch.zeros(1, 1, 60, 64))
+
+
+@pytest.mark.parametrize("shape", [(16, 24), (256, 256), (128, 72)])
+def test_as_matrices_it_equals_the_reference(shape: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).normal(size=shape)
+    rows, columns = (pyramid_matrix(length) for length in shape)
+    np.testing.assert_allclose(rows @ image @ columns.T, reference(image), rtol=0, atol=1e-6)
