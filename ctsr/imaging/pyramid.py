@@ -74,7 +74,7 @@ def pyramid_matrix(length: int, octaves: int = 3) -> sparse.csr_array:
         after = np.arange(before // 2)
         met = np.abs(2 * after[:, None] + np.arange(-2, 4))  # reflected at the first pixel
         met = np.where(met < before, met, 2 * (before - 1) - met)  # and at the last
-        taps = np.tile(np.float32([1, 5, 10, 10, 5, 1]) / 32, before // 2)
+        taps = np.tile(np.array([1, 5, 10, 10, 5, 1], np.float32) / 32, before // 2)
         halving = sparse.csr_array((taps, (np.repeat(after, 6), met.ravel())), shape=(before // 2, before))
         matrix = (halving @ matrix).astype(np.float32)
     return matrix
