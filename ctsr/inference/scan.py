@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import time
+from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +16,7 @@ from rich.console import Console
 from ctsr.checkpoint import SRModel, brief
 from ctsr.data.finding.cases import the_scan
 from ctsr.data.preparing.hashes import scan_hash
-from ctsr.errors import Interrupted, Stopped, UserError, warn
+from ctsr.errors import UserError, warn
 from ctsr.imaging.anatomy.lung import lung_mask
 from ctsr.imaging.consistency import told
 from ctsr.imaging.formats.readers import read_volume
@@ -71,6 +71,7 @@ def super_resolve_scan(
 
     Raises:
         UserError: If something is wrong with input, output or settings; nothing is written then.
+        Stopped: By a signal, after slices were done; the same call goes on.
     """
     settings, console = settings or ScanSettings(), console or Console()
     started = time.monotonic()
@@ -119,6 +120,7 @@ def super_resolve_scan(
                 model.card.to_clinical,
                 _padding(volume, greys, settings),
                 settings.region == "lung",
+                partial.note,
             )
             regions = lung_regions(volume, lung, clinical)
             error = _precision_error(model, work, regions[len(regions) // 2]) if settings.precision != "32" else None
@@ -159,46 +161,31 @@ def super_resolve_scan(
 
 
 def _enlarge(work: SliceWork, partial: PartialResult, fixed: dict[str, Any], console: Console) -> float:
-    """All slices that are not done yet; and the seconds that the network took.
-
-    Raises:
-        Stopped: By a signal, after a slice was done; the same command goes on.
-    """
-    kept = {z for z, note in list(partial.done.items()) if work.keep(z, note)}
+    """All slices that are not done yet; and the seconds that the network took."""
+    partial.retain(work.keep)
     order = work.stream.order
-    todo = [z for z in order if z not in kept]
-    if kept:
-        _say(console, f"{len(kept)} of {len(order)} slices are there from an earlier run: going on with the others")
+    todo = [z for z in order if z not in partial.done]
+    if partial.done:
+        there = f"{len(partial.done)} of {len(order)} slices"
+        _say(console, f"{there} are there from an earlier run: going on with the others")
     size = fixed["batch"]
     batches = [todo[start : start + size] for start in range(0, len(todo), size)]
     costs = {z: work.cost(z) for z in todo}
     network = 0.0
-    done = len(kept)
-    try:
-        with SlicesBar(len(todo), sum(costs.values()), console) as bar:
-            started = time.monotonic()
-            made = overlapped(batches, work.prepare, work.compute, work.finish)
-            for number, (notes, seconds) in enumerate(made):
-                network += seconds
-                if work.engine.tile != fixed["tile"]:  # memory did not suffice
-                    fixed["tile"] = work.engine.tile
-                    partial.fix(fixed)
-                for z, note in notes:
-                    partial.note(z, note)
-                    done += 1
-                    bar.done(costs[z], int(np.prod(work.steps.output_shape[1:])))
-                if number == 0 and len(batches) > 1:
-                    spent = (time.monotonic() - started) / max(sum(costs[z] for z, _ in notes), 1e-6)
-                    _say(console, _cost(work.steps, spent * sum(costs.values())))
-    except (Interrupted, KeyboardInterrupt) as stop:
-        if not partial.done:
-            raise
-        number = stop.number if isinstance(stop, Interrupted) else signal.SIGINT
-        name = signal.Signals(number).name
-        raise Stopped(
-            f"stopped by {name}: {len(partial.done)} of {len(order)} slices are done, the same command goes on",
-            128 + number,
-        ) from stop
+    with (
+        SlicesBar(len(todo), sum(costs.values()), console) as bar,
+        closing(overlapped(batches, work.prepare, work.compute, work.finish)) as made,
+    ):
+        for numbers, seconds in made:
+            if not network and len(batches) > 1:
+                each = seconds / sum(costs[z] for z in numbers)
+                _say(console, _cost(work.steps, each * sum(costs.values())))
+            network += seconds
+            if work.engine.tile != fixed["tile"]:  # memory did not suffice
+                fixed["tile"] = work.engine.tile
+                partial.fix(fixed)
+            for z in numbers:
+                bar.done(costs[z], int(np.prod(work.steps.output_shape[1:])))
     return network
 
 
