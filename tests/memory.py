@@ -22,3 +22,9 @@ def no_more_memory_than(megabytes: float) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def anonymous() -> int:
+    """Bytes of memory that this process has for its own: files that it maps do not count."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("RssAnon"))

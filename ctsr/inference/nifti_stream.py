@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -60,12 +59,14 @@ class NiftiStream:
         with raw.open("r+b" if raw.exists() else "w+b") as stream:
             header.write_to(stream)
             self._offset = stream.tell()
+            self._size = self._offset + 2 * int(np.prod(self._shape))
             # Taken at once: a mapped file that a full disk cannot hold would end the process without a word.
-            os.posix_fallocate(stream.fileno(), 0, self._offset + 2 * int(np.prod(self._shape)))
+            os.posix_fallocate(stream.fileno(), 0, self._size)
         self._one_after_another = orientation.axes[0] == 0
         self.order = range(shape[0])[:: orientation.flips[0] if self._one_after_another else 1]
         self._written: set[int] = set()
-        self._given = 0  # slices, in `order`, that the compressor has
+        self._whole = 0  # slices, in `order`, that are written without a gap
+        self._given = 0  # bytes of the file that the compressor has
 
     def write(self, z: int, greys: Image) -> int:
         """Write one canonical slice, rounded to whole numbers.
@@ -86,7 +87,12 @@ class NiftiStream:
     def keep(self, z: int) -> None:
         """Take a slice that the file already holds as written."""
         self._written.add(z)
-        self._pack()
+        if self._one_after_another:
+            while self._whole < len(self.order) and self.order[self._whole] in self._written:
+                self._whole += 1
+            filled = self._offset + self._whole * (self._size - self._offset) // len(self.order)
+            # In whole chunks, so that what is compressed does not depend on which slices came together.
+            self._pack(filled // CHUNK * CHUNK)
 
     def checksum(self, z: int) -> int:
         """Of a canonical slice, as it is in the file; what `write` returned for it."""
@@ -94,21 +100,16 @@ class NiftiStream:
 
     def finish(self) -> None:
         """After the last slice: have the rest compressed."""
-        if self._packed is not None and not self._one_after_another:
-            with self._raw.open("rb") as source:
-                shutil.copyfileobj(source, self._packed, CHUNK)
+        self._pack(self._size)
 
-    def _pack(self) -> None:
-        if self._packed is None or not self._one_after_another:
+    def _pack(self, end: int) -> None:
+        """Have the file's bytes compressed up to a place."""
+        if self._packed is None:
             return
-        size = 2 * int(np.prod(self._shape[1:]))
         with self._raw.open("rb") as source:
-            while self._given < len(self.order) and self.order[self._given] in self._written:
-                if not self._given:
-                    self._packed.write(source.read(self._offset))
-                source.seek(self._offset + self._given * size)
-                self._packed.write(source.read(size))
-                self._given += 1
+            source.seek(self._given)
+            while self._given < end:
+                self._given += self._packed.write(source.read(min(CHUNK, end - self._given)))
 
     def __getitem__(self, index: tuple[int | slice, ...]) -> npt.NDArray[np.int16]:
         """Read back a copy of a part, canonical orientation."""
@@ -144,16 +145,24 @@ def nifti_stream(
         affine: Of the canonical grid.
         orientation: How the scan was turned to canonical.
         level: Compression of .nii.gz, 0 (fast) to 3; on all cores, beside what fills the volume.
+
+    Raises:
+        OSError: The disk is full; the output is named.
     """
     raw, packed = folder / RAW, folder / PACKED
     compressed = output.name.lower().endswith(".gz")
-    with ExitStack() as stack:
-        sink: IO[bytes] | None = None
-        if compressed:  # without a name and a time stamp: the same volume has the same bytes
-            threads = os.cpu_count() or 1
-            packer: Any = igzip_threaded  # its functions tell no types
-            sink = stack.enter_context(packer.open(packed, "wb", level, threads=threads, block_size=CHUNK))
-        stream = NiftiStream(raw, shape, affine, orientation, sink)
-        yield stream
-        stream.finish()
-    os.replace(packed if compressed else raw, output)
+    try:
+        with ExitStack() as stack:
+            sink: IO[bytes] | None = None
+            if compressed:  # without a name and a time stamp: the same volume has the same bytes
+                threads = os.cpu_count() or 1
+                packer: Any = igzip_threaded  # its functions tell no types
+                sink = stack.enter_context(packer.open(packed, "wb", level, threads=threads, block_size=CHUNK))
+            stream = NiftiStream(raw, shape, affine, orientation, sink)
+            yield stream
+            stream.finish()
+        os.replace(packed if compressed else raw, output)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(output)  # of a full disk the system tells no file
+        raise

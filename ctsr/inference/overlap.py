@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -20,7 +20,7 @@ def overlapped(
     prepare: Callable[[Item], Ready],
     compute: Callable[[Ready], Made],
     finish: Callable[[Made], Done],
-) -> Iterator[Done]:
+) -> Generator[Done]:
     """Prepare the next item and finish the last ones, in order, while one is computed in the caller's thread.
 
     Args:
@@ -30,7 +30,8 @@ def overlapped(
         finish: In a thread of its own; at most `WAITING` results wait for it.
 
     Yields:
-        What `finish` returned, in the order of the items. An error of any step comes to the caller, and ends the work.
+        What `finish` returned, in the order of the items. An error of any step comes to the caller, and ends the work;
+        what is computed by then is still finished.
     """
     with ThreadPoolExecutor(1, "prepare") as preparing, ThreadPoolExecutor(1, "finish") as finishing:
         waiting: deque[Future[Done]] = deque()
@@ -47,5 +48,4 @@ def overlapped(
             while waiting:
                 yield waiting.popleft().result()
         finally:
-            preparing.shutdown(wait=False, cancel_futures=True)
-            finishing.shutdown(wait=True, cancel_futures=True)
+            preparing.shutdown(cancel_futures=True)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+import signal
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ctsr.errors import UserError
+from ctsr.errors import Interrupted, Stopped, UserError, as_typed
 from ctsr.files import replacing
 
 Note = Mapping[str, Any]  # what is known of a slice that is done
@@ -26,14 +27,12 @@ class PartialResult:
 
     Attributes:
         folder: For voxels, and for what is large while it is worked on.
-        done: What was noted of each slice that is done, by its number.
-        keep: Whether it holds what a later run can go on from.
+        done: What was noted of each slice that is done, by its number, in the order in which they were.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.done: dict[int, Note] = {}
-        self.keep = bool(self._notes())  # also where this run turns out to be another one
+        self.done = self._notes()
 
     @property
     def size(self) -> int:
@@ -53,54 +52,56 @@ class PartialResult:
         Raises:
             UserError: What was left is of another kind; its folder and the first difference are named.
         """
-        left = self._left()
-        if left is None:
+        if not self.done:  # nothing to lose, whatever run began it
+            _empty(self.folder)
             self._write({"state": state, "fixed": fixed})
             return fixed
+        left = self._left()
         before = left["state"]
         differing = [key for key in {**before, **state} if before.get(key) != state.get(key)]
         if differing:
             key = differing[0]
             raise UserError(
-                f"{self.folder} holds {len(self._notes())} slices of a run with another {key} "
+                f"{self.folder} holds {len(self.done)} slices of a run with another {key} "
                 f"({_short(before.get(key))}, here {_short(state.get(key))}): "
                 "finish that one, give another output=, or overwrite=true to begin anew"
             )
-        self.done = self._notes()
-        with replacing(self.folder / _JOURNAL) as partial:  # without a line that was cut off
-            partial.write_text("".join(f"{json.dumps(note)}\n" for note in self.done.values()), encoding="utf-8")
         chosen: Mapping[str, Any] = left["fixed"]
         return chosen
 
+    def retain(self, whole: Callable[[int, Note], bool]) -> None:
+        """Forget the slices that are not as they were noted, and the line of the journal that a kill cut off."""
+        self.done = {number: note for number, note in self.done.items() if whole(number, note)}
+        with replacing(self.folder / _JOURNAL) as partial:
+            partial.write_text("".join(map(_line, self.done, self.done.values())), encoding="utf-8")
+
     def fix(self, fixed: Mapping[str, Any]) -> None:
         """Note a choice that had to be changed on the way."""
-        left = self._left()
-        assert left is not None
-        self._write({**left, "fixed": fixed})
+        self._write({**self._left(), "fixed": fixed})
 
     def note(self, number: int, note: Note) -> None:
         """Note that a slice's voxels are written."""
-        self.done[number], self.keep = note, True
         with (self.folder / _JOURNAL).open("a", encoding="utf-8") as journal:
-            journal.write(json.dumps({"slice": number, **note}) + "\n")
+            journal.write(_line(number, note))
+        self.done[number] = note
 
-    def _left(self) -> dict[str, Any] | None:
+    def _left(self) -> dict[str, Any]:
         try:
-            left: dict[str, Any] = json.loads((self.folder / _STATE).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except ValueError as error:
+            left = json.loads((self.folder / _STATE).read_text(encoding="utf-8"))
+            return {"state": dict(left["state"]), "fixed": dict(left["fixed"])}
+        except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{self.folder} is damaged: give overwrite=true to begin anew") from error
-        return left
 
     def _notes(self) -> dict[int, Note]:
-        """Those of the journal; a line that a kill cut off is as if it were not there."""
+        """Those of the journal, up to a line that a kill cut off."""
+        notes: dict[int, Note] = {}
         try:
-            lines = (self.folder / _JOURNAL).read_text(encoding="utf-8").split("\n")
-        except FileNotFoundError:
-            return {}
-        notes = [json.loads(line) for line in lines if line.endswith("}")]
-        return {int(note["slice"]): note for note in notes}
+            for line in (self.folder / _JOURNAL).read_text(encoding="utf-8").splitlines(keepends=True):
+                number, note = json.loads(line)
+                notes[number] = note
+        except (FileNotFoundError, ValueError, TypeError):
+            pass
+        return notes
 
     def _write(self, state: Mapping[str, Any]) -> None:
         with replacing(self.folder / _STATE) as partial:
@@ -117,6 +118,7 @@ def partial_result(output: Path, anew: bool) -> Iterator[PartialResult]:
 
     Raises:
         UserError: Another run is writing the same output.
+        Stopped: By a signal, after slices were done.
     """
     folder = output.with_name(f".{output.name}.partial")
     folder.mkdir(exist_ok=True)
@@ -132,10 +134,19 @@ def partial_result(output: Path, anew: bool) -> Iterator[PartialResult]:
         result = PartialResult(folder)
         try:
             yield result
-            result.keep = False
+            result.done.clear()  # all is in the output
+        except (Interrupted, KeyboardInterrupt) as stop:
+            if not result.done:
+                raise
+            number = stop.number if isinstance(stop, Interrupted) else signal.SIGINT
+            again = "the same command without overwrite=true" if anew else "the same command"
+            raise Stopped(
+                f"stopped by {signal.Signals(number).name}: {len(result.done)} slices are done, {again} goes on",
+                128 + number,
+            ) from stop
         finally:
-            if not result.keep:
-                shutil.rmtree(folder)
+            if not result.done:  # errors: what is open, as the lock is, stays on some network disks until it is closed
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _empty(folder: Path) -> None:
@@ -144,6 +155,10 @@ def _empty(folder: Path) -> None:
             path.unlink()
 
 
+def _line(number: int, note: Note) -> str:
+    return json.dumps([number, note]) + "\n"
+
+
 def _short(value: object) -> str:
-    text = str(value)
+    text = as_typed(value)
     return text if len(text) <= 40 else f"{text[:12]}..."

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import time
+from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,38 +15,37 @@ from rich.console import Console
 
 from ctsr.checkpoint import SRModel, brief
 from ctsr.data.finding.cases import the_scan
-from ctsr.data.preparing.hashes import scan_hash
-from ctsr.errors import Interrupted, Stopped, UserError, warn
-from ctsr.imaging.anatomy.lung import lung_mask
+from ctsr.errors import UserError, warn
 from ctsr.imaging.consistency import told
-from ctsr.imaging.formats.readers import read_volume
-from ctsr.imaging.hounsfield import doubts_of_ct
 from ctsr.imaging.intensity import Window
-from ctsr.imaging.orientation import Orientation, canonical
-from ctsr.imaging.padding import AIR_HU, find_padding, mark_padding
-from ctsr.imaging.storage import Allocate, MappedFiles
-from ctsr.imaging.volume import Mask, Volume
-from ctsr.inference.beside_training import BesideTraining, Sampling
+from ctsr.imaging.padding import AIR_HU
+from ctsr.imaging.storage import MappedFiles
+from ctsr.imaging.volume import Volume
 from ctsr.inference.engine import Engine, check_tile
-from ctsr.inference.grid import Plan, crop, crop_mask, plan
+from ctsr.inference.grid import Plan, plan
 from ctsr.inference.nifti_stream import nifti_stream
 from ctsr.inference.overlap import overlapped
-from ctsr.inference.part import Bounds, part_of
 from ctsr.inference.partial import PartialResult, partial_result
 from ctsr.inference.picture import Views, write_picture
 from ctsr.inference.progress import SlicesBar
 from ctsr.inference.regions_of_interest import Region, lung_regions
 from ctsr.inference.results import Results, check_results, check_space, write_json
 from ctsr.inference.slice_work import SliceWork
+from ctsr.inference.source import Source, read_source
 from ctsr.methods import described
 from ctsr.records.scan_settings import ScanSettings
 from ctsr.versions import versions
 from ctsr.writable import check_writable
 
 BLOCK = 64  # pixels: side of the blocks that are enlarged or interpolated with region=lung and tile=auto
-NO_VOXEL = {"overwrite", "level", "device", "roi", "slices", "box_mm"}
-"""Settings of which no voxel depends, or that are told otherwise."""
-
+NO_VOXEL = {
+    "overwrite",
+    "level",
+    "device",
+    "roi",
+    "slices",
+    "box_mm",
+}  # settings on which none depends, or told otherwise
 NOTICE = (
     "Not for diagnosis. Walls, vessels, airways and nodules are sharpened; "
     "the fine texture of the parenchyma is not in the clinical image and is imitated."
@@ -72,6 +71,7 @@ def super_resolve_scan(
 
     Raises:
         UserError: If something is wrong with input, output or settings; nothing is written then.
+        Stopped: By a signal, after slices were done; the same call goes on.
     """
     settings, console = settings or ScanSettings(), console or Console()
     started = time.monotonic()
@@ -85,122 +85,92 @@ def super_resolve_scan(
         _say(console, f"input={input_path}: the scan in it is {scan_path}")
         input_path = scan_path
     with partial_result(output, anew=settings.overwrite) as partial:
-        mapped = MappedFiles(partial.folder)
-        as_read = read_volume(input_path, settings.file_spacing, series=settings.series, allocate=mapped)
-        scan, orientation = canonical(as_read)
-        part = part_of(scan.shape, scan.affine, settings)
-        scan = mark_padding(scan, find_padding(scan.array, mapped))
-        beside = BesideTraining(Sampling.of_scan(scan), Sampling.of_training(model.card))
-        warnings = [f"{input_path}: {doubt}" for doubt in [*_not_ct(as_read, input_path, settings), *beside.doubts()]]
-        for text in warnings:
+        source = read_source(input_path, settings, model.card, MappedFiles(partial.folder))
+        for text in source.doubts:
             warn(text)
-        volume, lung = crop(scan, part), crop_mask(_lung(scan, settings.region, mapped), part)
+        volume = source.volume
         steps = plan(volume.shape, volume.affine, model.card.pixel, settings.spacing_tolerance, settings.grid)
-        for line in (described(model.card.name), str(beside), _summary(steps, model)):
+        for line in (described(model.card.name), str(source.beside), _summary(steps, model)):
             _say(console, line)
         engine = Engine(model.GS, device, settings.precision, settings.tile, lambda line: _say(console, line))
-        sha256 = scan_hash(input_path)
-        fixed = {"tile": engine.tile, "batch": _batch(settings, engine, steps)}
-        fixed = dict(partial.go_on(_same_run(sha256, model, settings, part, device), fixed))
+        batch = engine.batch(steps.network_shape) if settings.batch == "auto" else settings.batch
+        fixed = dict(partial.go_on(_same_run(model, source, settings, device), {"tile": engine.tile, "batch": batch}))
         engine.tile = fixed["tile"]
         check_space(output, steps, partial.size)
-        greys = model.card.hu if settings.units == "hu" else model.card.window("micro")
-        clinical = model.card.window("clinical")
-        with nifti_stream(
-            output, partial.folder, steps.output_shape, steps.output_affine, orientation, settings.level
-        ) as stream:
+        grid, greys = (steps.output_shape, steps.output_affine), _greys(model, settings)
+        with nifti_stream(output, partial.folder, *grid, source.orientation, settings.level) as stream:
             work = SliceWork(
-                volume,
-                lung,
-                steps,
-                engine,
-                stream,
-                clinical,
-                greys,
-                model.card.to_clinical,
-                _padding(volume, greys, settings),
-                settings.region == "lung",
-                BLOCK if settings.tile == "auto" else settings.tile,
+                volume=volume,
+                lung=source.lung,
+                steps=steps,
+                engine=engine,
+                stream=stream,
+                clinical=model.card.window("clinical"),
+                greys=greys,
+                to_clinical=model.card.to_clinical,
+                padding=_padding(volume, greys, settings),
+                lung_only=settings.region == "lung",
+                block=BLOCK if settings.tile == "auto" else settings.tile,
+                note=partial.note,
             )
-            regions = lung_regions(volume, lung, clinical)
-            error = _precision_error(model, work, regions[len(regions) // 2]) if settings.precision != "32" else None
+            regions = lung_regions(volume, source.lung, work.clinical)
+            middle = regions[len(regions) // 2]
+            error = None if settings.precision == "32" else _precision_error(model, work, middle)
             if error is not None:
-                _say(console, f"precision={settings.precision}: {error['told']}")
-            seconds = _enlarge(work, partial, fixed, console)
-            first = (0, 0, 0) if part is None else part[::2]
-            shown = Views(volume, first, steps, stream, clinical, greys)
+                _say(console, f"precision={settings.precision}: {_in_words(error)} slice {source.first[0] + middle.z}")
+            network_seconds = _enlarge(work, partial, fixed, console)
+            shown = Views(volume, source.first, steps, stream, work.clinical, greys)
             views = [shown.view(region, work.difference(region.z)) for region in regions]
-            reformats = shown.reformats(regions[len(regions) // 2])
+            reformats = shown.reformats(middle)
     write_picture(views, reformats, results.picture, f"{output.name}: {NOTICE}")
     figures = work.consistency.figures()
     _say(console, f"|f(SR) - scan|: {told(figures) or 'nothing was computed'}")
-    scanned = {
-        "path": str(input_path),
-        "sha256": sha256,
-        "greys": [float(as_read.array.min()), float(as_read.array.max())],
-        "padding": scan.padding,
-    }
     record = {
         "notice": NOTICE,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "input": scanned,
+        "input": source.to_plain(),
         "output": {"path": str(results.volume), "picture": str(results.picture)},
-        "warnings": warnings,
+        "warnings": source.doubts,
         "consistency": {"what": "|f(SR) - y| inside the field of view", **figures},
-        "sampling": beside.to_plain(),
+        "sampling": source.beside.to_plain(),
         "settings": settings.model_dump(mode="json", include=set(ScanSettings.model_fields)),
-        "engine": {**fixed, "precision_error_hu": error and error["hu"]},
-        "geometry": _geometry(steps, orientation, part),
+        "engine": {**fixed, "precision_error": error},
+        "geometry": _geometry(steps, source),
         "checkpoint": {"path": str(model.path), "sha256": model.sha256, "ctsr": brief(model.card)},
         "versions": versions(),
         "seconds": round(time.monotonic() - started, 1),
-        "network_seconds": round(seconds, 1),
+        "network_seconds": round(network_seconds, 1),
     }
     write_json(record, results.record)
     return results
 
 
 def _enlarge(work: SliceWork, partial: PartialResult, fixed: dict[str, Any], console: Console) -> float:
-    """All slices that are not done yet; and the seconds that the network took.
-
-    Raises:
-        Stopped: By a signal, after a slice was done; the same command goes on.
-    """
-    kept = {z for z, note in list(partial.done.items()) if work.keep(z, note)}
+    """All slices that are not done yet; and the seconds that the network took."""
+    partial.retain(work.keep)
     order = work.stream.order
-    todo = [z for z in order if z not in kept]
-    if kept:
-        _say(console, f"{len(kept)} of {len(order)} slices are there from an earlier run: going on with the others")
+    todo = [z for z in order if z not in partial.done]
+    if partial.done:
+        there = f"{len(partial.done)} of {len(order)} slices"
+        _say(console, f"{there} are there from an earlier run: going on with the others")
     size = fixed["batch"]
     batches = [todo[start : start + size] for start in range(0, len(todo), size)]
     costs = {z: work.cost(z) for z in todo}
     network = 0.0
-    done = len(kept)
-    try:
-        with SlicesBar(len(todo), sum(costs.values()), console) as bar:
-            started = time.monotonic()
-            made = overlapped(batches, work.prepare, work.compute, work.finish)
-            for number, (notes, seconds) in enumerate(made):
-                network += seconds
-                if work.engine.tile != fixed["tile"]:  # memory did not suffice
-                    fixed["tile"] = work.engine.tile
-                    partial.fix(fixed)
-                for z, note in notes:
-                    partial.note(z, note)
-                    done += 1
-                    bar.done(costs[z], int(np.prod(work.steps.output_shape[1:])))
-                if number == 0 and len(batches) > 1:
-                    spent = (time.monotonic() - started) / max(sum(costs[z] for z, _ in notes), 1e-6)
-                    _say(console, _cost(work.steps, spent * sum(costs.values())))
-    except (Interrupted, KeyboardInterrupt) as stop:
-        if not partial.done:
-            raise
-        number = stop.number if isinstance(stop, Interrupted) else signal.SIGINT
-        name = signal.Signals(number).name
-        raise Stopped(
-            f"stopped by {name}: {len(partial.done)} of {len(order)} slices are done, the same command goes on",
-            128 + number,
-        ) from stop
+    with (
+        SlicesBar(len(todo), sum(costs.values()), console) as bar,
+        closing(overlapped(batches, work.prepare, work.compute, work.finish)) as made,
+    ):
+        for numbers, seconds in made:
+            if not network and len(batches) > 1:
+                each = seconds / sum(costs[z] for z in numbers)
+                _say(console, _cost(work.steps, each * sum(costs.values())))
+            network += seconds
+            if work.engine.tile != fixed["tile"]:  # memory did not suffice
+                fixed["tile"] = work.engine.tile
+                partial.fix(fixed)
+            for z in numbers:
+                bar.done(costs[z], int(np.prod(work.steps.output_shape[1:])))
     return network
 
 
@@ -220,36 +190,25 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def _same_run(
-    sha256: str, model: SRModel, settings: ScanSettings, part: Bounds | None, device: torch.device
-) -> dict[str, Any]:
+def _same_run(model: SRModel, source: Source, settings: ScanSettings, device: torch.device) -> dict[str, Any]:
     """What makes two runs one: all that a voxel depends on."""
     typed = settings.model_dump(mode="json", include=set(ScanSettings.model_fields) - NO_VOXEL)
-    known = versions()
-    return {
-        "scan": sha256,
-        "checkpoint": model.sha256,
-        **typed,
-        "part": None if part is None else list(part),
-        "device": device.type,
-        "ctsr": known["ctsr"],
-        "torch": known["torch"],
-    }
+    here = {"part": None if source.part is None else list(source.part), "device": device.type}
+    made_by = {name: versions()[name] for name in ("ctsr", "torch")}
+    return {"scan": source.sha256, "checkpoint": model.sha256, **typed, **here, **made_by}
 
 
-def _batch(settings: ScanSettings, engine: Engine, steps: Plan) -> int:
-    return engine.batch(steps.network_shape) if settings.batch == "auto" else settings.batch
-
-
-def _precision_error(model: SRModel, work: SliceWork, region: Region) -> dict[str, Any]:
-    """What a coarser precision changes, in a region of the scan, beside float32."""
+def _precision_error(model: SRModel, work: SliceWork, region: Region) -> dict[str, float]:
+    """What a coarser precision changes beside float32 in a region of the scan, in greys of the result."""
     rows, columns = slice(region.y, region.y + region.size), slice(region.x, region.x + region.size)
     lr = torch.from_numpy(work.seen_by_network(region.z)[None, rows, columns].copy())
     exact = Engine(model.GS, work.engine.device).enlarge(lr)
     apart = (work.engine.enlarge(lr) - exact).abs() * (work.greys.high - work.greys.low) / 2
-    mean, most = float(apart.mean()), float(apart.max())
-    line = f"{mean:.2g} HU on average, {most:.2g} at most from float32, in a region of slice {region.z}"
-    return {"told": line, "hu": {"mean": mean, "max": most}}
+    return {"mean": float(apart.mean()), "largest": float(apart.max())}
+
+
+def _in_words(error: dict[str, float]) -> str:
+    return f"{error['mean']:.2g} on average, {error['largest']:.2g} at most from the greys of float32, in a region of"
 
 
 def _cost(steps: Plan, seconds: float) -> str:
@@ -263,11 +222,9 @@ def _say(console: Console, line: str) -> None:
     console.print(line, soft_wrap=True, markup=False, emoji=False, highlight=False)
 
 
-def _not_ct(scan: Volume, path: Path, settings: ScanSettings) -> list[str]:
-    try:
-        return doubts_of_ct(scan, settings.must_be_hu)
-    except UserError as error:
-        raise UserError(f"{path} is not enlarged: {error} (must_be_hu=false does it with a warning)") from error
+def _greys(model: SRModel, settings: ScanSettings) -> Window:
+    """Those that -1 and 1 stand for in the result."""
+    return model.card.hu if settings.units == "hu" else model.card.window("micro")
 
 
 def _padding(volume: Volume, greys: Window, settings: ScanSettings) -> float:
@@ -291,25 +248,11 @@ def _times(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
 
 
-def _lung(scan: Volume, region: str, allocate: Allocate) -> Mask:
-    """The lung of the whole scan, of which a part may be too small to tell; nothing where there is none.
-
-    Raises:
-        UserError: There is none, and it is what was asked for.
-    """
-    try:
-        return lung_mask(scan, allocate)
-    except UserError as error:
-        if region == "lung":
-            raise UserError(f"region=lung: {error}") from error
-        return np.broadcast_to(np.False_, scan.array.shape)
-
-
-def _geometry(steps: Plan, orientation: Orientation, part: Bounds | None) -> dict[str, Any]:
+def _geometry(steps: Plan, source: Source) -> dict[str, Any]:
     return {
         "axes": "canonical: slices, rows, columns; millimetres",
-        "orientation": asdict(orientation),
-        "part": part,
+        "orientation": asdict(source.orientation),
+        "part": source.part,
         "input_shape": steps.shape,
         "input_spacing": steps.spacing,
         "network_spacing": steps.network_plane,

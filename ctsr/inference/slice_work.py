@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from ctsr.imaging.volume import Image, Mask, Volume
 from ctsr.inference.engine import Engine, tiles
 from ctsr.inference.grid import Plan
 from ctsr.inference.nifti_stream import NiftiStream
+from ctsr.inference.partial import Note
 
 DRAWN_ON = 4  # pixels around the lung that resampling and interpolation draw on
 BESIDE = 0.02  # work of a slice that is not the network's, of a whole slice's
@@ -64,7 +64,7 @@ class SliceWork:
         padding: What is written outside the field of view.
         lung_only: Whether the network works on blocks with lung alone, and all else is interpolated.
         block: Side of these in pixels of the network's grid; None: whole slices.
-        consistency: Counts |f(SR) - y|.
+        note: Told what is to be known of a slice as soon as it is written.
     """
 
     volume: Volume
@@ -78,6 +78,7 @@ class SliceWork:
     padding: float
     lung_only: bool
     block: int | None
+    note: Callable[[int, Note], None]
 
     @cached_property
     def consistency(self) -> Consistency:
@@ -132,18 +133,17 @@ class SliceWork:
         sr = self.engine.enlarge(torch.from_numpy(batch.lr), batch.where, batch.sr)
         return batch, sr, perf_counter() - started
 
-    def finish(self, made: tuple[Batch, Tensor, float]) -> tuple[list[tuple[int, Mapping[str, Any]]], float]:
-        """Write them; and what is to be noted of each."""
+    def finish(self, made: tuple[Batch, Tensor, float]) -> tuple[Sequence[int], float]:
+        """Write and note them; which they are, and the seconds that it took to enlarge them."""
         batch, sr, seconds = made
         seen = batch.seen if batch.where is None else batch.inside & batch.seen
-        notes: list[tuple[int, Mapping[str, Any]]] = []
         for place, z in enumerate(batch.numbers):
             fine = np.clip(sr[place].numpy(), -1.0, 1.0)
             difference = self.consistency.difference(batch.lr[place], fine)
             counts = self.consistency.add(difference, batch.inside[place], seen[place])
             checksum = self.stream.write(z, self._finished(fine, self.outside(z)))
-            notes.append((z, {"crc32": checksum, "difference_hu": counts}))
-        return notes, seconds
+            self.note(z, {"crc32": checksum, "difference_hu": counts})
+        return batch.numbers, seconds
 
     def _finished(self, sr: Image, outside: Mask) -> Image:
         """One slice as it is written.
@@ -157,7 +157,7 @@ class SliceWork:
             fine[self.steps.fine(outside)] = self.padding
         return fine
 
-    def keep(self, z: int, note: Mapping[str, Any]) -> bool:
+    def keep(self, z: int, note: Note) -> bool:
         """Take a slice that an earlier run has written, if it is as that run left it."""
         if self.stream.checksum(z) != note["crc32"]:
             return False

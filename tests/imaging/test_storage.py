@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from ctsr.imaging.storage import MappedFiles, filled
+from tests.memory import anonymous
 
 
 def test_holds_what_is_put_there(tmp_path: Path) -> None:
@@ -34,11 +35,6 @@ def test_no_file_is_left_not_even_of_a_killed_process(tmp_path: Path) -> None:
 
 def test_memory_does_not_hold_it(tmp_path: Path) -> None:
     """200 MB are written; anonymous memory, of which a process can run out, stays where it was."""
-
-    def anonymous() -> int:
-        line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
-        return int(line.split()[1]) * 1024
-
     before = anonymous()
     array = MappedFiles(tmp_path)((50, 1000, 1000), np.float32)
     for plane in array:

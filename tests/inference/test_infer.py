@@ -184,9 +184,10 @@ def test_help_names_keys_that_exist(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert len(text.splitlines()) < 60
     cfg, evaluate = (OmegaConf.load(PROGRAM.parent / f"conf/infer/task/{task}.yaml") for task in ("scan", "evaluate"))
     keys = set(re.findall(r"([a-z_]+)=", text)) - {"key", "stage"}
-    assert {"ckpt", "input", "output", "region", "series", "device"} <= keys
+    assert {"ckpt", "input", "output", "region", "series", "device", "slices", "box_mm"} <= keys
     assert keys <= {*cfg, *evaluate}
-    assert float(re.findall(r"\btile=(\d+)", text)[0]) == cfg.tile
+    shown = {key: re.findall(rf"^  {key}=(\w+)", text, re.MULTILINE)[0] for key in ("tile", "batch", "level")}
+    assert shown == {key: str(cfg[key]) for key in shown}
 
 
 def test_a_terminated_run_leaves_nothing(tmp_path: Path, checkpoint: Path) -> None:

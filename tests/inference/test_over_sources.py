@@ -45,7 +45,7 @@ def hard(link: Path, target: Path) -> Path:
 
 def refusal(model: SRModel, source: Path, output: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """What is said, with overwrite=true and without; nothing is read, written or made."""
-    monkeypatch.setattr(scan, "read_volume", None)
+    monkeypatch.setattr(scan, "read_source", None)
     folder = model.path.parent
     before = {path: path.lstat().st_mtime_ns for path in folder.rglob("*")}
     said = set()

@@ -37,6 +37,15 @@ def test_what_looks_like_a_number_is_a_text_where_texts_are_meant() -> None:
     assert comparison.reference == "7"
 
 
+@pytest.mark.parametrize(
+    "given", [{"tile": 48, "batch": 4}, {"tile": None, "batch": "auto"}, {"tile": "auto"}, {"level": 0}, {"level": 3}]
+)
+def test_what_a_scan_costs_can_be_set(given: dict[str, Any]) -> None:
+    task = read_task(SCAN | A_SCAN | given)
+    assert isinstance(task, Enlargement)
+    assert task.model_dump(include=set(given)) == given
+
+
 @pytest.mark.parametrize(("given", "files"), [("a.ckpt", ("a.ckpt",)), (["a.ckpt", "b.ckpt"], ("a.ckpt", "b.ckpt"))])
 def test_one_checkpoint_or_several_are_compared(given: Any, files: tuple[str, ...]) -> None:
     task = read_task(EVALUATE | A_REPORT | {"ckpt": given})
@@ -47,9 +56,16 @@ def test_one_checkpoint_or_several_are_compared(given: Any, files: tuple[str, ..
 @pytest.mark.parametrize(
     ("composed", "lines"),
     [
-        (SCAN | A_SCAN | {"roi": [1, 2], "level": 10}, ["roi=[1, 2]: give", "level=10: give 1 (fast) to 9"]),
+        (SCAN | A_SCAN | {"roi": [1, 2], "level": 10}, ["roi=[1, 2]: give", "level=10: give 0 (fast) to 3"]),
         (SCAN | A_SCAN | {"slices": [1, 2.5]}, ["slices=[1, 2.5]: give [z0,z1], whole numbers (null: no limit)"]),
         (SCAN | A_SCAN | {"box_mm": [1]}, ["box_mm=[1]: give [x0,x1,y0,y1,z0,z1], LPS mm (null: no limit)"]),
+        (SCAN | A_SCAN | {"level": -1}, ["level=-1: give 0 (fast) to 3"]),
+        (SCAN | A_SCAN | {"level": None}, ["level=null: give 0 (fast) to 3"]),
+        (SCAN | A_SCAN | {"tile": 0}, ["tile=0: give a whole number, 1 or more, auto, or null"]),
+        (SCAN | A_SCAN | {"tile": "small"}, ["tile=small: give a whole number, 1 or more, auto, or null"]),
+        (SCAN | A_SCAN | {"batch": 1.5}, ["batch=1.5: give a whole number, 1 or more, or auto"]),
+        (SCAN | A_SCAN | {"batch": None}, ["batch=null: give a whole number, 1 or more, or auto"]),
+        (SCAN | A_SCAN | {"tile": "all", "batch": 0}, ["tile=all: give", "batch=0: give"]),
         (SCAN | A_SCAN | {"cover": 7}, ["cover: task=scan has no such key"]),
         (EVALUATE | A_REPORT | {"tile": 7}, ["tile: task=evaluate has no such key: leave it out"]),
         (EVALUATE | A_REPORT | {"ckpt": [3]}, ["ckpt=[3]: give one path, or several"]),
