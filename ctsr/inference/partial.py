@@ -96,7 +96,7 @@ class PartialResult:
         """Those of the journal, up to a line that a kill cut off."""
         notes: dict[int, Note] = {}
         try:
-            for line in (self.folder / _JOURNAL).read_text(encoding="utf-8").splitlines(keepends=True):
+            for line in (self.folder / _JOURNAL).read_bytes().splitlines():
                 number, note = json.loads(line)
                 notes[number] = note
         except (FileNotFoundError, ValueError, TypeError):
