@@ -6,24 +6,16 @@ Peers take turns, each in a process of its own, from the call to the written .ni
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from copy import deepcopy
-from dataclasses import dataclass, replace
-from itertools import product
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from statistics import median
-from time import perf_counter
-from typing import ParamSpec, TypeVar
 
 import torch
-from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.inference_inputs import write_chest, write_paper, write_tiled
 from benchmarks.inference_peers import (
@@ -37,13 +29,11 @@ from benchmarks.inference_peers import (
     Job,
     Setting,
     Textbook,
-    enlarge_scan,
-    enlarger,
-    first_slice,
     generator,
     load,
 )
-from benchmarks.machine import MemoryWatch, machine, peak
+from benchmarks.inference_turns import Turn, alone, counted, fastest, look, take_turn
+from benchmarks.machine import machine, peak
 from benchmarks.rounds import table
 from ctsr.imaging.formats.readers import free_memory, read_volume
 from ctsr.imaging.orientation import canonical
@@ -57,99 +47,6 @@ SHARE = 0.8  # of free memory that it may take
 LONG = (64, 256)  # slices, of which memory is compared
 NARROW = (4, 1)  # channels and blocks of the network for long scans
 SOME = 4  # slices that the full network enlarges of them
-
-Asked = ParamSpec("Asked")
-Found = TypeVar("Found")
-
-
-@dataclass(frozen=True)
-class Turn:
-    """What a turn took.
-
-    Attributes:
-        seconds: From the call to the written file.
-        network: Of these, the network's.
-        memory: Most bytes of anonymous memory of the process.
-        on_gpu: Most bytes that torch held there.
-    """
-
-    seconds: float
-    network: float
-    memory: int
-    on_gpu: int
-
-
-@dataclass(frozen=True)
-class Look:
-    """What a peer does to a slice: FLOPs executed, and largest difference from the whole slice in float32."""
-
-    flops: int
-    apart: float
-
-
-def alone(work: Callable[Asked, Found], *given: Asked.args, **named: Asked.kwargs) -> Found:
-    """Work in a fresh process."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["benchmarks.inference"])
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(work, *given, **named).result()
-
-
-def take_turn(job: Job) -> Turn:
-    """Enlarge the part of the scan, after a first small image that sets up."""
-    warnings.filterwarnings("ignore")
-    model = load(job)
-    enlarger(job, model)(torch.zeros(1, 1, 32, 32))
-    if job.device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    with MemoryWatch() as watch:
-        seconds, network = enlarge_scan(job, model)
-    on_gpu = torch.cuda.max_memory_allocated() if job.device == "cuda" else 0
-    return Turn(seconds, network, watch.most, on_gpu)
-
-
-def fastest(job: Job, rois: Sequence[int]) -> Setting:
-    """MONAI's setting that enlarges a slice in the least time."""
-    warnings.filterwarnings("ignore")
-    model = load(job)
-    image = first_slice(job, model)
-    seconds: dict[Setting, float] = {}
-    for roi, batch, last in product(rois, (1, 4), (False, True)):
-        how = Setting(roi, batch, last)
-        enlarge = enlarger(replace(job, how=how), replace(model, GS=deepcopy(model.GS)))
-        enlarge(image[..., :roi, :roi])
-        started = perf_counter()
-        enlarge(image)
-        seconds[how] = perf_counter() - started
-    return min(seconds, key=lambda how: seconds[how])
-
-
-def look(jobs: Sequence[Job], side: int) -> dict[str, Look]:
-    """What each peer does to a slice.
-
-    Args:
-        jobs: Of the peers.
-        side: Of the square of the slice that is compared with the whole.
-    """
-    warnings.filterwarnings("ignore")
-    found: dict[str, Look] = {}
-    model = load(jobs[0])
-    image, square = first_slice(jobs[0], model), first_slice(jobs[0], model, side)
-    exact = enlarger(replace(jobs[0], peer=WHOLE, precision="32"), model)(square)
-    for job in jobs:
-        enlarge = enlarger(job, load(job))
-        made, flops = counted(enlarge, image)
-        if square.shape != image.shape:
-            made = enlarge(square)
-        found[job.peer] = Look(flops, float((made - exact).abs().max()))
-    return found
-
-
-def counted(enlarge: Callable[[Tensor], Tensor], image: Tensor) -> tuple[Tensor, int]:
-    """An image enlarged, and the FLOPs that it took."""
-    with FlopCounterMode(display=False) as counter:
-        made = enlarge(image)
-    return made, counter.get_total_flops()
 
 
 def original_flops(job: Job) -> int:
