@@ -69,17 +69,24 @@ def room(device: str) -> float:
     return float("inf") if free is None else SHARE * free
 
 
-def largest_tile(job: Job, limit: Turn) -> Setting:
-    """The largest tile with a halo that takes no more memory than a turn did; the smallest where none does."""
+def largest_tile(job: Job, limit: Turn) -> tuple[int, str]:
+    """The largest tile with a halo that takes no more memory than a turn did, and what is to be told of it."""
     _, _, top, bottom, left, right = job.part
     part = (job.part[0], job.part[0] + 1, *job.part[2:])
-    best = replace(job.how, tile=TILES[0])
+    best = 0
     for tile in (tile for tile in TILES if tile == TILES[0] or tile < max(bottom - top, right - left)):
         turn = alone(take_turn, replace(job, part=part, how=replace(job.how, tile=tile, one_tile=True)))
-        if (turn.on_gpu, turn.memory)[job.device == "cpu"] > (limit.on_gpu, limit.memory)[job.device == "cpu"]:
+        if held(turn, job.device) > held(limit, job.device):
             break
-        best = replace(job.how, tile=tile)
-    return best
+        best = tile
+    if best:
+        return best, f"tiles with a halo: {best} pixels, the largest tried that take no more memory than ours"
+    return TILES[0], f"tiles with a halo: {TILES[0]} pixels, the smallest tried, which take more memory than ours"
+
+
+def held(turn: Turn, device: str) -> int:
+    """Bytes of the memory that is scarce."""
+    return turn.on_gpu if device == "cuda" else turn.memory
 
 
 def prepared(job: Job, peers: Sequence[str], rois: Sequence[int], folder: Path) -> tuple[list[Job], list[str]]:
@@ -94,10 +101,9 @@ def prepared(job: Job, peers: Sequence[str], rois: Sequence[int], folder: Path) 
         how = replace(how, channels_last=True)
     if HALO in peers:
         limit = alone(take_turn, replace(job, peer=OURS))
-        how = largest_tile(replace(job, peer=HALO, how=how), limit)
-        told.append(
-            f"tiles with a halo: {how.tile} pixels, the largest (or the smallest tried) in no more memory than ours"
-        )
+        tile, line = largest_tile(replace(job, peer=HALO, how=how), limit)
+        how = replace(how, tile=tile)
+        told.append(line)
     pixels = (job.part[3] - job.part[2]) * (job.part[5] - job.part[4])
     need, free = whole_bytes(job, pixels), room(job.device)
     if WHOLE in peers and need > free:

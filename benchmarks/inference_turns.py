@@ -51,7 +51,7 @@ class Look:
 def alone(work: Callable[Asked, Found], *given: Asked.args, **named: Asked.kwargs) -> Found:
     """Work in a fresh process."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload([__name__, "torch._dynamo"])  # which reading a checkpoint needs, and takes seconds
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(work, *given, **named).result()
 
