@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import product
+from math import ceil, prod
 from time import perf_counter
 from typing import ParamSpec, TypeVar
 
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.inference_peers import WHOLE, Job, Setting, enlarge_scan, enlarger, first_slice, load
+from benchmarks.inference_peers import OVERLAP, WHOLE, Job, Setting, enlarge_scan, enlarger, first_slice, load
 from benchmarks.machine import MemoryWatch
 
 Asked = ParamSpec("Asked")
@@ -70,7 +71,7 @@ def take_turn(job: Job) -> Turn:
 
 
 def fastest(job: Job, rois: Sequence[int]) -> Setting:
-    """MONAI's setting that enlarges a slice in the least time."""
+    """MONAI's setting that enlarges a slice in the least time, judged by two times two of its windows."""
     warnings.filterwarnings("ignore")
     model = load(job)
     image = first_slice(job, model)
@@ -78,11 +79,18 @@ def fastest(job: Job, rois: Sequence[int]) -> Setting:
     for roi, batch, last in product(rois, (1, 4), (False, True)):
         how = Setting(roi, batch, last)
         enlarge = enlarger(replace(job, how=how), replace(model, GS=deepcopy(model.GS)))
-        enlarge(image[..., :roi, :roi])
+        few = image[..., : 2 * roi - int(OVERLAP * roi), : 2 * roi - int(OVERLAP * roi)]
+        enlarge(few)
         started = perf_counter()
-        enlarge(image)
-        seconds[how] = perf_counter() - started
+        enlarge(few)
+        seconds[how] = (perf_counter() - started) * windows(image, roi) / windows(few, roi)
     return min(seconds, key=lambda how: seconds[how])
+
+
+def windows(image: Tensor, roi: int) -> int:
+    """How many windows MONAI lays over an image."""
+    step = roi - int(OVERLAP * roi)
+    return prod(ceil(max(size - roi, 0) / step) + 1 for size in image.shape[-2:])
 
 
 def look(jobs: Sequence[Job], side: int) -> dict[str, Look]:
