@@ -25,6 +25,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.machine import peak
 from benchmarks.reference_step import CycleGANStep, SRGANStep
 from benchmarks.rounds import table
 from ctsr.checkpoint import read_checkpoint
@@ -120,20 +121,6 @@ def fit(module: GAN, batch: Batch, steps: int, device: str, precision: str, *cal
     )
     loader: DataLoader[Any] = DataLoader([batch] * steps, batch_size=None, collate_fn=as_it_is)  # type: ignore[arg-type]
     trainer.fit(module, loader)
-
-
-def peak(device: str, precision: str) -> float:
-    """FLOP/s of a large matrix product."""
-    kind, side = (torch.bfloat16 if precision == "bf16" else torch.float32), (8192 if device == "cuda" else 2048)
-    a, b = (torch.randn(side, side, device=device, dtype=kind) for _ in range(2))
-    best = float("inf")
-    for _ in range(10):
-        started = time.perf_counter()
-        a @ b
-        if device == "cuda":
-            torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - started)
-    return 2 * side**3 / best
 
 
 def compare(cfg: dict[str, Any], batch_size: int, steps: int, device: str, precision: str) -> str:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
 
-from benchmarks import data, start, train_step
+from benchmarks import data, inference, start, train_step
+from benchmarks.inference_peers import OURS, PEERS
 from benchmarks.rounds import rates
 
 
@@ -79,3 +83,29 @@ def test_start_beside_hydra(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(found) == list(start.COMMANDS)
     assert float(found[start.PEER][1]) == 1.0
     assert all(float(seconds) > 0 for seconds, _ in found.values())
+
+
+def test_a_scan_is_enlarged_alike_by_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny = ("--channels", "4", "--blocks", "1", "--crop", "48", "--slices", "2", "--rounds", "1")
+    inference.main([*tiny, "--roi", "48", "--keep", str(tmp_path)])  # one window: it equals the whole
+    text = capsys.readouterr().out
+    found, ratios = (rows(f"|{part}") for part in text.split("\n\n|")[1:])
+    assert list(found) == list(PEERS.values())
+    assert all(float(row[5]) < 1e-4 for row in found.values()), "most apart from the whole"
+    assert "tiles with a halo: 32 pixels" in text
+    assert list(ratios) == [peer for peer in PEERS.values() if peer != OURS]
+    ours = nibabel.load(tmp_path / "ours.nii")
+    greys = np.asarray(ours.dataobj).astype(int)
+    assert greys.shape == (384, 384, 2)
+    assert greys.std() > 1, "more than one grey"
+    for name in PEERS:
+        theirs = nibabel.load(tmp_path / f"{name}.nii")
+        assert np.allclose(theirs.affine, ours.affine, atol=1e-4)
+        assert np.abs(np.asarray(theirs.dataobj).astype(int) - greys).max() <= 1, name
+
+
+def test_memory_of_inference(capsys: pytest.CaptureFixture[str]) -> None:
+    inference.main(["--memory", "--channels", "4", "--blocks", "1", "--crop", "32", "--long", "4", "8"])
+    found = rows(capsys.readouterr().out)
+    assert [(name, row[0]) for name, row in found.items()] == [("narrow", "all"), ("full", "4")]
+    assert all(float(megabytes) > 0 for row in found.values() for megabytes in row[1:])
