@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ctsr.errors import UserError
 from ctsr.imaging.interpolation import nearest
@@ -209,10 +210,22 @@ def _piece(stages: Sequence[Stage], x: Tensor, tile: tuple[slice, slice]) -> Ten
     rows, columns = (_spans(stages, side, size) for side, size in zip(tile, x.shape[-2:], strict=True))
     x = x[..., slice(*rows[0]), slice(*columns[0])]
     for number, stage in enumerate(stages):
-        x = stage.apply(x)
-        down, right = (_within(spans[number + 1], stage.factor * spans[number][0]) for spans in (rows, columns))
+        (above, down), (left, right) = (_around(stage, *spans[number : number + 2]) for spans in (rows, columns))
+        if stage.border is None:
+            x = stage.apply(x)
+        else:
+            beyond = (left[0], left[1], above[0], above[1])
+            x = stage.apply(functional.pad(x, beyond, mode=stage.border) if any(beyond) else x)
         x = x[..., down, right]
     return x
+
+
+def _around(stage: Stage, given: tuple[int, int], wanted: tuple[int, int]) -> tuple[tuple[int, int], slice]:
+    """Along one axis: pixels beyond the image that a stage looks at, and where what is wanted lies in what it makes."""
+    first, last = wanted[0] // stage.factor, -(-wanted[1] // stage.factor)
+    beyond = given[0] - (first - stage.reach), last + stage.reach - given[1]
+    origin = stage.factor * (given[0] if stage.border is None else first)
+    return beyond, slice(wanted[0] - origin, wanted[1] - origin)
 
 
 def _spans(stages: Sequence[Stage], side: slice, size: int) -> list[tuple[int, int]]:
@@ -232,10 +245,6 @@ def _spans(stages: Sequence[Stage], side: slice, size: int) -> list[tuple[int, i
         stop = min(-(-stop // stage.factor) + stage.reach, scale * size)
         spans.append((start, stop))
     return spans[::-1]
-
-
-def _within(span: tuple[int, int], origin: int) -> slice:
-    return slice(span[0] - origin, span[1] - origin)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -7,7 +7,8 @@ from itertools import pairwise
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ctsr.networks.layers import SubPixelConv
@@ -36,15 +37,19 @@ def folded(network: Network) -> Network:
     return copy
 
 
-class _BlockConv(nn.Conv2d):
+class _BlockConv(nn.Module):
     """`SubPixelConv` with its kernel on blocks made once."""
 
     def __init__(self, conv: SubPixelConv) -> None:
-        kernel, bias = conv.block_kernel()
-        super().__init__(kernel.shape[1], len(kernel), kernel.shape[-1], padding=conv.reach, bias=bias is not None)
+        super().__init__()
         self.reach = conv.reach
-        self.weight = nn.Parameter(kernel, requires_grad=False)
+        kernel, bias = conv.block_kernel()
+        self.kernel = nn.Parameter(kernel, requires_grad=False)
         self.bias = None if bias is None else nn.Parameter(bias.clone(), requires_grad=False)
+
+    def unpadded(self, blocks: Tensor) -> Tensor:
+        """See `SubPixelConv.unpadded`."""
+        return functional.conv2d(blocks, self.kernel, self.bias)
 
 
 def parameters_as(network: Network, dtype: torch.dtype, device: torch.device) -> Network:

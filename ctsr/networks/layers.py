@@ -98,8 +98,15 @@ class SubPixelConv(nn.Conv2d):
 
     def forward(self, blocks: Tensor) -> Tensor:
         """(N, 4 channels, H, W), channels in `pixel_unshuffle`'s order, to (N, 4, H, W)."""
+        return self._convolved(blocks, self.reach)
+
+    def unpadded(self, blocks: Tensor) -> Tensor:
+        """The same without zeros around: (N, 4 channels, H + 2 reach, W + 2 reach) to (N, 4, H, W)."""
+        return self._convolved(blocks, 0)
+
+    def _convolved(self, blocks: Tensor, padding: int) -> Tensor:
         kernel, bias = self.block_kernel()
-        return functional.conv2d(blocks, kernel, bias, padding=self.reach)
+        return functional.conv2d(blocks, kernel, bias, padding=padding)
 
 
 class Blur(nn.Module):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ctsr.networks.layers import Blur, SubPixelConv, initialise_icnr, normalisation
-from ctsr.networks.stages import Stage, chained
+from ctsr.networks.stages import Stage
 from ctsr.networks.words import Norm, Skip
 
 
@@ -92,16 +94,28 @@ class SRResNet(nn.Module):
 
     def upsampler_stages(self) -> list[Stage]:
         """Features to (N, 1, 8H, 8W), but for `interpolation`."""
+        if self.blur:  # which looks half a pixel further, and repeats the border
+            one, two, _ = self._octaves()
+            octaves = [Stage(one, reach=2, factor=2), Stage(two, reach=2, factor=2), Stage(self._in_blocks, reach=2)]
+        else:
+            first, second, last = (_unpadded(*octave.children()) for octave in self._octaves())
+            octaves = [
+                Stage(lambda x: F.pixel_shuffle(first(x), 2), reach=1, factor=2, border="constant"),
+                Stage(lambda x: F.pixel_shuffle(second(x), 2), reach=1, factor=2, border="constant"),
+                Stage(last, reach=1, border="constant"),
+            ]
+        head = Stage(lambda blocks: F.pixel_shuffle(self.last.unpadded(blocks), 2), self.last.reach, 2, "constant")
+        return [*octaves, head]
+
+    def _octaves(self) -> list[nn.Sequential]:
+        """Convolution, PixelShuffle, blur where there is one, activation."""
         length = len(self.enlarge) // self.octaves
-        first, second = self.enlarge[:length], self.enlarge[length : 2 * length]
-        reach = 2 if self.blur else 1  # a blur looks half a pixel further
-        # The last stage works on the four pixels of each block as channels: the same sums, in fewer and larger pieces.
-        head = Stage(lambda blocks: F.pixel_shuffle(self.last(blocks), 2), self.last.reach, factor=2)
-        return [Stage(first, reach, factor=2), Stage(second, reach, factor=2), Stage(self._in_blocks, reach), head]
+        starts = range(0, len(self.enlarge), length)
+        return [nn.Sequential(*self.enlarge[start : start + length].children()) for start in starts]
 
     def _in_blocks(self, x: Tensor) -> Tensor:
-        """The last octave, its result as blocks of 2x2 pixels."""
-        conv, *_, activation = list(self.enlarge)[-(len(self.enlarge) // self.octaves) :]
+        """The last octave, its result as blocks of 2x2 pixels: the same sums, in fewer and larger pieces."""
+        conv, *_, activation = self._octaves()[-1]
         blocks: Tensor = conv(x)
         if self.blur:
             blocks = F.pixel_unshuffle(self.enlarge[-2](F.pixel_shuffle(blocks, 2)), 2)
@@ -127,10 +141,18 @@ class SRResNet(nn.Module):
 
     def upsample(self, features: Tensor, image: Tensor) -> Tensor:
         """Features and the image they came from to (N, 1, 8H, 8W)."""
-        enlarged = chained(self.upsampler_stages(), features)
+        first, second, _ = self._octaves()
+        blocks = self._in_blocks(second(first(features)))
+        enlarged = F.pixel_shuffle(self.last(blocks), 2)
         interpolation = self.interpolation()
         return enlarged if interpolation is None else enlarged + interpolation.apply(image)
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, 1, H, W) in [-1, 1] to (N, 1, 8H, 8W), unbounded (the output is linear)."""
         return self.upsample(self.trunk(image), image)
+
+
+def _unpadded(conv: nn.Module, *others: nn.Module) -> Callable[[Tensor], Tensor]:
+    """An octave's convolution and activation, without padding and PixelShuffle."""
+    assert isinstance(conv, nn.Conv2d)
+    return lambda x: others[-1](F.conv2d(x, conv.weight, conv.bias))

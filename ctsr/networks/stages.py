@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from torch import Tensor
+
+Border = Literal["constant", "replicate", "reflect"]
 
 
 @dataclass(frozen=True)
@@ -16,13 +18,17 @@ class Stage:
 
     Attributes:
         apply: (N, C, H, W) to (N, C', factor H, factor W), with padding of its own at the border of what it is given.
+            Where there is a `border`, (N, C, H + 2 reach, W + 2 reach) to the same: it does not pad, and makes nothing
+            that would be cut away.
         reach: How many pixels around a pixel what is made of it depends on.
         factor: Enlargement along both axes.
+        border: What lies beyond the image, in the words of `torch.nn.functional.pad`; None: the stage pads itself.
     """
 
     apply: Callable[[Tensor], Tensor]
     reach: int
     factor: int = 1
+    border: Border | None = None
 
 
 class Enlarging(Protocol):
@@ -46,13 +52,6 @@ class Enlarging(Protocol):
 
     def interpolation(self) -> Stage | None:
         """Return what is made of the image and added to the upsampler's; None: nothing."""
-
-
-def chained(stages: Sequence[Stage], x: Tensor) -> Tensor:
-    """One stage after another, on the whole."""
-    for stage in stages:
-        x = stage.apply(x)
-    return x
 
 
 def reach_of(stages: Sequence[Stage]) -> int:
