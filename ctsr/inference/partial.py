@@ -39,6 +39,13 @@ class PartialResult:
         """Bytes that it has taken of the disk."""
         return sum(file.stat().st_size for file in self.folder.iterdir())
 
+    def empty(self) -> None:
+        """Remove all that an earlier run left."""
+        for path in self.folder.iterdir():
+            if path.name != _LOCK:
+                path.unlink()
+        self.done = {}
+
     def go_on(self, state: Mapping[str, Any], fixed: Mapping[str, Any]) -> Mapping[str, Any]:
         """Take up what a run of the same kind has left, or begin.
 
@@ -52,8 +59,7 @@ class PartialResult:
         Raises:
             UserError: What was left is of another kind; its folder and the first difference are named.
         """
-        if not self.done:  # nothing to lose, whatever run began it
-            _empty(self.folder)
+        if not self.done:
             self._write({"state": state, "fixed": fixed})
             return fixed
         left = self._left()
@@ -129,9 +135,9 @@ def partial_result(output: Path, anew: bool) -> Iterator[PartialResult]:
             raise UserError(f"output={output} is being written by another run: give another output=") from error
         except OSError:
             pass  # a file system without locks: two runs at once are then the user's to avoid
-        if anew:
-            _empty(folder)
         result = PartialResult(folder)
+        if anew or not result.done:  # nothing to lose, whatever run began it
+            result.empty()
         try:
             yield result
             result.done.clear()  # all is in the output
@@ -147,12 +153,6 @@ def partial_result(output: Path, anew: bool) -> Iterator[PartialResult]:
         finally:
             if not result.done:  # errors: what is open, as the lock is, stays on some network disks until it is closed
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def _empty(folder: Path) -> None:
-    for path in folder.iterdir():
-        if path.name != _LOCK:
-            path.unlink()
 
 
 def _line(number: int, note: Note) -> str:

@@ -190,7 +190,7 @@ def test_help_names_keys_that_exist(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert shown == {key: str(cfg[key]) for key in shown}
 
 
-def test_a_terminated_run_leaves_nothing(tmp_path: Path, checkpoint: Path) -> None:
+def test_a_run_that_is_terminated_before_its_first_slice_leaves_nothing(tmp_path: Path, checkpoint: Path) -> None:
     source, folder = tmp_path / "scan.nii", tmp_path / "out"
     nibabel.save(nibabel.Nifti1Image(np.full((256, 256, 200), -900, np.int16), np.diag([0.625, 0.625, 1, 1])), source)
     command = [sys.executable, str(PROGRAM), f"ckpt={checkpoint}", f"input={source}", f"output={folder}/sr.nii.gz"]
@@ -202,6 +202,7 @@ def test_a_terminated_run_leaves_nothing(tmp_path: Path, checkpoint: Path) -> No
     running.send_signal(signal.SIGTERM)
     _, error = running.communicate(timeout=60)
     assert running.returncode == 128 + signal.SIGTERM, error
+    assert error.splitlines()[-1] == "stopped by SIGTERM: unfinished files are removed"
     assert list(folder.iterdir()) == []
 
 

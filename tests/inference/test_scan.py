@@ -238,11 +238,11 @@ def test_a_failure_on_the_way_leaves_nothing(tmp_path: Path, model: SRModel, mon
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def chest(path: Path) -> tuple[Path, np.ndarray]:
-    """A round body with two round lungs, 64x80x8 voxels; and where the lungs are, file axes."""
+def chest(path: Path, slices: int = 8) -> tuple[Path, np.ndarray]:
+    """A round body with two round lungs, 64x80 voxels each slice; and where the lungs are, file axes."""
     rng = np.random.default_rng(0)
     x, y = np.ogrid[:80, :64]
-    greys = np.full((80, 64, 8), -1000.0)
+    greys = np.full((80, 64, slices), -1000.0)
     greys[((x - 40) / 38) ** 2 + ((y - 32) / 30) ** 2 < 1] = 30
     lungs = np.zeros(greys.shape, dtype=bool)
     for middle in (22, 58):
