@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ctsr.errors import Interrupted, Stopped, UserError, as_typed
+from ctsr.errors import Interrupted, Stopped, UserError, as_typed, warn
 from ctsr.files import replacing
 
 Note = Mapping[str, Any]  # what is known of a slice that is done
@@ -145,14 +145,21 @@ def partial_result(output: Path, anew: bool) -> Iterator[PartialResult]:
             if not result.done:
                 raise
             number = stop.number if isinstance(stop, Interrupted) else signal.SIGINT
-            again = "the same command without overwrite=true" if anew else "the same command"
-            raise Stopped(
-                f"stopped by {signal.Signals(number).name}: {len(result.done)} slices are done, {again} goes on",
-                128 + number,
-            ) from stop
+            raise Stopped(f"stopped by {signal.Signals(number).name}: {_kept(result, anew)}", 128 + number) from stop
+        except UserError:
+            raise
+        except Exception:  # such as a full disk
+            if result.done:
+                warn(_kept(result, anew))
+            raise
         finally:
             if not result.done:  # errors: what is open, as the lock is, stays on some network disks until it is closed
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _kept(result: PartialResult, anew: bool) -> str:
+    again = "the same command without overwrite=true" if anew else "the same command"
+    return f"{len(result.done)} slices are done, {again} goes on"
 
 
 def _line(number: int, note: Note) -> str:

@@ -121,27 +121,30 @@ def super_resolve_scan(
             network_seconds = _enlarge(work, partial, fixed, console)
             shown = Views(volume, source.first, steps, stream, work.clinical, greys)
             views = [shown.view(region, work.difference(region.z)) for region in regions]
-            reformats = shown.reformats(middle)
-    write_picture(views, reformats, results.picture, f"{output.name}: {NOTICE}")
-    figures = work.consistency.figures()
-    _say(console, f"|f(SR) - scan|: {told(figures) or 'nothing was computed'}")
-    record = {
-        "notice": NOTICE,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "input": source.to_plain(),
-        "output": {"path": str(results.volume), "picture": str(results.picture)},
-        "warnings": source.doubts,
-        "consistency": {"what": "|f(SR) - y| inside the field of view", **figures},
-        "sampling": source.beside.to_plain(),
-        "settings": settings.model_dump(mode="json", include=set(ScanSettings.model_fields)),
-        "engine": {**fixed, "precision_error": error},
-        "geometry": _geometry(steps, source),
-        "checkpoint": {"path": str(model.path), "sha256": model.sha256, "ctsr": brief(model.card)},
-        "versions": versions(),
-        "seconds": round(time.monotonic() - started, 1),
-        "network_seconds": round(network_seconds, 1),
-    }
-    write_json(record, results.record)
+            picture, record = partial.folder / "picture.png", partial.folder / "record.json"
+            write_picture(views, shown.reformats(middle), picture, f"{output.name}: {NOTICE}")
+            stream.finish()
+            figures = work.consistency.figures()
+            _say(console, f"|f(SR) - scan|: {told(figures) or 'nothing was computed'}")
+            facts = {
+                "notice": NOTICE,
+                "date": datetime.now(UTC).isoformat(timespec="seconds"),
+                "input": source.to_plain(),
+                "output": {"path": str(results.volume), "picture": str(results.picture)},
+                "warnings": source.doubts,
+                "consistency": {"what": "|f(SR) - y| inside the field of view", **figures},
+                "sampling": source.beside.to_plain(),
+                "settings": settings.model_dump(mode="json", include=set(ScanSettings.model_fields)),
+                "engine": {**fixed, "precision_error": error},
+                "geometry": _geometry(steps, source),
+                "checkpoint": {"path": str(model.path), "sha256": model.sha256, "ctsr": brief(model.card)},
+                "versions": versions(),
+                "seconds": round(time.monotonic() - started, 1),
+                "network_seconds": round(network_seconds, 1),
+            }
+            write_json(facts, record)
+        picture.replace(results.picture)
+        record.replace(results.record)
     return results
 
 
