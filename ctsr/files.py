@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from ctsr.errors import UserError
 
@@ -33,6 +34,20 @@ def replacing(path: Path) -> Iterator[Path]:
             shutil.rmtree(partial)
         else:
             partial.unlink(missing_ok=True)
+
+
+def reserve(file: IO[bytes], size: int) -> None:
+    """Take a file's space on the disk at once, where the system can.
+
+    A mapped file that a full disk cannot hold would end the process without a word.
+
+    Raises:
+        OSError: The disk is full; no file is named.
+    """
+    if hasattr(os, "posix_fallocate"):  # not on macOS
+        os.posix_fallocate(file.fileno(), 0, size)
+    else:
+        file.truncate(size)
 
 
 def within(path: Path, places: Iterable[Path]) -> Path | None:

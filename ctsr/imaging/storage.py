@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from math import prod
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ctsr.files import reserve
 from ctsr.imaging.volume import Array
 
 Allocate = Callable[[tuple[int, ...], npt.DTypeLike], Array]
@@ -58,8 +58,7 @@ def filled(length: int, parts: Iterator[Array], allocate: Allocate) -> Array:
 class MappedFiles:
     """Makes arrays in files of a folder, one each.
 
-    A file is gone with its array, and with the process, however it ends. The space is taken at once: a mapped file that
-    a full disk cannot hold would end the process without a word.
+    A file is gone with its array, and with the process, however it ends. Its space is taken at once.
 
     Args:
         folder: On a disk; where it is memory, nothing is saved.
@@ -80,7 +79,7 @@ class MappedFiles:
             return np.empty(shape, kind)
         try:
             with tempfile.TemporaryFile(prefix=".", suffix=".partial", dir=self.folder) as file:
-                os.posix_fallocate(file.fileno(), 0, size)
+                reserve(file, size)
                 mapped = mmap.mmap(file.fileno(), size)
         except OSError as error:  # the file has no name
             raise NoRoomError(error.errno, error.strerror, str(self.folder)) from error

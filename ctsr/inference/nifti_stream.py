@@ -15,6 +15,7 @@ import numpy.typing as npt
 from isal import igzip_threaded
 
 from ctsr.errors import UserError
+from ctsr.files import reserve
 from ctsr.imaging.formats.writer import set_geometry
 from ctsr.imaging.orientation import Orientation
 from ctsr.imaging.volume import Affine, Image
@@ -60,8 +61,7 @@ class NiftiStream:
             header.write_to(stream)
             self._offset = stream.tell()
             self._size = self._offset + 2 * int(np.prod(self._shape))
-            # Taken at once: a mapped file that a full disk cannot hold would end the process without a word.
-            os.posix_fallocate(stream.fileno(), 0, self._size)
+            reserve(stream, self._size)
         self._one_after_another = orientation.axes[0] == 0
         self.order = range(shape[0])[:: orientation.flips[0] if self._one_after_another else 1]
         self._written: set[int] = set()

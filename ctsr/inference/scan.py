@@ -30,7 +30,7 @@ from ctsr.inference.picture import Views, write_picture
 from ctsr.inference.progress import SlicesBar
 from ctsr.inference.regions_of_interest import Region, lung_regions
 from ctsr.inference.results import Results, check_results, check_space, write_json
-from ctsr.inference.slice_work import SliceWork
+from ctsr.inference.slice_work import BESIDE, SliceWork
 from ctsr.inference.source import Source, read_source
 from ctsr.methods import described
 from ctsr.records.scan_settings import ScanSettings
@@ -38,14 +38,8 @@ from ctsr.versions import versions
 from ctsr.writable import check_writable
 
 BLOCK = 64  # pixels: side of the blocks that are enlarged or interpolated with region=lung and tile=auto
-NO_VOXEL = {
-    "overwrite",
-    "level",
-    "device",
-    "roi",
-    "slices",
-    "box_mm",
-}  # settings on which none depends, or told otherwise
+# Settings of which no voxel depends, or that are told as what they come to.
+NO_VOXEL = {"overwrite", "level", "device", "roi", "slices", "box_mm"}
 NOTICE = (
     "Not for diagnosis. Walls, vessels, airways and nodules are sharpened; "
     "the fine texture of the parenchyma is not in the clinical image and is imitated."
@@ -159,16 +153,17 @@ def _enlarge(work: SliceWork, partial: PartialResult, fixed: dict[str, Any], con
     size = fixed["batch"]
     batches = [todo[start : start + size] for start in range(0, len(todo), size)]
     costs = {z: work.cost(z) for z in todo}
-    network = 0.0
+    network, estimated = 0.0, len(batches) < 2
     with (
         SlicesBar(len(todo), sum(costs.values()), console) as bar,
         closing(overlapped(batches, work.prepare, work.compute, work.finish)) as made,
     ):
         for numbers, seconds in made:
-            if not network and len(batches) > 1:
-                each = seconds / sum(costs[z] for z in numbers)
-                _say(console, _cost(work.steps, each * sum(costs.values())))
             network += seconds
+            cost = sum(costs[z] for z in numbers)
+            if not estimated and cost > 2 * BESIDE * len(numbers):  # else the network had nothing to do
+                estimated = True
+                _say(console, _cost(work.steps, seconds / cost * sum(costs.values())))
             if work.engine.tile != fixed["tile"]:  # memory did not suffice
                 fixed["tile"] = work.engine.tile
                 partial.fix(fixed)

@@ -110,8 +110,8 @@ class SRResNet(nn.Module):
     def _octaves(self) -> list[nn.Sequential]:
         """Convolution, PixelShuffle, blur where there is one, activation."""
         length = len(self.enlarge) // self.octaves
-        starts = range(0, len(self.enlarge), length)
-        return [nn.Sequential(*self.enlarge[start : start + length].children()) for start in starts]
+        layers = list(self.enlarge)
+        return [nn.Sequential(*layers[start : start + length]) for start in range(0, len(layers), length)]
 
     def _in_blocks(self, x: Tensor) -> Tensor:
         """The last octave, its result as blocks of 2x2 pixels: the same sums, in fewer and larger pieces."""

@@ -20,7 +20,7 @@ from ctsr.checkpoint import SRModel, load_sr
 from ctsr.errors import UserError
 from ctsr.files import content_hash
 from ctsr.imaging.grey_map import GreyMap
-from ctsr.inference import results, scan
+from ctsr.inference import engine, results, scan
 from ctsr.inference.engine import Engine
 from ctsr.inference.scan import super_resolve_scan
 from ctsr.records.scan_settings import ScanSettings
@@ -594,3 +594,34 @@ def test_an_error_ends_the_progress_bar(tmp_path: Path, model: SRModel, monkeypa
         run(model, source, tmp_path / "sr.nii.gz")
     assert caught.tb is not None
     check_bars_have_ended()
+
+
+def test_what_a_coarser_precision_changes_is_told_and_recorded(tmp_path: Path, checkpoint: Path) -> None:
+    source, _ = chest(tmp_path / "scan.nii.gz")
+    part = ScanSettings(precision="bf16", slices=(3, 5))
+    model = load_sr(checkpoint)
+    torch.nn.init.normal_(model.GS.last.weight, 0.0, 0.05)  # else it interpolates, in float32
+    results, text = run(model, source, tmp_path / "coarse.nii", part)
+    exact, _ = run(model, source, tmp_path / "exact.nii", part.changed(precision="32"))
+    (line,) = [line for line in text.splitlines() if line.startswith("precision=bf16: ")]
+    told = json.loads(results.record.read_text())["engine"]["precision_error"]
+    assert line.startswith(f"precision=bf16: {told['mean']:.2g} on average, {told['largest']:.2g} at most")
+    assert json.loads(exact.record.read_text())["engine"]["precision_error"] is None
+    coarse, fine = (np.asarray(nibabel.load(one.volume).dataobj).astype(int) for one in (results, exact))
+    assert 0 < np.abs(coarse - fine).max() <= 2 * told["largest"] + 1  # told of one region, written of two slices
+    assert np.abs(coarse - fine).mean() <= 2 * told["mean"] + 1
+
+
+def test_a_region_of_lung_does_not_depend_on_the_engines_tiles(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, _ = chest(tmp_path / "scan.nii.gz")
+    written = []
+    for cache in (2**20, 2**24):  # tiles of 32 and of more than the 80 x 64 pixels of a slice
+        monkeypatch.setattr(engine, "IN_CACHE", cache)
+        results, _ = run(load_sr(checkpoint), source, tmp_path / f"{cache}.nii", ScanSettings(region="lung"))
+        written.append(np.asarray(nibabel.load(results.volume).dataobj).astype(int))
+        written.append(json.loads(results.record.read_text())["engine"]["tile"])
+    one, small, other, large = written
+    assert small < 64 < large
+    assert np.abs(one - other).max() <= 1
