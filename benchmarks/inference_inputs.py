@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import torch
 from torch import nn
 
-from ctsr.imaging.formats.writer import set_geometry, write_volume
+from ctsr.imaging.formats.writer import int16_header, write_volume
 from ctsr.imaging.volume import Affine, Volume
 from ctsr.networks.srresnet import SRResNet
 from tests.checkpoints import plain_card
@@ -42,13 +41,8 @@ def write_tiled(path: Path, scan: Volume, slices: int) -> None:
 
 def empty_nifti(path: Path, shape: tuple[int, ...], affine: Affine) -> np.memmap[tuple[int, ...], np.dtype[np.int16]]:
     """Write the header of an int16 volume with axes (z, y, x), and map its voxels."""
-    header = nibabel.Nifti1Header(endianness="<")
-    header.set_data_dtype(np.int16)
-    header.set_data_shape(shape[::-1])
-    header.set_slope_inter(1, 0)
-    set_geometry(header, affine)
     with path.open("wb") as stream:
-        header.write_to(stream)
+        int16_header(shape, affine).write_to(stream)
         offset = stream.tell()
     return np.memmap(path, dtype="<i2", mode="r+", offset=offset, shape=shape)
 

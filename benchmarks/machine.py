@@ -11,6 +11,8 @@ from typing import Self
 
 import torch
 
+from tests.memory import anonymous
+
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile")  # of a processor, that matter to matrix products
 
 
@@ -60,11 +62,6 @@ class MemoryWatch:
 
     def _watch(self) -> None:
         while True:
-            self.most = max(self.most, _anonymous())
+            self.most = max(self.most, anonymous())
             if self._ended.wait(0.02):
                 return
-
-
-def _anonymous() -> int:
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("RssAnon:"))

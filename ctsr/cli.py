@@ -17,7 +17,7 @@ from traceback import walk_tb
 from typing import Any
 
 from ctsr.arguments import cure
-from ctsr.errors import NOT_UTF_8, CollectedError, Interrupted, UserError, one_line
+from ctsr.errors import NOT_UTF_8, CollectedError, Interrupted, UserError, one_line, signal_of
 
 MISTAKE = 2  # exit code of a user's mistake
 # Threads of OpenMP that wait for each other soon leave the core to other processes: without it, a run beside a busy
@@ -70,8 +70,8 @@ def run_cli(program: Callable[[], int | None]) -> int:
             raise
         return NOBODY_READS
     except (Interrupted, KeyboardInterrupt) as stop:
-        number = stop.number if isinstance(stop, Interrupted) else signal.SIGINT
-        print(f"stopped by {signal.Signals(number).name}: unfinished files are removed", file=sys.stderr)
+        number = signal_of(stop)
+        print(f"stopped by {number.name}: unfinished files are removed", file=sys.stderr)
         return 128 + number
     except Exception as error:
         mistake = _mistake(error)

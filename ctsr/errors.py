@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from functools import cache
+from signal import Signals
 
 NOT_UTF_8 = (
     "the name is not written in UTF-8: rename it"
@@ -53,6 +54,11 @@ class Interrupted(BaseException):  # no library takes it for an error, and goes 
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
+
+
+def signal_of(stop: Interrupted | KeyboardInterrupt) -> Signals:
+    """The signal that ends the program; Ctrl-C is raised by Python itself where nobody else does."""
+    return Signals(stop.number) if isinstance(stop, Interrupted) else Signals.SIGINT
 
 
 class Collapsed(Exception):  # noqa: N818 - a state, as it is told

@@ -10,6 +10,9 @@ from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+TAPS = (1 / 32, 5 / 32, 10 / 32, 10 / 32, 5 / 32, 1 / 32)
+"""Of the filter along an axis, with stride 2: the blur, and the average of two."""
+
 
 class GaussianPyramid(nn.Module):
     """Downsamples by 2 per octave: blur with [1 4 6 4 1]/16, then average 2x2, reflecting at the border.
@@ -27,8 +30,7 @@ class GaussianPyramid(nn.Module):
     def __init__(self, octaves: int = 3) -> None:
         super().__init__()
         self.octaves = octaves
-        row = torch.tensor([1.0, 5.0, 10.0, 10.0, 5.0, 1.0]) / 32.0
-        self.register_buffer("taps", row, persistent=False)
+        self.register_buffer("taps", torch.tensor(TAPS), persistent=False)
 
     @property
     def scale(self) -> int:
@@ -74,7 +76,7 @@ def pyramid_matrix(length: int, octaves: int = 3) -> sparse.csr_array:
         after = np.arange(before // 2)
         met = np.abs(2 * after[:, None] + np.arange(-2, 4))  # reflected at the first pixel
         met = np.where(met < before, met, 2 * (before - 1) - met)  # and at the last
-        taps = np.tile(np.array([1, 5, 10, 10, 5, 1], np.float32) / 32, before // 2)
-        halving = sparse.csr_array((taps, (np.repeat(after, 6), met.ravel())), shape=(before // 2, before))
+        taps = np.tile(np.array(TAPS, np.float32), before // 2)
+        halving = sparse.csr_array((taps, (np.repeat(after, len(TAPS)), met.ravel())), shape=(before // 2, before))
         matrix = (halving @ matrix).astype(np.float32)
     return matrix

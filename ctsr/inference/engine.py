@@ -68,7 +68,6 @@ class Engine:
         widest = (SCALE // 2) ** 2 * _most_channels(ready) * self.dtype.itemsize
         self._whole, self._say = not network.tileable, say
         self.tile = tile if tile != "auto" else None if self._whole else fitting_tile(widest, self.device)
-        self.computed = 0  # output pixels, those of tiles that were left out apart
 
     def batch(self, shape: tuple[int, int]) -> int:
         """Slices of this shape that keep the device busy."""
@@ -123,7 +122,6 @@ class Engine:
             else:
                 blocks = nearest(torch.from_numpy(needed)[:, None].to(self.device, torch.float32))
                 there[:] = torch.where(blocks > 0, enlarged, there)
-            self.computed += enlarged.numel()
         if fine.device != result.device:
             result.copy_(fine[:, 0])
         return result

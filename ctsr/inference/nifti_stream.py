@@ -16,7 +16,7 @@ from isal import igzip_threaded
 
 from ctsr.errors import UserError
 from ctsr.files import reserve
-from ctsr.imaging.formats.writer import set_geometry
+from ctsr.imaging.formats.writer import int16_header
 from ctsr.imaging.orientation import Orientation
 from ctsr.imaging.volume import Affine, Image
 
@@ -49,14 +49,10 @@ class NiftiStream:
         self._raw, self._orientation, self._packed = raw, orientation, packed
         # A view of nothing: only its shape is of use.
         self._shape = orientation.undo(np.broadcast_to(np.int16(0), shape)).shape
-        header = nibabel.Nifti1Header(endianness="<")
-        header.set_data_dtype(np.int16)
         try:
-            header.set_data_shape(self._shape[::-1])
+            header = int16_header(self._shape, orientation.undo_affine(affine, shape))
         except nibabel.spatialimages.HeaderDataError as error:
             raise UserError(f"{self._shape} voxels are more than NIfTI holds along an axis: give a roi") from error
-        header.set_slope_inter(1, 0)
-        set_geometry(header, orientation.undo_affine(affine, shape))
         with raw.open("r+b" if raw.exists() else "w+b") as stream:
             header.write_to(stream)
             self._offset = stream.tell()

@@ -9,13 +9,12 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
-import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ctsr.errors import Interrupted, Stopped, UserError, as_typed, warn
+from ctsr.errors import Interrupted, Stopped, UserError, as_typed, signal_of, warn
 from ctsr.files import replacing
 
 Note = Mapping[str, Any]  # what is known of a slice that is done
@@ -144,8 +143,8 @@ def partial_result(output: Path, anew: bool) -> Iterator[PartialResult]:
         except (Interrupted, KeyboardInterrupt) as stop:
             if not result.done:
                 raise
-            number = stop.number if isinstance(stop, Interrupted) else signal.SIGINT
-            raise Stopped(f"stopped by {signal.Signals(number).name}: {_kept(result, anew)}", 128 + number) from stop
+            number = signal_of(stop)
+            raise Stopped(f"stopped by {number.name}: {_kept(result, anew)}", 128 + number) from stop
         except UserError:
             raise
         except Exception:  # such as a full disk

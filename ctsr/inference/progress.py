@@ -8,8 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import Progress, ProgressColumn, Task
-from rich.text import Text
+from rich.progress import Progress, TextColumn
 
 EVERY = 30.0  # seconds between two lines
 
@@ -27,7 +26,7 @@ class SlicesBar:
         self._slices, self._work, self._console = slices, work, console
         self._done, self._voxels, self._did = 0, 0, 0.0
         self._started = self._told = monotonic()
-        columns = (*Progress.get_default_columns(), _Told())
+        columns = (*Progress.get_default_columns(), TextColumn("{task.fields[told]}"))
         self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
         self._task = self._bar.add_task("super-resolving", total=work, told="")
 
@@ -53,12 +52,9 @@ class SlicesBar:
         if not self._console.is_terminal and now - self._told >= EVERY:
             self._told = now
             left = timedelta(seconds=round(spent * (self._work - self._did) / max(self._did, 1e-6)))
-            line = f"super-resolving: {told}, {left} left"
-            self._console.print(line, soft_wrap=True, markup=False, emoji=False, highlight=False)
+            say(self._console, f"super-resolving: {told}, {left} left")
 
 
-class _Told(ProgressColumn):
-    """What `SlicesBar` says of its task."""
-
-    def render(self, task: Task) -> Text:
-        return Text(str(task.fields["told"]))
+def say(console: Console, line: str) -> None:
+    """Print a line as it is: unbroken, and nothing in it taken for markup."""
+    console.print(line, soft_wrap=True, markup=False, emoji=False, highlight=False)

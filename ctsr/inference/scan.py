@@ -27,7 +27,7 @@ from ctsr.inference.nifti_stream import nifti_stream
 from ctsr.inference.overlap import overlapped
 from ctsr.inference.partial import PartialResult, partial_result
 from ctsr.inference.picture import Views, write_picture
-from ctsr.inference.progress import SlicesBar
+from ctsr.inference.progress import SlicesBar, say
 from ctsr.inference.regions_of_interest import Region, lung_regions
 from ctsr.inference.results import Results, check_results, check_space, write_json
 from ctsr.inference.slice_work import BESIDE, SliceWork
@@ -76,7 +76,7 @@ def super_resolve_scan(
     device = find_device(settings.device)
     check_tile(model.GS, settings.tile)
     if scan_path != input_path:
-        _say(console, f"input={input_path}: the scan in it is {scan_path}")
+        say(console, f"input={input_path}: the scan in it is {scan_path}")
         input_path = scan_path
     with partial_result(output, anew=settings.overwrite) as partial:
         source = read_source(input_path, settings, model.card, MappedFiles(partial.folder))
@@ -85,8 +85,8 @@ def super_resolve_scan(
         volume = source.volume
         steps = plan(volume.shape, volume.affine, model.card.pixel, settings.spacing_tolerance, settings.grid)
         for line in (described(model.card.name), str(source.beside), _summary(steps, model)):
-            _say(console, line)
-        engine = Engine(model.GS, device, settings.precision, settings.tile, lambda line: _say(console, line))
+            say(console, line)
+        engine = Engine(model.GS, device, settings.precision, settings.tile, lambda line: say(console, line))
         batch = engine.batch(steps.network_shape) if settings.batch == "auto" else settings.batch
         fixed = dict(partial.go_on(_same_run(model, source, settings, device), {"tile": engine.tile, "batch": batch}))
         engine.tile = fixed["tile"]
@@ -111,7 +111,7 @@ def super_resolve_scan(
             middle = regions[len(regions) // 2]
             error = None if settings.precision == "32" else _precision_error(model, work, middle)
             if error is not None:
-                _say(console, f"precision={settings.precision}: {_in_words(error)} slice {source.first[0] + middle.z}")
+                say(console, f"precision={settings.precision}: {_in_words(error)} slice {source.first[0] + middle.z}")
             network_seconds = _enlarge(work, partial, fixed, console)
             shown = Views(volume, source.first, steps, stream, work.clinical, greys)
             views = [shown.view(region, work.difference(region.z)) for region in regions]
@@ -119,7 +119,7 @@ def super_resolve_scan(
             write_picture(views, shown.reformats(middle), picture, f"{output.name}: {NOTICE}")
             stream.finish()
             figures = work.consistency.figures()
-            _say(console, f"|f(SR) - scan|: {told(figures) or 'nothing was computed'}")
+            say(console, f"|f(SR) - scan|: {told(figures) or 'nothing was computed'}")
             facts = {
                 "notice": NOTICE,
                 "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -149,7 +149,7 @@ def _enlarge(work: SliceWork, partial: PartialResult, fixed: dict[str, Any], con
     todo = [z for z in order if z not in partial.done]
     if partial.done:
         there = f"{len(partial.done)} of {len(order)} slices"
-        _say(console, f"{there} are there from an earlier run: going on with the others")
+        say(console, f"{there} are there from an earlier run: going on with the others")
     size = fixed["batch"]
     batches = [todo[start : start + size] for start in range(0, len(todo), size)]
     costs = {z: work.cost(z) for z in todo}
@@ -163,7 +163,7 @@ def _enlarge(work: SliceWork, partial: PartialResult, fixed: dict[str, Any], con
             cost = sum(costs[z] for z in numbers)
             if not estimated and cost > 2 * BESIDE * len(numbers):  # else the network had nothing to do
                 estimated = True
-                _say(console, _cost(work.steps, seconds / cost * sum(costs.values())))
+                say(console, _cost(work.steps, seconds / cost * sum(costs.values())))
             if work.engine.tile != fixed["tile"]:  # memory did not suffice
                 fixed["tile"] = work.engine.tile
                 partial.fix(fixed)
@@ -214,10 +214,6 @@ def _cost(steps: Plan, seconds: float) -> str:
     voxels = int(np.prod(steps.output_shape))
     left = timedelta(seconds=round(seconds))
     return f"{voxels / 1e9:.3g} billion voxels, {2 * voxels / 1e9:.3g} GB before compression, about {left} by the first"
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, soft_wrap=True, markup=False, emoji=False, highlight=False)
 
 
 def _greys(model: SRModel, settings: ScanSettings) -> Window:

@@ -91,8 +91,11 @@ class SliceWork:
 
     def seen_by_network(self, z: int) -> Image:
         """A slice as the network is given it, values in [-1, 1]."""
-        greys = nearest_inside(self.volume.array[z].astype(np.float32), self.outside(z))
-        return self.clinical.normalise(self.steps.to_network(greys))
+        return self.clinical.normalise(self.steps.to_network(self._without_edge(z)))
+
+    def _without_edge(self, z: int) -> Image:
+        """A slice in HU, its field of view without an edge."""
+        return nearest_inside(self.volume.array[z].astype(np.float32), self.outside(z))
 
     def cost(self, z: int) -> float:
         """What a slice costs, of a whole slice's worth."""
@@ -168,11 +171,9 @@ class SliceWork:
     def difference(self, z: int) -> Image:
         """|f(SR) - y| of a slice that is written, in HU, on the grid of the result / 8; 0 outside the field of view."""
         same = not self.steps.resampled or self.steps.grid == "model"
-        outside = self.outside(z)
-        greys = nearest_inside(self.volume.array[z].astype(np.float32), outside)
-        lr = self.clinical.normalise(self.steps.to_network(greys) if same else greys)
+        lr = self.seen_by_network(z) if same else self.clinical.normalise(self._without_edge(z))
         fine = self.greys.normalise(self.stream[z,])
         difference = self.consistency.difference(lr, fine)
-        around = ndimage.binary_dilation(outside, iterations=2)
+        around = ndimage.binary_dilation(self.outside(z), iterations=2)
         difference[self.steps.coarse(around) if same else around] = 0.0
         return difference

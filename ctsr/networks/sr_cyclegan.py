@@ -27,7 +27,7 @@ class EnlargingGenerator(nn.Module):
     """
 
     scale = SCALE
-    skips_trunk = False
+    skips_trunk = False  # see SRResNet
 
     def __init__(self, filters: int = 64, blocks: int = 9, norm: Norm = "instance") -> None:
         super().__init__()

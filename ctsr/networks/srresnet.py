@@ -36,7 +36,7 @@ class SRResNet(nn.Module):
     """Enlarges an image by 8 along both axes; output pixels 8k ... 8k+7 cover input pixel k.
 
     The trunk works at low resolution; `upsample` alone sees high resolution and looks only a few input pixels around,
-    so a large image can be enlarged in tiles that equal the whole: see `ctsr.networks.stages.Enlarging`.
+    so a large image can be enlarged in tiles that equal the whole: see `upsampler_stages`.
 
     Args:
         channels: Channels throughout (64 in SRGAN).
@@ -51,7 +51,7 @@ class SRResNet(nn.Module):
 
     octaves = 3
     scale = 2**octaves
-    skips_trunk = True
+    skips_trunk = True  # what the first stage of the trunk made is added to what the last one makes
 
     def __init__(
         self,
@@ -94,11 +94,13 @@ class SRResNet(nn.Module):
 
     def upsampler_stages(self) -> list[Stage]:
         """Features to (N, 1, 8H, 8W), but for `interpolation`."""
+        length = self._layers
         if self.blur:  # which looks half a pixel further, and repeats the border
-            one, two, _ = self._octaves()
+            one, two = self.enlarge[:length], self.enlarge[length : 2 * length]
             octaves = [Stage(one, reach=2, factor=2), Stage(two, reach=2, factor=2), Stage(self._in_blocks, reach=2)]
         else:
-            first, second, last = (_unpadded(*octave.children()) for octave in self._octaves())
+            starts = range(0, len(self.enlarge), length)
+            first, second, last = (_unpadded(self.enlarge[at], self.enlarge[at + length - 1]) for at in starts)
             octaves = [
                 Stage(lambda x: F.pixel_shuffle(first(x), 2), reach=1, factor=2, border="constant"),
                 Stage(lambda x: F.pixel_shuffle(second(x), 2), reach=1, factor=2, border="constant"),
@@ -107,19 +109,17 @@ class SRResNet(nn.Module):
         head = Stage(lambda blocks: F.pixel_shuffle(self.last.unpadded(blocks), 2), self.last.reach, 2, "constant")
         return [*octaves, head]
 
-    def _octaves(self) -> list[nn.Sequential]:
-        """Convolution, PixelShuffle, blur where there is one, activation."""
-        length = len(self.enlarge) // self.octaves
-        layers = list(self.enlarge)
-        return [nn.Sequential(*layers[start : start + length]) for start in range(0, len(layers), length)]
+    @property
+    def _layers(self) -> int:
+        """Layers of an octave: convolution, PixelShuffle, blur where there is one, activation."""
+        return len(self.enlarge) // self.octaves
 
     def _in_blocks(self, x: Tensor) -> Tensor:
         """The last octave, its result as blocks of 2x2 pixels: the same sums, in fewer and larger pieces."""
-        conv, *_, activation = self._octaves()[-1]
-        blocks: Tensor = conv(x)
+        blocks: Tensor = self.enlarge[-self._layers](x)
         if self.blur:
             blocks = F.pixel_unshuffle(self.enlarge[-2](F.pixel_shuffle(blocks, 2)), 2)
-        activated: Tensor = activation(blocks)
+        activated: Tensor = self.enlarge[-1](blocks)
         return activated
 
     def interpolation(self) -> Stage | None:
@@ -141,8 +141,7 @@ class SRResNet(nn.Module):
 
     def upsample(self, features: Tensor, image: Tensor) -> Tensor:
         """Features and the image they came from to (N, 1, 8H, 8W)."""
-        first, second, _ = self._octaves()
-        blocks = self._in_blocks(second(first(features)))
+        blocks = self._in_blocks(self.enlarge[: -self._layers](features))
         enlarged = F.pixel_shuffle(self.last(blocks), 2)
         interpolation = self.interpolation()
         return enlarged if interpolation is None else enlarged + interpolation.apply(image)
@@ -152,7 +151,7 @@ class SRResNet(nn.Module):
         return self.upsample(self.trunk(image), image)
 
 
-def _unpadded(conv: nn.Module, *others: nn.Module) -> Callable[[Tensor], Tensor]:
+def _unpadded(conv: nn.Module, activation: nn.Module) -> Callable[[Tensor], Tensor]:
     """An octave's convolution and activation, without padding and PixelShuffle."""
     assert isinstance(conv, nn.Conv2d)
-    return lambda x: others[-1](F.conv2d(x, conv.weight, conv.bias))
+    return lambda x: activation(F.conv2d(x, conv.weight, conv.bias))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from torch import Tensor
 
@@ -29,29 +29,6 @@ class Stage:
     reach: int
     factor: int = 1
     border: Border | None = None
-
-
-class Enlarging(Protocol):
-    """A network of a trunk at low resolution and an upsampler, in stages.
-
-    Attributes:
-        scale: Output pixels along each side of an input pixel.
-        tileable: Whether pixels further away than stages reach change nothing.
-        skips_trunk: Whether what the trunk's first stage made is added to what its last one makes.
-    """
-
-    scale: int
-    tileable: bool
-    skips_trunk: bool
-
-    def trunk_stages(self) -> Sequence[Stage]:
-        """Return the stages from the image, (N, 1, H, W) in [-1, 1], to its features, (N, C, H, W)."""
-
-    def upsampler_stages(self) -> Sequence[Stage]:
-        """Return the stages from features to (N, 1, scale H, scale W)."""
-
-    def interpolation(self) -> Stage | None:
-        """Return what is made of the image and added to the upsampler's; None: nothing."""
 
 
 def reach_of(stages: Sequence[Stage]) -> int:

@@ -33,6 +33,20 @@ def write_volume(path: str | Path, volume: Volume) -> None:
         nibabel.save(image, partial)
 
 
+def int16_header(shape: tuple[int, ...], affine: Affine) -> nibabel.Nifti1Header:
+    """The header of a volume of 16 bit numbers that are written behind it: (z, y, x) in C order, little endian.
+
+    Raises:
+        HeaderDataError: There are more voxels along an axis than NIfTI holds.
+    """
+    header = nibabel.Nifti1Header(endianness="<")
+    header.set_data_dtype(np.int16)
+    header.set_data_shape(shape[::-1])
+    header.set_slope_inter(1, 0)
+    set_geometry(header, affine)
+    return header
+
+
 def nifti_affine(affine: Affine) -> Affine:
     """Affine with its columns in NIfTI's axis order (x, y, z) instead of (z, y, x)."""
     return affine[:, [2, 1, 0, 3]]

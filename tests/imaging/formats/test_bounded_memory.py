@@ -15,6 +15,7 @@ import SimpleITK
 import tifffile
 import zarr
 
+from tests.conftest import REPOSITORY
 from tests.imaging.formats import scan_files
 from tests.imaging.formats.scan_files import Scan
 
@@ -26,10 +27,7 @@ import json, sys, threading
 from pathlib import Path
 from ctsr.imaging.formats.readers import probe, read_volume
 from ctsr.imaging.storage import MappedFiles
-
-def anonymous():
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
-    return int(line.split()[1]) * 1024
+from tests.memory import anonymous
 
 def watch():
     while not done.wait(0.002):
@@ -114,7 +112,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object
     for name, write in WRITERS.items():
         write(scan, folder / name)
     paths = [str(folder / name) for name in WRITERS]
-    done = subprocess.run([sys.executable, "-c", READ, str(folder), *paths], capture_output=True, text=True)
+    command = [sys.executable, "-c", READ, str(folder), *paths]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY)
     assert done.returncode == 0, done.stderr
     read: dict[str, dict[str, object]] = json.loads(done.stdout)
     return read
