@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import model_validator
 
 from ctsr.records.settings import Settings
 from ctsr.records.values import Count, Millimetres, NotNegative, PositiveRange, Range, Seed, Share, Shares, Whole
+
+SetName = Literal["training", "settings", "judging"]
 
 SMALLEST_FIELD = 10.0  # mm: a smaller piece of lung would have no vessels
 
@@ -103,6 +106,43 @@ class PhantomSettings(Settings):
             paired_pixels=16,
             nodule_radius=(1.0, 1.5),
         )
+
+
+class ProjectionSettings(Settings):
+    """Lungs in bodies through the projection scanner, in each kind of a set; drawn as `PhantomSettings` has it.
+
+    Attributes:
+        seed: Of everything; each lung has a stream of its own.
+        set: Kinds and lungs: for training, for choosing settings, or for judging.
+        lungs: How many.
+        slices: Clinical slices of each; `factor` times as many µCT slices.
+        pixels: Clinical rows and columns that the µCT covers.
+        field: Rows and columns of the clinical scans, which show the body.
+        factor: Clinical pixels are this many µCT voxels wide.
+        clinical_spacing: Clinical pixel size, slice distance and width of a detector row in mm.
+        views: Of the detector over half a turn.
+    """
+
+    seed: Seed = 0
+    set: SetName = "settings"
+    lungs: Count = 3
+    slices: Count = 6
+    pixels: Count = 64
+    field: Count = 320
+    factor: Count = 8
+    clinical_spacing: Millimetres = 0.625
+    views: Count = 720
+
+    @model_validator(mode="after")
+    def _show_lung(self) -> ProjectionSettings:
+        if (shown := self.pixels * self.clinical_spacing) < SMALLEST_FIELD:
+            raise ValueError(f"pixels show {shown:g} mm of lung: at least {SMALLEST_FIELD:g} mm are needed")
+        return self
+
+    @staticmethod
+    def tiny(seed: int = 0) -> ProjectionSettings:
+        """Settings for tests: some seconds of work."""
+        return ProjectionSettings(seed=seed, lungs=1, slices=2, pixels=16, views=90)
 
 
 def lies_in(root: str, path: str | None) -> bool:

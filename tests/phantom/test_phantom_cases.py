@@ -177,7 +177,7 @@ def test_ctrl_c_leaves_nothing_half_made(tmp_path: Path, monkeypatch: pytest.Mon
         raise KeyboardInterrupt
 
     monkeypatch.setattr("ctsr.phantom.cases.MAX_WORKERS", 1)
-    for kind in ("_make_pair", "_make_specimen", "_make_chest", "_make_empty"):
+    for kind in ("make_pair", "make_specimen", "make_chest", "make_empty"):
         monkeypatch.setattr(f"ctsr.phantom.cases.{kind}", interrupted)
     with pytest.raises(KeyboardInterrupt):
         generate(tmp_path / "phantom", PhantomSettings(), show_progress=False)
