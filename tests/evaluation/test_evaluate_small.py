@@ -43,7 +43,7 @@ class Interpolate(nn.Module):
 
 
 def ours() -> TrainedNetwork:
-    return TrainedNetwork("ours", 0, Interpolate(), Synthesis(Unchanged()), HU, {"clinical": GreyMap.identity()})
+    return TrainedNetwork("ours", 0, Interpolate(), Synthesis(Unchanged()), HU, HU, {"clinical": GreyMap.identity()})
 
 
 def prepared(folder: Path, image: npt.NDArray[np.floating], edge: int = 0, domain: str = "micro") -> PreparedCase:
@@ -149,7 +149,7 @@ def test_one_small_tile_gives_a_whole_report(
 def test_two_processes_answer_as_one_does(tmp_path: Path) -> None:
     enlarge = nn.Upsample(scale_factor=8)
     two = [
-        TrainedNetwork("ours", seed, enlarge, Synthesis(Unchanged()), HU, {"clinical": GreyMap.identity()})
+        TrainedNetwork("ours", seed, enlarge, Synthesis(Unchanged()), HU, HU, {"clinical": GreyMap.identity()})
         for seed in (0, 1)
     ]
     test = TestSet([prepared(tmp_path / "m", noise(4, 128, 128))], [a_pair("p"), a_pair("q")])
