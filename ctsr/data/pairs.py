@@ -1,8 +1,11 @@
-"""A lung seen by both scanners: the clinical scan, and the micro-CT truth on exactly the x8 grid."""
+"""A lung seen by both scanners: the clinical scan, and the micro-CT truth on exactly the x8 grid.
+
+A lung may also have clinical scans of several kinds (kernels, slice thicknesses), each a pair with the one micro-CT.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +20,9 @@ from ctsr.imaging.orientation import canonical
 from ctsr.imaging.resample import resampled_affine
 from ctsr.imaging.volume import SCALE, Volume
 from ctsr.phantom.labels import Label
+
+ENDING = ".nii.gz"
+MICRO, LABELS = f"micro{ENDING}", f"labels{ENDING}"
 
 GRID_TOLERANCE = 0.05
 """How far, in micro-CT pixels, the two grids may be apart."""
@@ -70,8 +76,30 @@ def find_pairs(root: Path) -> list[Path]:
     return folders
 
 
+def find_projections(root: Path) -> list[Path]:
+    """Folders of the lungs under `root` that a scanner took in several kinds of acquisition, sorted by name.
+
+    Raises:
+        UserError: There is none, or one without an acquisition.
+    """
+    folders = sorted({file.parent for file in root.glob(f"*/[!.]*{ENDING}")})
+    if not folders:
+        raise UserError(f"{root} holds no lungs: each is a folder with {MICRO}, {LABELS} and a scan of each kind")
+    if bare := [str(folder) for folder in folders if not scans_of(folder)]:
+        raise UserError(f"{', '.join(bare)}: no clinical scan lies beside {MICRO}: add one or remove the folder")
+    return folders
+
+
+def scans_of(folder: Path) -> dict[str, Path]:
+    """The clinical scans of such a lung, by their kind: every .nii.gz but micro and labels, sorted by name."""
+    files = sorted(file for file in folder.glob(f"[!.]*{ENDING}") if file.name not in (MICRO, LABELS))
+    return {file.name.removesuffix(ENDING): file for file in files}
+
+
 def load_pair(folder: Path, percentiles: Sequence[float] = (0.5, 99.5)) -> Pair:
     """Read a paired case: clinical.nii.gz, micro.nii.gz and, if there is one, labels.nii.gz.
+
+    The clinical scan may show more than the micro-CT in the plane: it is cut to what that covers.
 
     Args:
         folder: Where the files are; its name becomes the case's.
@@ -80,22 +108,62 @@ def load_pair(folder: Path, percentiles: Sequence[float] = (0.5, 99.5)) -> Pair:
     Raises:
         UserError: A file is missing, or the two scans do not share one x8 grid.
     """
-    clinical, micro = (canonical(read_volume(folder / f"{part}.nii.gz"))[0] for part in ("clinical", "micro"))
+    (pair,) = _load(folder, {"clinical": folder / f"clinical{ENDING}"}, percentiles).values()
+    return pair
+
+
+def load_kinds(folder: Path, percentiles: Sequence[float] = (0.5, 99.5)) -> dict[str, Pair]:
+    """Read a lung of `find_projections`: a pair for each kind of acquisition; all share the micro-CT's arrays.
+
+    Args:
+        folder: As for `load_pair`, with the scans of `scans_of` in place of the one.
+        percentiles: As for `load_pair`.
+
+    Raises:
+        UserError: As for `load_pair`.
+    """
+    return _load(folder, scans_of(folder), percentiles)
+
+
+def _load(folder: Path, scans: Mapping[str, Path], percentiles: Sequence[float]) -> dict[str, Pair]:
+    micro = _read(folder / MICRO)
     labels = None
-    if (folder / "labels.nii.gz").exists():
-        labels = canonical(read_volume(folder / "labels.nii.gz"))[0].array.astype(np.uint8)
+    if (folder / LABELS).exists():
+        labels = _read(folder / LABELS).array.astype(np.uint8)
         if labels.shape != micro.array.shape:
             raise UserError(f"{folder}: labels are {labels.shape}, but micro is {micro.array.shape}; make them equal")
         inside = ~np.isin(labels, (Label.OUTSIDE, Label.CHEST_WALL))
         if not inside.any():
-            raise UserError(f"{folder}: labels.nii.gz marks no lung")
+            raise UserError(f"{folder}: {LABELS} marks no lung")
     else:
         inside = specimen_mask(micro.array, micro.spacing)
     window = robust_window(micro.array, inside, percentiles)
-    return Pair(folder.name, clinical, micro, inside, labels, window, _matching(folder, clinical, micro))
+    pairs = {}
+    for kind, path in scans.items():
+        clinical = _covered(path, _read(path), micro)
+        pairs[kind] = Pair(folder.name, clinical, micro, inside, labels, window, _matching(path, clinical, micro))
+    return pairs
 
 
-def _matching(folder: Path, clinical: Volume, micro: Volume) -> tuple[tuple[int, int], ...]:
+def _read(path: Path) -> Volume:
+    return canonical(read_volume(path))[0]
+
+
+def _covered(path: Path, clinical: Volume, micro: Volume) -> Volume:
+    """The part of a clinical scan that the micro-CT covers in the plane, to the nearest pixel."""
+    corner = np.linalg.inv(clinical.affine) @ micro.affine @ (0.0, -0.5, -0.5, 1.0)  # outer edge of the first pixel
+    y, x = np.rint(corner[1:3] + 0.5).astype(int)
+    height, width = (size // SCALE for size in micro.array.shape[1:])
+    rows, columns = clinical.array.shape[1:]
+    if min(y, x) < 0 or y + height > rows or x + width > columns:
+        raise UserError(f"{path} does not show all of {MICRO} in the plane: give a scan with a larger field of view")
+    affine = clinical.affine.copy()
+    affine[:, 3] = clinical.affine @ (0, y, x, 1)
+    # A copy: a view would keep the whole scan in memory.
+    return Volume(clinical.array[:, y : y + height, x : x + width].copy(), affine)
+
+
+def _matching(path: Path, clinical: Volume, micro: Volume) -> tuple[tuple[int, int], ...]:
     """The micro-CT slice at the world position of each clinical slice."""
     y, x = clinical.spacing[1:]
     fine = resampled_affine(clinical.affine, (y / SCALE, x / SCALE))
@@ -107,8 +175,8 @@ def _matching(folder: Path, clinical: Volume, micro: Volume) -> tuple[tuple[int,
     off = np.abs(landed[:, 1:3] - corners[:, 1:3]).max()
     if micro.array.shape[1:] != (height, width) or off > GRID_TOLERANCE or np.ptp(landed[:4, 0]) > GRID_TOLERANCE:
         raise UserError(
-            f"{folder}: micro.nii.gz is not on the x8 grid of clinical.nii.gz: "
-            f"{micro.array.shape[1:]} pixels instead of {(height, width)}, {off:.2f} pixels apart"
+            f"{path.parent}: {MICRO} is not on the x8 grid of {path.name}: {micro.array.shape[1:]} pixels instead of "
+            f"{(height, width)}, {off:.2f} pixels apart; make their pixels' outer edges agree"
         )
     nearest = np.rint(landed[::4, 0]).astype(int)
     return tuple((k, int(z)) for k, z in enumerate(nearest) if 0 <= z < micro.array.shape[0])

@@ -15,11 +15,24 @@ from ctsr.evaluation.questions.test_set import TestSet, check_held_out
 from ctsr.evaluation.questions.tile_room import check_tiles, without_patches
 from ctsr.evaluation.questions.tiles import Cut
 from ctsr.evaluation.reporting.equal_detection import equal_detection_table
-from ctsr.evaluation.reporting.figures import curves_figure, paired_figure, scans_figure, synthesis_figure
+from ctsr.evaluation.reporting.figures import (
+    curves_figure,
+    paired_figure,
+    projections_figure,
+    scans_figure,
+    synthesis_figure,
+)
 from ctsr.evaluation.reporting.report import write_report
 from ctsr.evaluation.reporting.report_folder import FIGURES
 from ctsr.evaluation.reporting.statistics import per_case
-from ctsr.evaluation.reporting.tables import Table, difference_table, gap_table, protocol_tables, table_1
+from ctsr.evaluation.reporting.tables import (
+    Table,
+    difference_table,
+    gap_table,
+    projections_table,
+    protocol_tables,
+    table_1,
+)
 from ctsr.evaluation.scoring.asking import Asked, ask_all
 from ctsr.evaluation.scoring.compare import compare
 from ctsr.evaluation.scoring.degradations import PROTOCOL as CONTROLS
@@ -98,6 +111,7 @@ def evaluate(networks: Sequence[TrainedNetwork], test: TestSet, folder: Path, cu
     folder.mkdir(parents=True, exist_ok=True)
     write_csv(rows, folder / "evaluation.csv")
     paired_figure(networks, test.pairs, folder / "paired.png")
+    projections_figure(networks, test.projections, folder / "projections.png")
     synthesis_figure(networks, test.micro, test.clinical, folder / "synthesis.png", cut)
     curves_figure(tallies, folder / "found_and_made_up.png")
     scans_figure(answers[SCANS].views, folder / "scans.png")
@@ -127,11 +141,11 @@ def _asked(
 
 
 def _headlines(values: Mapping[tuple[str, str, str], Mapping[str, float]], reference: str) -> Iterator[Table]:
-    """What is asked first: gaps, differences, the paper's Table 1."""
+    """What is asked first: gaps, differences, projections less bicubic, the paper's Table 1."""
     for protocol in DIFFERENCES:
         for table in (gap_table(values, protocol), difference_table(values, protocol, reference)):
             if table is not None:
                 yield table
-    papers = table_1(values)
-    if papers is not None:
-        yield papers
+    for table in (projections_table(values), table_1(values)):
+        if table is not None:
+            yield table

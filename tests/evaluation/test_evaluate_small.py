@@ -14,7 +14,7 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ctsr.data.pairs import Pair
+from ctsr.data.pairs import Pair, load_kinds
 from ctsr.data.preparing.store import PreparedCase
 from ctsr.errors import UserError
 from ctsr.evaluation.at_end_of_training import measure
@@ -32,6 +32,7 @@ from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.volume import Volume
 from ctsr.networks.synthesis import Unchanged
+from tests.data.projected import write_lung
 
 FINE = 0.078125
 HU = Window(-1000, 100)
@@ -43,7 +44,7 @@ class Interpolate(nn.Module):
 
 
 def ours() -> TrainedNetwork:
-    return TrainedNetwork("ours", 0, Interpolate(), Synthesis(Unchanged()), HU, {"clinical": GreyMap.identity()})
+    return TrainedNetwork("ours", 0, Interpolate(), Synthesis(Unchanged()), HU, HU, {"clinical": GreyMap.identity()})
 
 
 def prepared(folder: Path, image: npt.NDArray[np.floating], edge: int = 0, domain: str = "micro") -> PreparedCase:
@@ -146,10 +147,33 @@ def test_one_small_tile_gives_a_whole_report(
     assert [line.split()[2] for line in lines] == [str(number) for number in range(1, 11)]
 
 
+def test_projections_alone_give_a_whole_report(tmp_path: Path) -> None:
+    pairs: dict[str, list[Pair]] = {}
+    for number in range(3):
+        write_lung(tmp_path / f"lung_{number}", seed=number)
+        for kind, pair in load_kinds(tmp_path / f"lung_{number}").items():
+            pairs.setdefault(kind, []).append(pair)
+    found = evaluate([ours()], TestSet(projections=pairs), tmp_path / "o", Cut(64, slices=1))
+    assert {row.protocol for row in found.rows} == {"projections/edge", "projections/soft"}
+    assert [table.title for table in found.tables] == [
+        "projections: less bicubic",
+        "projections/edge",
+        "projections/edge: after a fitted line",
+        "projections/soft",
+        "projections/soft: after a fitted line",
+    ]
+    kinds = [tuple(line[:2]) for line in found.tables[0].lines]
+    assert kinds == [(kind, method) for kind in ("edge", "soft") for method in ("bicubic_mapped", "ours")]
+    assert "the projection scanner, soft" in found.tables[3].note
+    assert [path.name for path in found.figures] == ["projections.png"]
+    text = (tmp_path / "o/report.md").read_text()
+    assert "3 lungs by the projection scanner (2 kinds of acquisition)" in text
+
+
 def test_two_processes_answer_as_one_does(tmp_path: Path) -> None:
     enlarge = nn.Upsample(scale_factor=8)
     two = [
-        TrainedNetwork("ours", seed, enlarge, Synthesis(Unchanged()), HU, {"clinical": GreyMap.identity()})
+        TrainedNetwork("ours", seed, enlarge, Synthesis(Unchanged()), HU, HU, {"clinical": GreyMap.identity()})
         for seed in (0, 1)
     ]
     test = TestSet([prepared(tmp_path / "m", noise(4, 128, 128))], [a_pair("p"), a_pair("q")])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ctsr.checkpoint import Checkpoint
 from ctsr.errors import UserError
-from ctsr.evaluation.questions.enlargers import Enlarge, interpolations, network
+from ctsr.evaluation.questions.enlargers import MAPPED_ENDING, Enlarge, in_hu, interpolations, network
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.pyramid import GaussianPyramid
@@ -44,9 +44,19 @@ class Interpolation:
 
     few: bool = False
 
-    def methods(self, grey_map: GreyMap) -> dict[Method, Enlarge]:
-        """What enlarges images whose greys this map takes to those of f(x)."""
-        return {Method(name, None): way for name, way in interpolations(grey_map, self.few).items()}
+    def methods(self, grey_map: GreyMap, hu_by: TrainedNetwork | None = None) -> dict[Method, Enlarge]:
+        """What enlarges images whose greys this map takes to those of f(x).
+
+        Args:
+            grey_map: The map.
+            hu_by: See `ctsr.evaluation.questions.protocols.Inputs`. A scan's own greys are HU in its window already.
+        """
+        ways = interpolations(grey_map, self.few)
+        if hu_by is not None:
+            ways |= {
+                name: in_hu(way, hu_by.hu, hu_by.window) for name, way in ways.items() if name.endswith(MAPPED_ENDING)
+            }
+        return {Method(name, None): way for name, way in ways.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +69,7 @@ class TrainedNetwork:
         enlarge: The network that enlarges, (N, 1, H, W) to (N, 1, 8H, 8W), both in [-1, 1].
         synthesise: What made its training images: x and its slab, (N, 1, 8H, 8W), to (N, 1, H, W); None: nothing did.
         window: HU that become [-1, 1].
+        hu: HU of a result's -1 and +1.
         grey_maps: Of its training cases: "clinical" greys, and "synthetic" ones of two stages, to those of f(x), and
             "calibrated" ones back.
         trained_on: Hash of each scan that it was trained or validated on, to its name.
@@ -71,6 +82,7 @@ class TrainedNetwork:
     enlarge: nn.Module
     synthesise: Synthesis | None
     window: Window
+    hu: Window
     grey_maps: Mapping[str, GreyMap]
     trained_on: Mapping[str, str] = field(default_factory=dict)
     path: Path | None = None
@@ -102,6 +114,7 @@ class TrainedNetwork:
             enlarge=enlarge.to(device),
             synthesise=synthesise,
             window=card.window("clinical"),
+            hu=card.hu,
             grey_maps=card.grey_maps,
             trained_on=card.trained_on,
             path=path,
@@ -120,9 +133,10 @@ class TrainedNetwork:
             generator = checkpoint.network("GB" if card.stage == "sr_cyclegan" else "G1")
         return cls.of(card, checkpoint.model().GS, generator, device, checkpoint.path)
 
-    def methods(self, grey_map: GreyMap) -> dict[Method, Enlarge]:
-        """The network itself, whatever the greys."""
-        return {Method(self.name, self.seed): network(self.enlarge)}
+    def methods(self, grey_map: GreyMap, hu_by: TrainedNetwork | None = None) -> dict[Method, Enlarge]:
+        """The network itself, whatever the greys; in HU by its own `hu`, in the window of `hu_by`."""
+        way = network(self.enlarge)
+        return {Method(self.name, self.seed): way if hu_by is None else in_hu(way, self.hu, hu_by.window)}
 
     @property
     def label(self) -> str:
@@ -133,14 +147,17 @@ class TrainedNetwork:
 Competitor = Interpolation | TrainedNetwork
 
 
-def methods_of(competitors: Iterable[Competitor], grey_map: GreyMap) -> dict[Method, Enlarge]:
+def methods_of(
+    competitors: Iterable[Competitor], grey_map: GreyMap, hu_by: TrainedNetwork | None = None
+) -> dict[Method, Enlarge]:
     """What enlarges, of several competitors, in their order.
 
     Args:
         competitors: They are given the same images.
         grey_map: Takes these images' greys to those of f(x).
+        hu_by: See `ctsr.evaluation.questions.protocols.Inputs`.
     """
-    return {method: way for one in competitors for method, way in one.methods(grey_map).items()}
+    return {method: way for one in competitors for method, way in one.methods(grey_map, hu_by).items()}
 
 
 def in_order(networks: Sequence[TrainedNetwork], method: str | None) -> list[TrainedNetwork]:

@@ -12,13 +12,15 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from ctsr.imaging.grey_map import GreyMap
+from ctsr.imaging.intensity import Window
 from ctsr.imaging.interpolation import bicubic, nearest
 from ctsr.imaging.volume import SCALE, Image
 
 Enlarge = Callable[[Image], Image]
 """(H, W) in [-1, 1], clinical greys, to (8H, 8W) in about [-1, 1], µCT greys; outer edges shared."""
 
-MAPPED = "bicubic_mapped"
+MAPPED_ENDING = "_mapped"
+MAPPED = f"bicubic{MAPPED_ENDING}"
 FEW = ("nearest", "bicubic", MAPPED)  # interpolations, where there is no room for all
 BLUR = 0.5  # standard deviation of the blurred bicubic's Gaussian, in clinical pixels
 
@@ -36,13 +38,29 @@ def interpolations(grey_map: GreyMap, few: bool = False) -> dict[str, Enlarge]:
         "lanczos": lanczos,
         "bicubic_blurred": _blurred,
     }
-    ways = plain | {f"{name}_mapped": mapped(enlarge, grey_map) for name, enlarge in plain.items()}
+    ways = plain | {f"{name}{MAPPED_ENDING}": mapped(enlarge, grey_map) for name, enlarge in plain.items()}
     return {name: ways[name] for name in FEW} if few else ways
 
 
 def mapped(enlarge: Enlarge, grey_map: GreyMap) -> Enlarge:
     """A method that is given mapped greys."""
     return lambda lr: enlarge(grey_map.apply(lr))
+
+
+def in_hu(enlarge: Enlarge, hu: Window, window: Window) -> Enlarge:
+    """A method whose images, clipped to [-1, 1], become HU as `infer.py` writes them.
+
+    Args:
+        enlarge: The method.
+        hu: HU of its images' -1 and +1.
+        window: HU that are -1 and +1 in what is returned; HU beyond it stay beyond.
+    """
+
+    def enlarged(lr: Image) -> Image:
+        greys = hu.restore(np.clip(enlarge(lr), -1.0, 1.0))
+        return np.asarray((greys - window.low) * (2.0 / (window.high - window.low)) - 1.0, dtype=np.float32)
+
+    return enlarged
 
 
 def network(net: nn.Module) -> Enlarge:

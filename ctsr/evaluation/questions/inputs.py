@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -69,6 +69,17 @@ def paired_samples(pairs: Sequence[Pair], window: Window, cut: Cut, slab: bool =
                 pair.pixel_mm,
                 None if pair.labels is None else pair.labels[micro_z],
             )
+
+
+def projection_samples(pairs: Sequence[Pair], window: Window, cut: Cut) -> Iterator[Sample]:
+    """The same of lungs whose micro-CT is in HU: the truth is normalised by the clinical window, too.
+
+    Args:
+        pairs: Of one kind of acquisition, see `ctsr.data.pairs.load_kinds`.
+        window: Clinical window of the networks.
+        cut: Tiles and slices.
+    """
+    return paired_samples([replace(pair, window=window) for pair in pairs], window, cut)
 
 
 def synthetic_samples(cases: Sequence[PreparedCase], synthesise: nn.Module, cut: Cut) -> Iterator[Sample]:

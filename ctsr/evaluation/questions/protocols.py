@@ -10,12 +10,14 @@ plain          f(x) itself, truth x.
 unseen_soft    Images made of x by a scanner of the phantom's family with a softer kernel, truth x.
 unseen_sharp   The same with a kernel as sharp as f()'s own, and more noise.
 unseen_g1      G1(f(x)) by the G1 of another training, truth x.
+projections/…  Acquisitions, one question for each kind, of a lung by a scanner that works in projections; truth: the
+               phantom's HU. Results are compared in HU, as infer.py writes them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -25,13 +27,22 @@ from ctsr.data.preparing.materials import hu_window
 from ctsr.data.preparing.store import PreparedCase
 from ctsr.errors import UserError, warn
 from ctsr.evaluation.questions.competitors import Competitor, Interpolation, Synthesis, TrainedNetwork, reference
-from ctsr.evaluation.questions.inputs import UNSEEN, Sample, paired_samples, scanned_samples, synthetic_samples
+from ctsr.evaluation.questions.inputs import (
+    UNSEEN,
+    Sample,
+    paired_samples,
+    projection_samples,
+    scanned_samples,
+    synthetic_samples,
+)
 from ctsr.evaluation.questions.test_set import TestSet
 from ctsr.evaluation.questions.tiles import Cut
 from ctsr.imaging.grey_map import GreyMap, to_clinical
 from ctsr.networks.synthesis import Unchanged
 
 EVERY = Interpolation()
+PROJECTIONS = "projections/"
+"""What the names of these questions begin with; the kind follows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +53,14 @@ class Inputs:
         samples: Yields them, with their truth; a case's follow each other.
         grey_map: Their greys to those of f(x), for interpolation.
         back: Greys of f(x) to theirs.
+        hu_by: The network whose clinical window results are compared in, as HU, and whose `hu` mapped greys become;
+            None: greys of micro-CT are compared.
     """
 
     samples: Callable[[], Iterator[Sample]]
     grey_map: GreyMap
     back: GreyMap
+    hu_by: TrainedNetwork | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +105,11 @@ def questions_on(
     """
     competitors: list[Competitor] = [interpolation, *networks]
     first = reference(networks)
-    return [*_on_pairs(test, first, competitors, cut), *_on_micro(test, first, competitors, cut)]
+    return [
+        *_on_pairs(test, first, competitors, cut),
+        *_on_micro(test, first, competitors, cut),
+        *_on_projections(test, first, networks, cut),
+    ]
 
 
 def _on_pairs(test: TestSet, first: TrainedNetwork, competitors: Sequence[Competitor], cut: Cut) -> Iterator[Question]:
@@ -136,6 +154,17 @@ def _on_micro(test: TestSet, first: TrainedNetwork, competitors: Sequence[Compet
             strange[one] = found
     if not strange.keys().isdisjoint(networks):
         yield Question("unseen_g1", "x; inputs by the G1 of another seed's training", count, strange)
+
+
+def _on_projections(
+    test: TestSet, first: TrainedNetwork, networks: Sequence[TrainedNetwork], cut: Cut
+) -> Iterator[Question]:
+    competitors: list[Competitor] = [Interpolation(few=True), *networks]
+    for kind, pairs in test.projections.items():
+        samples = partial(projection_samples, pairs, first.window, cut)
+        inputs = replace(clinical_inputs(samples, first), hu_by=first)
+        about = f"the phantom's own HU at the µCT slice of the clinical slice's centre; the projection scanner, {kind}"
+        yield Question(f"{PROJECTIONS}{kind}", about, len(pairs), dict.fromkeys(competitors, inputs))
 
 
 def _made_by(maker: TrainedNetwork, synthesise: Synthesis, test: TestSet, cut: Cut) -> Inputs:

@@ -1,4 +1,4 @@
-"""Cases to test on, none of which was trained on: a folder with `micro`, `paired`, `empty` and `clinical` below it."""
+"""Cases to test on, none of which was trained on: a folder with `micro`, `paired` and others below it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ctsr.data.finding.cases import find_cases
-from ctsr.data.pairs import Pair, find_pairs, load_pair
+from ctsr.data.pairs import MICRO, Pair, find_pairs, find_projections, load_kinds, load_pair, scans_of
 from ctsr.data.preparing.hashes import remembered_hash
 from ctsr.data.preparing.settings import ClinicalSettings, MicroSettings, Settings
 from ctsr.data.preparing.store import PreparedCase, prepare_all
@@ -15,7 +15,7 @@ from ctsr.errors import UserError
 from ctsr.evaluation.questions.competitors import TrainedNetwork
 from ctsr.records.card import ModelCard
 
-PAIR_FILES = ("clinical.nii.gz", "micro.nii.gz")
+PAIR_FILES = ("clinical.nii.gz", MICRO)
 
 
 def load_test_set(root: Path, clinical: Path | None, card: ModelCard, cache: Path) -> TestSet:
@@ -23,7 +23,8 @@ def load_test_set(root: Path, clinical: Path | None, card: ModelCard, cache: Pat
 
     Args:
         root: Folder with `micro` and `clinical` (scans, as for training), `paired` and `empty` (cases, each a folder
-            with clinical, micro and labels .nii.gz); each may be missing.
+            with clinical, micro and labels .nii.gz), and `projections` (see `ctsr.data.pairs.load_kinds`); each may
+            be missing.
         clinical: Folder of clinical scans, or one scan, instead of `root/clinical`.
         card: Of a checkpoint whose cases were prepared in the same way.
         cache: Folder of prepared cases.
@@ -54,9 +55,18 @@ def load_test_set(root: Path, clinical: Path | None, card: ModelCard, cache: Pat
         folders = find_pairs(root / kind) if (root / kind).exists() else []
         pairs[kind] = [load_pair(folder, how.percentiles) for folder in folders]
         hashes |= {scan: f"{kind} {folder.name}" for folder in folders for scan in pair_hashes(folder, cache)}
+    projections: dict[str, list[Pair]] = {}
+    for folder in find_projections(root / "projections") if (root / "projections").exists() else []:
+        for kind, pair in load_kinds(folder, how.percentiles).items():
+            projections.setdefault(kind, []).append(pair)
+        scans = [folder / MICRO, *scans_of(folder).values()]
+        hashes |= {remembered_hash(scan, cache): f"projections {folder.name}" for scan in scans}
     if not hashes:
-        raise UserError(f"data={root} holds no case: give a folder with micro/, paired/, empty/ or clinical/ in it")
-    return TestSet(prepared["micro"], pairs["paired"], pairs["empty"], prepared["clinical"], hashes)
+        raise UserError(
+            f"data={root} holds no case: give a folder with micro/, paired/, empty/, clinical/ or projections/ in it"
+        )
+    of_kinds = dict(sorted(projections.items()))
+    return TestSet(prepared["micro"], pairs["paired"], pairs["empty"], prepared["clinical"], hashes, of_kinds)
 
 
 def pair_hashes(folder: Path, cache: Path) -> list[str]:
@@ -74,6 +84,7 @@ class TestSet:
         empty: Such lungs without vessels and airways.
         clinical: Clinical scans.
         hashes: Hash of each scan, to its name.
+        projections: Lungs seen by the projection scanner, for each kind of acquisition; their micro-CT is in HU.
     """
 
     __test__ = False  # no test, whatever pytest makes of its name
@@ -83,6 +94,7 @@ class TestSet:
     empty: Sequence[Pair] = ()
     clinical: Sequence[PreparedCase] = ()
     hashes: Mapping[str, str] = field(default_factory=dict)
+    projections: Mapping[str, Sequence[Pair]] = field(default_factory=dict)
 
 
 def check_held_out(networks: Iterable[TrainedNetwork], test: TestSet) -> None:

@@ -72,7 +72,18 @@ def _specimens(test: TestSet, cut: Cut) -> dict[str, Masks]:
     """Where each specimen is, in the slices that are compared."""
     pairs: dict[str, Masks] = {f"paired {pair.name}": _inside(pair, cut) for pair in test.pairs}
     slices = {case.name: evenly_spaced(range(len(case.slices)), cut.slices) for case in test.micro}
-    return pairs | {f"micro {case.name}": [case.mask[z] for z in slices[case.name]] for case in test.micro}
+    micro = {f"micro {case.name}": [case.mask[z] for z in slices[case.name]] for case in test.micro}
+    return pairs | micro | _projected(test, cut)
+
+
+def _projected(test: TestSet, cut: Cut) -> dict[str, Masks]:
+    """Of each lung the slices of that kind whose best tile is covered least: kinds share a specimen, not slices."""
+    found: dict[str, Masks] = {}
+    for pair in (pair for pairs in test.projections.values() for pair in pairs):
+        name, masks = f"projections {pair.name}", _inside(pair, cut)
+        if name not in found or _best_cover(masks, cut.tile) < _best_cover(found[name], cut.tile):
+            found[name] = masks
+    return found
 
 
 def without_patches(test: TestSet, cut: Cut) -> list[str]:

@@ -18,7 +18,7 @@ from ctsr.data.pairs import Pair
 from ctsr.data.preparing.store import PreparedCase
 from ctsr.evaluation.measures.hallucinations import KINDS, Tally, total
 from ctsr.evaluation.measures.metrics import ssim
-from ctsr.evaluation.questions.competitors import TrainedNetwork, reference
+from ctsr.evaluation.questions.competitors import Interpolation, TrainedNetwork, methods_of, reference
 from ctsr.evaluation.questions.enlargers import MAPPED, Enlarge, evaluating, interpolations, network
 from ctsr.evaluation.questions.tiles import Cut, case_tiles, chosen_slices
 from ctsr.evaluation.scoring.compare import TallyKey, to_unit
@@ -52,7 +52,7 @@ def paired_figure(
         slices: Slices searched of each case, evenly spread.
     """
     first = reference(networks)
-    size = min(size, *(side for pair in pairs for side in pair.micro.array.shape[1:]))
+    size = min([size, *(side for pair in pairs for side in pair.micro.array.shape[1:])])
     places = {name: place for name, label in STRUCTURES.items() if (place := _fullest(pairs, label, size, slices))}
     if not places:
         return  # scans too small to hold a whole crop
@@ -67,15 +67,39 @@ def paired_figure(
         rows[f"{name}: {pair.name}, slice {clinical_z}"] = images | {
             "micro-CT truth": to_unit(pair.truth(micro_z)[crop])
         }
-    figure = _grid(rows)
-    columns = len(figure.axes) // len(rows)
-    for number, images in enumerate(rows.values()):
-        axes = figure.axes[number * columns : (number + 1) * columns]
-        *made, truth = images.values()
-        for axis, image in zip(axes, made, strict=False):
-            axis.set_xlabel(f"SSIM {ssim(image, truth):.2f}", fontsize=8)
-        _scale_bar(axes[-1], size, pairs[0].pixel_mm)
-    _write(figure, path)
+    _write(_beside_truth(rows, pairs[0].pixel_mm), path)
+
+
+def projections_figure(
+    networks: Sequence[TrainedNetwork], projections: Mapping[str, Sequence[Pair]], path: Path, size: int = 160
+) -> None:
+    """Write a PNG: the scan | bicubic | each method | truth in HU, a row for each kind of acquisition of one lung.
+
+    Args:
+        networks: Trained networks; of several seeds the first is shown.
+        projections: Lungs of each kind, with labels; the first lung is shown, where its middle slice has most vessel.
+        path: The picture; it appears whole or not at all.
+        size: Side of the crop in micro-CT pixels; made smaller where the scan is.
+    """
+    first = reference(networks)
+    grey_map = first.grey_maps["clinical"]
+    methods = methods_of([Interpolation(few=True), *one_of_each(networks)], grey_map, hu_by=first)
+    ways = {"the scan" if name == "nearest" else name: way for (name, _), way in methods.items() if name != MAPPED}
+    shown = {kind: pairs[0] for kind, pairs in projections.items() if pairs}
+    size = min([size, *(side for pair in shown.values() for side in pair.micro.array.shape[1:])])
+    rows = {}
+    for kind, pair in shown.items():
+        place = _fullest([pair], Label.VESSEL, size, slices=1)
+        if place is None:
+            continue
+        _, (clinical_z, micro_z), (y, x) = place
+        lr = first.window.normalise(pair.clinical.array[clinical_z])
+        crop = np.s_[y : y + size, x : x + size]
+        images = {method: to_unit(enlarge(lr)[crop]) for method, enlarge in ways.items()}
+        truth = to_unit(first.window.normalise(pair.micro.array[micro_z][crop]))
+        rows[f"{kind}: {pair.name}, slice {clinical_z}"] = images | {"the phantom's HU": truth}
+    if rows:
+        _write(_beside_truth(rows, next(iter(shown.values())).pixel_mm), path)
 
 
 def synthesis_figure(
@@ -155,6 +179,19 @@ def curves_figure(tallies: Mapping[TallyKey, Tally], path: Path) -> None:
         axis.grid(alpha=0.3)
         axis.legend(fontsize=7)
     _write(figure, path)
+
+
+def _beside_truth(rows: Mapping[str, Mapping[str, Image]], pixel_mm: float) -> Figure:
+    """`_grid` of images whose last is the truth, with the SSIM of the others and a scale bar."""
+    figure = _grid(rows)
+    columns = len(figure.axes) // len(rows)
+    for number, images in enumerate(rows.values()):
+        axes = figure.axes[number * columns : (number + 1) * columns]
+        *made, truth = images.values()
+        for axis, image in zip(axes, made, strict=False):
+            axis.set_xlabel(f"SSIM {ssim(image, truth):.2f}", fontsize=8)
+        _scale_bar(axes[-1], len(truth), pixel_mm)
+    return figure
 
 
 def _grid(rows: Mapping[str, Mapping[str, Image]]) -> Figure:

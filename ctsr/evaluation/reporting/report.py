@@ -23,6 +23,8 @@ CAPTIONS = {
     "saw, each method, and the true micro-CT slice.",
     "synthesis": "After the paper's Fig. 3: x, f(x), the clinical-like image of each method's generator, a real y.",
     "scans": "Real scans, after the paper's Fig. 5, for three kernels (soft and sharp simulated). There is no truth.",
+    "projections": "A held-out lung by the projection scanner, where its middle slice has most vessel: a row for each "
+    "kind of acquisition; the scan, each method and the phantom's HU, all in the first network's clinical window.",
     "found_and_made_up": "Structures made up over structures found, as the level is lowered at which an image is cut.",
 }
 CAUTION = (
@@ -58,9 +60,12 @@ def write_report(
         ["method", "seed", "checkpoint"],
         [[one.name, str(one.seed), str(one.path)] for one in networks],
     )
+    projected = {pair.name for pairs in test.projections.values() for pair in pairs}
     cases = (
         f"{len(test.pairs)} paired lungs, {len(test.micro)} micro-CT cases, {len(test.empty)} empty lungs, "
-        f"{len(test.clinical)} clinical scans; no network was trained on any of them (by the hashes of the scans)."
+        f"{len(test.clinical)} clinical scans, {len(projected)} lungs by the projection scanner "
+        f"({len(test.projections)} kinds of acquisition); no network was trained on any of them (by the hashes "
+        "of the scans)."
     )
     pictures = "\n".join(f"![{path.stem}]({path.name})\n\n*{CAPTIONS[path.stem]}*\n" for path in figures)
     text = "\n".join(

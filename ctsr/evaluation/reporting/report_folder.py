@@ -10,9 +10,9 @@ from ctsr.files import same_file, within
 from ctsr.records.tasks import Comparison
 from ctsr.writable import check_writable
 
-FIGURES = ("paired.png", "synthesis.png", "scans.png", "found_and_made_up.png")
+FIGURES = ("paired.png", "projections.png", "synthesis.png", "scans.png", "found_and_made_up.png")
 PAGES = ("report.html", "report.md", "evaluation.csv")
-_KINDS = ("micro", "paired", "empty", "clinical")  # of cases below data=
+_KINDS = ("micro", "paired", "empty", "clinical", "projections")  # of cases below data=
 
 
 def check_folders(task: Comparison) -> None:
@@ -27,7 +27,7 @@ def check_folders(task: Comparison) -> None:
         raise UserError(f"{folder} holds a report: choose another output=, or give overwrite=true")
     check_writable("output", folder)
     if not data.is_dir():
-        raise UserError(f"data={data} is no folder: give one with micro/, paired/, empty/ or clinical/")
+        raise UserError(f"data={data} is no folder: give one with micro/, paired/, empty/, clinical/ or projections/")
     check_store("cache", task.cache)
 
 

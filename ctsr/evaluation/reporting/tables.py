@@ -6,8 +6,10 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import TypeVar
 
 from ctsr.evaluation.questions.enlargers import MAPPED
+from ctsr.evaluation.questions.protocols import PROJECTIONS
 from ctsr.evaluation.reporting.statistics import Interval, Key, difference, gap_closed, interval
 from ctsr.methods import CEILING
 
@@ -37,17 +39,27 @@ HALLUCINATIONS = (
     "made_up_empty",
 )
 SYNTHESIS = ("swd", "greys")
+FITTED = ("ssim_fitted", "ssim_312um_fitted", "dice_fitted", "psnr_fitted")
+LESS_BICUBIC = ("ssim", "ssim_312um", "grad_corr", "dice", "ssim_fitted", "ssim_312um_fitted")
+"""What the one table of all kinds of projections has room for."""
 LESS_IS_BETTER = {
     "grid_peak", "spectrum_db", "kernel_distance", "edge_um", "consistency_hu", "swd", "greys", *HALLUCINATIONS[1:],
 }  # fmt: skip
 GROUPS = {
     "": MAIN,
+    "after a fitted line": FITTED,
     "further measures": (*FURTHER, *SYNTHESIS),
     "by tissue": BY_TISSUE,
     "found and made up": HALLUCINATIONS,
 }
 PAPERS_TABLE_1 = (("the paper's SR-CycleGAN", "0.40"), ("the paper's method, by its authors", "0.51"))
 
+PAIRED_DIFFERENCE = (
+    "Mean of the paired per-case difference and its 95 % bootstrap interval; better or worse where the whole interval "
+    "lies on one side of zero."
+)
+
+Name = TypeVar("Name")
 Values = Mapping[Key, Mapping[str, float]]
 
 
@@ -122,11 +134,26 @@ def difference_table(values: Values, protocol: str, reference: str) -> Table | N
             lines.append([f"{reference} - {other}", *cells])
     if not lines:
         return None
-    note = (
-        "Mean of the paired per-case difference and its 95 % bootstrap interval; better or worse where the whole "
-        "interval lies on one side of zero."
-    )
-    return Table(f"{protocol}: {reference} less others", note, ["", *map(_heading, metrics)], lines)
+    return Table(f"{protocol}: {reference} less others", PAIRED_DIFFERENCE, ["", *map(_heading, metrics)], lines)
+
+
+def projections_table(values: Values) -> Table | None:
+    """Each method less plain bicubic, for each kind of projections; None where nobody was asked."""
+    asked = _unique((protocol, name) for protocol, name, _ in values if protocol.startswith(PROJECTIONS))
+    lines = []
+    for protocol, name in asked:
+        if name in ("nearest", "bicubic"):
+            continue
+        cells = []
+        for metric in LESS_BICUBIC:
+            of, plain = (values.get((protocol, one, metric), {}) for one in (name, "bicubic"))
+            apart = difference(of, plain)
+            cells.append("" if apart is None else _difference(apart, metric))
+        lines.append([protocol.removeprefix(PROJECTIONS), name, *cells])
+    if not lines:
+        return None
+    note = f"In HU, as infer.py writes them. {PAIRED_DIFFERENCE}"
+    return Table("projections: less bicubic", note, ["kind", "method", *map(_heading, LESS_BICUBIC)], lines)
 
 
 def gap_table(values: Values, protocol: str) -> Table | None:
@@ -198,5 +225,5 @@ def _digits(value: float) -> int:
     return 1 if abs(value) >= 10 else 2 if abs(value) >= 3 else 3
 
 
-def _unique(names: Iterable[str]) -> list[str]:
+def _unique(names: Iterable[Name]) -> list[Name]:
     return list(dict.fromkeys(names))

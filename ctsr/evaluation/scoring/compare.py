@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from ctsr.evaluation.measures.edges import edge_width_um
+from ctsr.evaluation.measures.fitted_line import fitted_scores
 from ctsr.evaluation.measures.grid_peak import grid_peak
 from ctsr.evaluation.measures.hallucinations import EQUAL_DETECTION, KINDS, Tally, centreline_dice, total
 from ctsr.evaluation.measures.kernel_distance import kernel_distance
@@ -74,7 +75,8 @@ def compare(question: Question, window: Window, full: bool = True, step: Step = 
     """
     answers = Answers()
     for inputs, competitors in question.groups().items():
-        for of_case in by_case(question.name, inputs, methods_of(competitors, inputs.grey_map), window, full):
+        methods = methods_of(competitors, inputs.grey_map, inputs.hu_by)
+        for of_case in by_case(question.name, inputs, methods, window, full):
             answers.add(of_case)
             step()
     return answers
@@ -85,7 +87,7 @@ def by_case(
 ) -> Iterator[Answers]:
     """Go through the samples once, and yield what all methods score in each case; its images are then let go."""
     for case, samples in groupby(inputs.samples(), key=attrgetter("case")):
-        scores = {method: CaseScores(inputs.back, window, full) for method in methods}
+        scores = {method: CaseScores(inputs.back, window, full, inputs.hu_by is not None) for method in methods}
         for sample in samples:
             for method, enlarge in methods.items():
                 scores[method].add(sample, enlarge(sample.lr))
@@ -103,10 +105,11 @@ class CaseScores:
         to_clinical: Greys of f(x) to those of what is enlarged.
         window: Clinical window.
         full: All measures.
+        fitted: Also those after a fitted line.
     """
 
-    def __init__(self, to_clinical: GreyMap, window: Window, full: bool) -> None:
-        self.full = full
+    def __init__(self, to_clinical: GreyMap, window: Window, full: bool, fitted: bool = False) -> None:
+        self.full, self.fitted = full, fitted
         self.consistency = Consistency(to_clinical, window)
         self.tiles: dict[str, list[float]] = {}
         self.regions: dict[str, list[tuple[float, int]]] = {}
@@ -122,6 +125,11 @@ class CaseScores:
         for tile in sample.tiles:
             self._note(score(image[tile], truth[tile], sample.pixel_mm, self.full))
             self.images.append((image[tile], truth[tile]))
+        if self.fitted and sample.tiles:
+            unclipped = (enlarged + 1.0) / 2.0
+            both = [(unclipped[tile], truth[tile]) for tile in sample.tiles]
+            for scores in fitted_scores(both, sample.pixel_mm):
+                self._note(scores)
         if not (self.full and sample.tiles):
             return
         difference = self.consistency.difference(sample.lr, enlarged)

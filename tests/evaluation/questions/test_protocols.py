@@ -104,7 +104,7 @@ def micro_case(folder: Path, seed: int = 0) -> PreparedCase:
 
 def trained(GS: nn.Module, seed: int = 0, G1: nn.Module | None = None) -> TrainedNetwork:
     maps = {"clinical": SAME, "synthetic": SAME}
-    return TrainedNetwork("ours", seed, GS, Synthesis(G1 or Unchanged()), HU, maps)
+    return TrainedNetwork("ours", seed, GS, Synthesis(G1 or Unchanged()), HU, HU, maps)
 
 
 def asked(name: str, GS: nn.Module, test: TestSet, cut: Cut, full: bool = False) -> list[Row]:
@@ -268,7 +268,7 @@ def test_every_measure_but_one_is_there_with_few_tiles(tile: int, tmp_path: Path
 
 def test_a_network_that_saw_a_test_case_is_refused() -> None:
     one = trained(Interpolate())
-    seen = TrainedNetwork("ours", 1, one.enlarge, None, HU, {}, {"abc": "micro case lung_7"}, Path("seen.ckpt"))
+    seen = TrainedNetwork("ours", 1, one.enlarge, None, HU, HU, {}, {"abc": "micro case lung_7"}, Path("seen.ckpt"))
     check_held_out([one, seen], TestSet(hashes={"def": "micro m"}))
     with pytest.raises(UserError, match=r"seen\.ckpt was trained on micro case lung_7, which is test case micro m"):
         check_held_out([one, seen], TestSet(hashes={"abc": "micro m"}))

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from ctsr.evaluation.reporting.tables import Table, difference_table, gap_table, protocol_tables, table_1
+from ctsr.evaluation.reporting.tables import (
+    Table,
+    difference_table,
+    gap_table,
+    projections_table,
+    protocol_tables,
+    table_1,
+)
 
 LUNGS = ("a", "b", "c", "d")
 
@@ -77,6 +84,38 @@ def test_one_case_has_no_interval() -> None:
     assert mean == "0.405"
     low, high = map(float, ends.strip("[]").split(", "))
     assert 0.39 <= low < 0.405 < high <= 0.42
+
+
+def test_each_kind_of_projections_has_its_gain_over_bicubic() -> None:
+    values = VALUES | {
+        ("projections/edge", "nearest", "ssim"): alike(0.1),
+        ("projections/edge", "bicubic", "ssim"): alike(0.2, 0.01),
+        ("projections/edge", "bicubic_mapped", "ssim"): alike(0.15, 0.01),
+        ("projections/edge", "ours", "ssim"): {"b": 0.31, "e": 0.9},
+        ("projections/soft", "bicubic", "ssim_fitted"): alike(0.4),
+        ("projections/soft", "ours", "ssim_fitted"): dict(zip(LUNGS, (0.3, 0.5, 0.3, 0.6), strict=True)),
+        ("projections/soft", "ours", "psnr"): alike(20.0),
+    }
+    table = projections_table(values)
+    assert table is not None
+    assert table.title == "projections: less bicubic"
+    measures = ["ssim", "ssim_312um", "grad_corr", "dice", "ssim_fitted", "ssim_312um_fitted"]
+    assert table.head == ["kind", "method", *measures]
+    none = [""] * 5
+    assert table.lines[0] == ["edge", "bicubic_mapped", "-0.050 [-0.050, -0.050] worse", *none]
+    assert table.lines[1] == ["edge", "ours", "+0.100", *none], "of the one case that both have"
+    (soft,) = table.lines[2:]
+    assert (soft[0], soft[1], soft[6][:10]) == ("soft", "ours", "+0.025 [-0")
+    assert "er" not in soft[6], "neither better nor worse"
+    assert projections_table(VALUES) is None
+
+
+def test_figures_after_a_line_have_a_table_of_their_own() -> None:
+    values = {("projections/soft", "ours", metric): alike(0.5) for metric in ("ssim", "ssim_fitted", "psnr_fitted")}
+    main, fitted = protocol_tables(values, {"projections/soft": "HU"})
+    assert (main.title, list(main.head)) == ("projections/soft", ["method", "ssim"])
+    assert fitted.title == "projections/soft: after a fitted line"
+    assert list(fitted.head) == ["method", "ssim_fitted", "psnr_fitted"]
 
 
 def test_table_1_has_plain_fx_beside_and_says_that_it_certifies_nothing() -> None:
