@@ -24,7 +24,7 @@ from ctsr.records.phantom import PhantomSettings, ProjectionSettings
 FORMAT = 1
 MARKER = "phantom.json"
 JOURNAL = "done.jsonl"  # of a set that is being made: its settings, then a line for each case that is done
-MAX_WORKERS = 4  # each case takes about 0.5 GB at demo size, one of projections 1.5 GB
+MAX_WORKERS = 4  # each case takes about 0.5 GB at demo size, one of projections 1.1 GB
 
 AnySettings = PhantomSettings | ProjectionSettings
 

@@ -32,6 +32,10 @@ ELECTRONIC = 5.0  # standard deviation of a reading without a photon, in photons
 TAPS = np.convolve(np.ones(CELL) / CELL, np.ones(SPOT) / SPOT)
 PITCH = SAMPLE * RAY
 SAMPLES = 2 * round(REACH / PITCH) + 1
+ENDS = PITCH * (SAMPLES - 1) / 2  # mm from the axis to the outermost readings
+RAYS = SAMPLE * (SAMPLES - 1) + len(TAPS)
+FIRST = -ENDS - RAY * (len(TAPS) // 2)  # offset of the first ray
+OFFSETS = (FIRST + RAY * np.arange(RAYS)).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,22 +96,19 @@ class ProjectionScanner:
         intensity of a mean: edges along the beam are seen as they are by a scanner. Over the height of a
         detector row paths differ so little that their mean is taken.
         """
-        rays = SAMPLE * (SAMPLES - 1) + len(TAPS)
-        first = -PITCH * (SAMPLES - 1) / 2 - RAY * (len(TAPS) // 2)
-        offsets = (first + RAY * np.arange(rays)).astype(np.float32)
         blocks = _blocks(lung, acquisition)
         rows = 1 if lung is None else len(lung.rows)
         out = np.empty((self.views, rows, SAMPLES), np.float32)
         turns = (np.arange(WITHIN_VIEW) + 0.5) / WITHIN_VIEW - 0.5
         for view, angle in enumerate(self.angles()):
-            seen = np.zeros((rows, rays), np.float32)
+            seen = np.zeros((rows, RAYS), np.float32)
             for turn in angle + turns * np.pi / self.views:
                 cos, sin = float(np.cos(turn)), float(np.sin(turn))
-                water, bone, blood = body.paths(cos, sin, offsets)
+                water, bone, blood = body.paths(cos, sin, OFFSETS)
                 if lung is not None:
                     moved = acquisition.drift * (turn / np.pi - 0.5)
                     centre = (lung.centre[0] + moved, lung.centre[1] + moved)
-                    through = [_through(block, lung.voxel, centre, cos, sin, first, rays) for block in blocks]
+                    through = [_through(block, lung.voxel, centre, cos, sin) for block in blocks]
                     water, blood = water + through[0], blood + sum(through[1:])
                 seen += transmitted(np.broadcast_to(water, seen.shape), bone, np.float32(acquisition.iodine) * blood)
             read = sum(tap * seen[:, k : k + SAMPLE * SAMPLES - 1 : SAMPLE] for k, tap in enumerate(TAPS))
@@ -147,11 +148,10 @@ class ProjectionScanner:
         views = np.zeros((self.views, fine.shape[2], TOGETHER), np.float32)
         views[:, :, :count] = fine.transpose(0, 2, 1)
         image = np.zeros((pixels, pixels, TOGETHER), np.float32)
-        reach = PITCH * (SAMPLES - 1) / 2
-        backproject(views, self.angles(), reach, PITCH / FINER, pixel, image)
+        backproject(views, self.angles(), ENDS, PITCH / FINER, pixel, image)
         hu = np.ascontiguousarray(1000 * (image[:, :, :count].transpose(2, 0, 1) - 1))
         places = (np.arange(pixels) - (pixels - 1) / 2) * pixel
-        hu[:, np.hypot(places[:, None], places) > reach] = OUTSIDE
+        hu[:, np.hypot(places[:, None], places) > ENDS] = OUTSIDE
         return hu
 
 
@@ -217,20 +217,12 @@ def _blocks(lung: Lung | None, acquisition: Acquisition) -> list[tuple[Array, Ar
     return [(mean, np.ascontiguousarray(mean.transpose(1, 0, 2))) for mean in means]
 
 
-def _through(
-    block: tuple[Array, Array],
-    voxel: float,
-    centre: tuple[float, float],
-    cos: float,
-    sin: float,
-    first: float,
-    rays: int,
-) -> Array:
-    """(row, ray)."""
+def _through(block: tuple[Array, Array], voxel: float, centre: tuple[float, float], cos: float, sin: float) -> Array:
+    """Line integrals (row, ray) of a block."""
     (y, x), (by_row, by_column) = centre, block
-    out = np.zeros((rays, by_row.shape[2]), np.float32)
+    out = np.zeros((RAYS, by_row.shape[2]), np.float32)
     if abs(cos) >= abs(sin):
-        add_line_integrals(by_row, voxel, (y, x), cos, sin, first, RAY, out)
+        add_line_integrals(by_row, voxel, (y, x), cos, sin, FIRST, RAY, out)
     else:
-        add_line_integrals(by_column, voxel, (x, y), sin, cos, first, RAY, out)
+        add_line_integrals(by_column, voxel, (x, y), sin, cos, FIRST, RAY, out)
     return np.ascontiguousarray(out.T)
