@@ -171,8 +171,9 @@ def _anew(make: Callable[[Path], Drawn], path: Path) -> Drawn:
 
 def _done(folder: Path, settings: AnySettings) -> dict[str, Drawn]:
     """What an earlier run of these settings has made, and drawn; of others nothing is left."""
+    journal = folder / JOURNAL
     try:
-        first, *lines = (folder / JOURNAL).read_text(encoding="utf-8").split("\n")
+        first, *lines = journal.read_text(encoding="utf-8").split("\n")
         same = json.loads(first) == _plain(settings)
         noted = [json.loads(line) for line in lines[:-1]] if same else []  # a line that was cut off has no end
     except (OSError, ValueError):
@@ -180,5 +181,7 @@ def _done(folder: Path, settings: AnySettings) -> dict[str, Drawn]:
     if not same:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        (folder / JOURNAL).write_text(json.dumps(settings.model_dump()) + "\n", encoding="utf-8")
+    noted = [line for line in noted if (folder / line["case"]).exists()]
+    text = "".join(json.dumps(line) + "\n" for line in [settings.model_dump(), *noted])
+    journal.write_text(text, encoding="utf-8")
     return {line["case"]: line["drawn"] for line in noted}
