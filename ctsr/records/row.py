@@ -11,6 +11,9 @@ from statistics import fmean
 
 from ctsr.files import replacing
 
+PROJECTIONS = "projections/"
+"""What the names of protocols by the projection scanner begin with; the kind of acquisition follows."""
+
 
 @dataclass(frozen=True)
 class Row:

@@ -39,10 +39,9 @@ from ctsr.evaluation.questions.test_set import TestSet
 from ctsr.evaluation.questions.tiles import Cut
 from ctsr.imaging.grey_map import GreyMap, to_clinical
 from ctsr.networks.synthesis import Unchanged
+from ctsr.records.row import PROJECTIONS
 
 EVERY = Interpolation()
-PROJECTIONS = "projections/"
-"""What the names of these questions begin with; the kind follows."""
 
 
 @dataclass(frozen=True, eq=False)

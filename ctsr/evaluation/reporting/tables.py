@@ -9,9 +9,9 @@ from statistics import fmean
 from typing import TypeVar
 
 from ctsr.evaluation.questions.enlargers import MAPPED
-from ctsr.evaluation.questions.protocols import PROJECTIONS
 from ctsr.evaluation.reporting.statistics import Interval, Key, difference, gap_closed, interval
 from ctsr.methods import CEILING
+from ctsr.records.row import PROJECTIONS
 
 MAIN = ("ssim", "ssim_312um", "grad_corr", "dice", "psnr", "grid_peak")
 FURTHER = (
