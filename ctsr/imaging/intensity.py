@@ -29,7 +29,11 @@ class Window:
     def normalise(self, greys: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Greys to [-1, 1]; what lies outside the window is clipped."""
         clipped = np.clip(np.asarray(greys, dtype=np.float32), np.float32(self.low), np.float32(self.high))
-        return np.asarray((clipped - self.low) * (2.0 / (self.high - self.low)) - 1.0, dtype=np.float32)
+        return self.scale(clipped)
+
+    def scale(self, greys: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Greys to [-1, 1]; what lies outside the window lies outside [-1, 1]."""
+        return np.asarray((greys - self.low) * (2.0 / (self.high - self.low)) - 1.0, dtype=np.float32)
 
     def restore(self, values: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """[-1, 1] to greys, the inverse of `normalise` inside the window."""

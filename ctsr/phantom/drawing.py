@@ -39,6 +39,12 @@ def draw_anatomy(
     )
 
 
+def draw_small_lung(settings: PhantomSettings, size: float, rng: np.random.Generator) -> Anatomy:
+    """Draw a lung that is enclosed by chest wall in a square of `size` mm."""
+    lung = Outline.random((size / 2, size / 2), 0.43 * size, 4.0, 0.03, rng)
+    return draw_anatomy(settings, lung, None, chest_wall=True, rng=rng)
+
+
 def draw_micro_scanner(settings: PhantomSettings, rng: np.random.Generator) -> MicroScanner:
     """Draw a µCT scanner."""
     return MicroScanner(

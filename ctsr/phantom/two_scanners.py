@@ -12,6 +12,7 @@ from ctsr.phantom.drawing import (
     draw_anatomy,
     draw_clinical_scanner,
     draw_micro_scanner,
+    draw_small_lung,
     one_of,
     told_anatomy,
     write,
@@ -32,9 +33,7 @@ def make_pair(path: Path, settings: PhantomSettings, rng: np.random.Generator) -
     """A small lung, enclosed by chest wall, through both scanners."""
     factor = settings.factor
     voxel = settings.clinical_spacing / factor
-    size = settings.paired_pixels * settings.clinical_spacing
-    lung = Outline.random((size / 2, size / 2), 0.43 * size, 4.0, 0.03, rng)
-    anatomy = draw_anatomy(settings, lung, None, chest_wall=True, rng=rng)
+    anatomy = draw_small_lung(settings, settings.paired_pixels * settings.clinical_spacing, rng)
     # One clinical slice more than wanted, half above and half below: slice profiles reach beyond the slices.
     pixels, margin = settings.paired_pixels * factor, factor // 2
     tissue = make_tissue(anatomy, ((settings.paired_slices + 1) * factor, pixels, pixels), voxel, rng)

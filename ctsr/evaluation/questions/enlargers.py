@@ -57,8 +57,7 @@ def in_hu(enlarge: Enlarge, hu: Window, window: Window) -> Enlarge:
     """
 
     def enlarged(lr: Image) -> Image:
-        greys = hu.restore(np.clip(enlarge(lr), -1.0, 1.0))
-        return np.asarray((greys - window.low) * (2.0 / (window.high - window.low)) - 1.0, dtype=np.float32)
+        return window.scale(hu.restore(np.clip(enlarge(lr), -1.0, 1.0)))
 
     return enlarged
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ctsr.phantom.drawing import Drawn, draw_anatomy, draw_micro_scanner, told_anatomy, write
+from ctsr.phantom.drawing import Drawn, draw_micro_scanner, draw_small_lung, told_anatomy, write
 from ctsr.phantom.labels import Label
 from ctsr.phantom.outline import Outline
 from ctsr.phantom.projections.body import MUSCLE, Body
@@ -38,13 +38,12 @@ def make_lung(path: Path, settings: ProjectionSettings, rng: np.random.Generator
     """
     ranges, factor = PhantomSettings(), settings.factor
     pixel, count = settings.clinical_spacing, settings.slices
-    voxel, size = pixel / factor, settings.pixels * pixel
-    outline = Outline.random((size / 2, size / 2), 0.43 * size, 4.0, 0.03, rng)
-    anatomy = draw_anatomy(ranges, outline, None, chest_wall=True, rng=rng)
+    voxel = pixel / factor
+    anatomy = draw_small_lung(ranges, settings.pixels * pixel, rng)
     # Slice k lies at µCT slice factor * k + factor / 2 of those that are kept; rows reach beyond both ends.
     margin, fine = BEYOND * factor + factor // 2, settings.pixels * factor
     tissue = make_tissue(anatomy, (count * factor + 2 * margin, fine, fine), voxel, rng)
-    _fade_chest_wall(tissue, outline)
+    _fade_chest_wall(tissue, anatomy.lung)
     rows = (margin + factor * (np.arange(-BEYOND, count + BEYOND)) + factor // 2 + 0.5) * voxel
 
     side = int(rng.choice((-1, 1)))

@@ -44,7 +44,7 @@ class Lung:
 
     Attributes:
         density: (z, y, x) in HU.
-        vessels: Share of blood vessel, its shape.
+        vessels: Where blood vessels are, its shape.
         voxel: Voxel size in mm.
         centre: Its middle (y, x) in mm from the axis of rotation.
         rows: Middle of each detector row in mm from the block's first face.
@@ -140,8 +140,8 @@ class ProjectionScanner:
         """
         count = paths.shape[1]
         if count > TOGETHER:
-            halves = (paths[:, :TOGETHER], paths[:, TOGETHER:])
-            return np.concatenate([self.reconstruct(half, kernel, pixels, pixel) for half in halves])
+            parts = (paths[:, :TOGETHER], paths[:, TOGETHER:])
+            return np.concatenate([self.reconstruct(part, kernel, pixels, pixel) for part in parts])
         size = fft.next_fast_len(2 * SAMPLES, real=True)
         spectra = fft.rfft(paths, size, axis=-1) * image_filter(kernel, size).astype(np.float32)
         fine = fft.irfft(spectra, FINER * size, axis=-1)[..., : FINER * (SAMPLES - 1) + 1] * FINER
