@@ -14,6 +14,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 BIN := .venv/bin
 INSTALLED := .venv/installed
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+# A test that hangs fails after 15 minutes, by its name and with where each of its threads stands.
+ENDING := -o faulthandler_timeout=900 -o faulthandler_exit_on_timeout=true --max-worker-restart 0
 
 .PHONY: demo study test test-slow lint format clean
 
@@ -26,7 +28,7 @@ study: $(INSTALLED)
 	docs/study.sh
 
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile $(ENDING)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from rich.progress import track
+from rich.progress import Progress
 
 from ctsr.errors import UserError, warn
 from ctsr.files import locked
@@ -140,9 +140,11 @@ def _make(folder: Path, settings: AnySettings, show_progress: bool) -> dict[str,
             for name, make in cases:
                 if name not in drawn:
                     futures[pool.submit(_anew, make, folder / name)] = name
-            told = track(as_completed(futures), "phantom", len(cases), len(drawn), disable=not show_progress)
-            for future in told:
-                note(future)
+            with Progress(disable=not show_progress) as bar:  # which an error ends, before it is told
+                task = bar.add_task("phantom", total=len(cases), completed=len(drawn))
+                for future in as_completed(futures):
+                    note(future)
+                    bar.advance(task)
         except BaseException:  # Ctrl-C, too
             pool.shutdown(cancel_futures=True)  # those under way end, no others start
             for future, name in futures.items():

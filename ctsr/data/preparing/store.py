@@ -131,9 +131,13 @@ def prepare_all(
     """`prepare` each case, with a progress bar."""
     from rich.progress import Progress  # here, since training on prepared cases should not need it
 
-    with Progress(disable=not show_progress) as progress:  # which an error ends, before it is told
-        steps = progress.track(cases, description=f"preparing {settings.domain} cases")
-        return [prepare(case, settings, cache, key) for case in steps]
+    prepared = []
+    with Progress(disable=not show_progress) as bar:  # which an error ends, before it is told
+        task = bar.add_task(f"preparing {settings.domain} cases", total=len(cases))
+        for case in cases:
+            prepared.append(prepare(case, settings, cache, key))
+            bar.advance(task)
+    return prepared
 
 
 def prepare(case: Case, settings: Settings, cache: str | Path, key: str = "data.cache") -> PreparedCase:

@@ -18,6 +18,7 @@ from ctsr.phantom.cases import generate
 from ctsr.phantom.labels import Label
 from ctsr.phantom.projections.kinds import SETS
 from ctsr.records.phantom import ProjectionSettings
+from tests.conftest import check_bars_have_ended
 
 TINY = ProjectionSettings.tiny(seed=3)
 
@@ -112,6 +113,7 @@ def test_what_was_stopped_goes_on(
     monkeypatch.setattr(cases, "make_lung", second_is_stopped)
     typed = [str(tmp_path / "set"), "--scanner", "projections", "--tiny", "--lungs", "2", "--set", "training"]
     assert run_cli(lambda: main(typed)) == 130
+    check_bars_have_ended()  # one that drew on would wait for the next one's lock, which would wait for its end
     assert "1 of 2 cases are kept" in capsys.readouterr().err
     assert not (tmp_path / "set").exists()
     monkeypatch.setattr(
