@@ -41,7 +41,7 @@ KEPT = REPOSITORY / "outputs/golden"
 STOPPED = 75  # train.py's exit code after a signal
 MOST_TOLD = 5  # differences of one file
 SOURCE, PLACE = "source.txt", "place.txt"  # where ctsr came from; the folder that results were made in
-TIMES_AND_COMMITS = {"versions", "seconds", "patches_per_s", "sha256", "date"}
+TIMES_AND_COMMITS = {"versions", "seconds", "network_seconds", "patches_per_s", "sha256", "date"}
 DIGEST = "weights_sha256"  # of weights that are compared themselves; former commits wrote none
 
 SMOKE = ("experiment=smoke", "trainer.accelerator=cpu", "trainer.enable_progress_bar=false")
