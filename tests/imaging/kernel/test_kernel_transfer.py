@@ -140,4 +140,6 @@ def test_a_filter_goes_through_json() -> None:
 
 
 def test_a_filter_tells_its_gains() -> None:
-    assert str(Softening.of([0.0, 1.0], [1.0, 0.0])) == "softened by a filter of 0.80 at 0.2, 0.60 at 0.4, 0.40 at 0.6 /mm"
+    assert (
+        str(Softening.of([0.0, 1.0], [1.0, 0.0])) == "softened by a filter of 0.80 at 0.2, 0.60 at 0.4, 0.40 at 0.6 /mm"
+    )
