@@ -17,7 +17,7 @@ Transfer = Callable[[Array], Array]  # of frequencies in /mm
 FINER = 4
 FIELD = 160.0  # mm
 REFERENCE_SD = 0.77 * 0.625  # mm
-NOISE = 25.0  # HU of one pixel, before the kernel
+NOISE = 40.0  # HU of one pixel, before the kernel
 APERTURE = 0.6  # mm: a detector sees the mean over so much, whatever the kernel is
 
 
