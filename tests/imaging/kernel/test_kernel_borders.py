@@ -113,6 +113,19 @@ def test_only_what_the_scanner_saw_counts() -> None:
     assert not border_profiles(image, image, lung, np.zeros_like(valid), UNIT)[0].count.any()
 
 
+def test_pixels_that_the_scanner_did_not_see_are_left_out_of_a_border_that_it_saw() -> None:
+    image, lung, valid = straight(0.8, UNIT)
+    y, x = np.indices(image.shape)
+    across = np.cos(np.radians(20)) * x + np.sin(np.radians(20)) * y
+    across -= across[lung].min()
+    unseen = (across > 0.4) & (across < 1.2)  # nearer than where tissue and lung are looked for
+    whole, _ = border_profiles(image, image, lung, valid, UNIT)
+    found, _ = border_profiles(np.where(unseen, np.float32(3000), image), image, lung, valid & ~unseen, UNIT)
+    missing = whole.count.sum() - found.count.sum()
+    assert missing == pytest.approx(0.8 / (BINS * STEP) * whole.count.sum(), rel=0.15)
+    assert found.mean.max() < TISSUE + 1
+
+
 def test_a_wall_without_lung_behind_it_is_none() -> None:
     image, lung, valid = straight(0.8, UNIT)
     wall, skin = border_profiles(image, image, np.zeros_like(lung), valid, UNIT)

@@ -54,6 +54,16 @@ def test_the_power_of_filtered_noise_is_that_of_its_filter(blur: float, pixel: f
     assert np.mean(found.power[told] / expected[told]) == pytest.approx(1, abs=0.05)
 
 
+def test_a_region_of_stripes_shows_what_all_of_it_shows() -> None:
+    stripes = disc(110) & (np.indices((SIDE, SIDE))[1] % 12 < 6)
+    found = [
+        sum((region_spectrum(noise(seed, 0.8), of, UNIT) for seed in range(4)), Spectrum.nothing())
+        for of in (stripes, everywhere())
+    ]
+    told = (RINGS > 0.15) & (RINGS < 0.4)
+    np.testing.assert_allclose(found[0].power[told] / found[1].power[told], 1, atol=0.12)
+
+
 def test_rings_that_the_pixels_cannot_show_are_not_told() -> None:
     # Half a cycle per pixel of 0.8 mm is 0.39 cycles per 0.625 mm: 15 rings of 0.025 end below that.
     power = region_spectrum(noise(1, 0), disc(100), 0.8).power
