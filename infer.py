@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ctsr.records.tasks import Comparison, Enlargement
 
 AS_TYPED = AsTyped(
-    paths=("ckpt", "input", "output", "data", "clinical", "cache"),
+    paths=("ckpt", "input", "output", "data", "clinical", "cache", "kernel"),
     texts=("series",),
     names=("reference", "wandb", "device"),
 )
@@ -80,7 +80,7 @@ def compare(task: Comparison) -> None:
     for name in dict.fromkeys(one.name for one in networks):
         print(described(name))
     clinical = None if task.clinical is None else Path(task.clinical)
-    test = load_test_set(data, clinical, checkpoints[0].card, Path(task.cache))
+    test = load_test_set(data, clinical, checkpoints[0].card, Path(task.cache), task.kernel)
     workers = (os.cpu_count() or 1 if task.workers == "auto" else task.workers) if device.type == "cpu" else 1
     cut = Cut(task.tile_micro, task.cover, task.slices_per_case)
     evaluation = evaluate(networks, test, folder, cut, workers)

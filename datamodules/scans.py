@@ -286,6 +286,8 @@ class ScansDataModule(LightningDataModule):
             seen = training["clinical"]
             card["spacing"]["clinical"] = [median(case.spacing[axis] for case in seen) for axis in (1, 2)]
             card["clinical_slice_mm"] = median(case.spacing[0] for case in seen)
+            if kernels := [case.facts.kernel for case in seen if case.facts.kernel is not None]:
+                card["kernel"] = sum(kernels[1:], kernels[0])
             if told := [case.facts.scanned_thickness for case in seen if case.facts.scanned_thickness is not None]:
                 card["slice_thickness_mm"] = median(told)
         return DataCard(**card)

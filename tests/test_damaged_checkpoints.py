@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import runpy
 import shutil
 import signal
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -137,7 +139,10 @@ def cut(content: bytes) -> bytes:
 
 
 def flipped(content: bytes) -> bytes:
-    middle = len(content) // 2
+    """In the largest of the packed files: of a header between two, not every bit means something."""
+    with zipfile.ZipFile(io.BytesIO(content)) as packed:
+        largest = max(packed.infolist(), key=lambda file: file.compress_size)
+    middle = largest.header_offset + 200 + largest.compress_size // 2
     return content[:middle] + bytes([content[middle] ^ 16]) + content[middle + 1 :]
 
 

@@ -5,8 +5,8 @@ A lung may also have clinical scans of several kinds (kernels, slice thicknesses
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from ctsr.errors import UserError
 from ctsr.imaging.anatomy.specimen import specimen_mask
 from ctsr.imaging.formats.readers import read_volume
 from ctsr.imaging.intensity import Window, robust_window
+from ctsr.imaging.kernel.transfer import Softening, filtered_scan
 from ctsr.imaging.orientation import canonical
 from ctsr.imaging.resample import resampled_affine
 from ctsr.imaging.volume import SCALE, Volume
@@ -41,6 +42,7 @@ class Pair:
         labels: Structure of each micro-CT voxel, values of `ctsr.phantom.labels.Label`; None where nobody knows.
         window: Micro-CT greys that become [-1, 1].
         slices: For each clinical slice that has one, its micro-CT slice: (clinical index, micro-CT index).
+        filtered: The clinical scan after filters, by their names.
     """
 
     name: str
@@ -50,6 +52,11 @@ class Pair:
     labels: npt.NDArray[np.uint8] | None
     window: Window
     slices: tuple[tuple[int, int], ...]
+    filtered: Mapping[str, Volume] = field(default_factory=dict)
+
+    def after(self, name: str) -> Pair:
+        """The same lung with the clinical scan after one of the filters."""
+        return replace(self, clinical=self.filtered[name])
 
     def truth(self, z: int, slab: bool = False) -> npt.NDArray[np.float32]:
         """Micro-CT slice in [-1, 1], or the mean of those within half a clinical slice distance of it."""
@@ -62,6 +69,15 @@ class Pair:
     def pixel_mm(self) -> float:
         """Micro-CT pixel size in the plane, in millimetres."""
         return self.micro.spacing[1]
+
+
+Filters = Callable[[str, str, Volume], Mapping[str, Softening | None]]
+"""The kind and the case of a whole scan, and it, to filters by their names; None: it is left as it is."""
+
+
+def no_filters(kind: str, case: str, scan: Volume) -> Mapping[str, Softening | None]:
+    """None at all."""
+    return {}
 
 
 def find_pairs(root: Path) -> list[Path]:
@@ -96,7 +112,9 @@ def scans_of(folder: Path) -> dict[str, Path]:
     return {file.name.removesuffix(ENDING): file for file in files}
 
 
-def load_pair(folder: Path, percentiles: Sequence[float] = (0.5, 99.5)) -> Pair:
+def load_pair(
+    folder: Path, percentiles: Sequence[float] = (0.5, 99.5), filters: Filters = no_filters, kind: str = "clinical"
+) -> Pair:
     """Read a paired case: clinical.nii.gz, micro.nii.gz and, if there is one, labels.nii.gz.
 
     The clinical scan may show more than the micro-CT in the plane: it is cut to what that covers.
@@ -104,28 +122,33 @@ def load_pair(folder: Path, percentiles: Sequence[float] = (0.5, 99.5)) -> Pair:
     Args:
         folder: Where the files are; its name becomes the case's.
         percentiles: Micro-CT greys inside the specimen that become -1 and +1, as for training cases.
+        filters: Finds those that the clinical scan is also given after.
+        kind: What the scan is called there.
 
     Raises:
         UserError: A file is missing, or the two scans do not share one x8 grid.
     """
-    (pair,) = _load(folder, {"clinical": folder / f"clinical{ENDING}"}, percentiles).values()
+    (pair,) = _load(folder, {kind: folder / f"clinical{ENDING}"}, percentiles, filters).values()
     return pair
 
 
-def load_kinds(folder: Path, percentiles: Sequence[float] = (0.5, 99.5)) -> dict[str, Pair]:
+def load_kinds(
+    folder: Path, percentiles: Sequence[float] = (0.5, 99.5), filters: Filters = no_filters
+) -> dict[str, Pair]:
     """Read a lung of `find_projections`: a pair for each kind of acquisition; all share the micro-CT's arrays.
 
     Args:
         folder: As for `load_pair`, with the scans of `scans_of` in place of the one.
         percentiles: As for `load_pair`.
+        filters: As for `load_pair`.
 
     Raises:
         UserError: As for `load_pair`.
     """
-    return _load(folder, scans_of(folder), percentiles)
+    return _load(folder, scans_of(folder), percentiles, filters)
 
 
-def _load(folder: Path, scans: Mapping[str, Path], percentiles: Sequence[float]) -> dict[str, Pair]:
+def _load(folder: Path, scans: Mapping[str, Path], percentiles: Sequence[float], filters: Filters) -> dict[str, Pair]:
     micro = _read(folder / MICRO)
     labels = None
     if (folder / LABELS).exists():
@@ -140,8 +163,14 @@ def _load(folder: Path, scans: Mapping[str, Path], percentiles: Sequence[float])
     window = robust_window(micro.array, inside, percentiles)
     pairs = {}
     for kind, path in scans.items():
-        clinical = _covered(path, _read(path), micro)
-        pairs[kind] = Pair(folder.name, clinical, micro, inside, labels, window, _matching(path, clinical, micro))
+        scan = _read(path)
+        clinical = _covered(path, scan, micro)
+        slices = _matching(path, clinical, micro)
+        filtered = {
+            name: clinical if one is None else _covered(path, filtered_scan(scan, one), micro)
+            for name, one in filters(kind, folder.name, scan).items()
+        }
+        pairs[kind] = Pair(folder.name, clinical, micro, inside, labels, window, slices, filtered)
     return pairs
 
 

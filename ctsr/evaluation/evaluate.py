@@ -10,6 +10,7 @@ from pathlib import Path
 from ctsr.errors import warn
 from ctsr.evaluation.measures.kernel_distance import EXTRACTOR, FEWEST, PATCH
 from ctsr.evaluation.questions.competitors import TrainedNetwork, methods_of, reference
+from ctsr.evaluation.questions.kernels import PROTOCOL as KERNEL
 from ctsr.evaluation.questions.protocols import EVERY, Question, questions_on
 from ctsr.evaluation.questions.test_set import TestSet, check_held_out
 from ctsr.evaluation.questions.tile_room import check_tiles, without_patches
@@ -52,6 +53,7 @@ FULL = (PAIRED,)
 
 ABOUT = {
     CONTROLS: "the micro-CT slice at the clinical slice's centre; the first network's images, spoilt",
+    KERNEL: "the true filter, where it is known, of the kind that stands for the method",
     SYNTHESIS: "no pairs: distances of whole sets to real clinical images",
     EMPTY: f"lungs without vessels, cut where {EMPTY_LEVEL:.0%} of vessels were found under `paired`",
     **dict.fromkeys(KERNELS, "none: real scans, for one kernel each"),
@@ -103,6 +105,7 @@ def evaluate(networks: Sequence[TrainedNetwork], test: TestSet, folder: Path, cu
     tallies = answers[PAIRED].tallies if PAIRED in answers else {}
     methods = methods_of([EVERY, *networks], first.grey_maps["clinical"])
     rows += slice_steps(test.pairs, methods, first.window)
+    rows += test.kernels
     rows += empty_rows(test.empty, methods, tallies, first.window, cut)
     references = {question.name: question.reference for question in questions}
     asked = {row.protocol for row in rows}

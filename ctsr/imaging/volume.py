@@ -33,6 +33,7 @@ class Volume:
         padding: The grey that the file itself has outside, the lowest where it has several; None: as `outside`.
         thickness: Of a slice in mm, where the file tells (DICOM); slices may overlap or leave gaps.
         modality: What made it, such as "CT", where the file tells (DICOM).
+        kernel: Its reconstruction kernel, as the scanner calls it, where the file tells (DICOM).
     """
 
     array: Array
@@ -42,6 +43,7 @@ class Volume:
     padding: float | None = None
     thickness: float | None = None
     modality: str | None = None
+    kernel: str | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from matplotlib.patheffects import withStroke
 from ctsr.files import replacing
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.interpolation import bicubic
+from ctsr.imaging.kernel.transfer import Softening
 from ctsr.imaging.volume import Image, Volume
 from ctsr.inference.grid import Plan
 from ctsr.inference.nifti_stream import NiftiStream
@@ -42,6 +43,7 @@ class View:
         enlarged: The network's image of the same region, values in [-1, 1], about 8 times as many pixels.
         difference: |f(SR) - y| there, in HU.
         width_mm: How wide the region is.
+        filtered: The scan there as the network was given it, values in [-1, 1]; None: as it is.
     """
 
     title: str
@@ -49,6 +51,7 @@ class View:
     enlarged: Image
     difference: Image
     width_mm: float
+    filtered: Image | None = None
 
 
 @dataclass(frozen=True)
@@ -70,23 +73,41 @@ class Reformat:
     height_mm: float
 
 
-def write_picture(views: Sequence[View], reformats: Sequence[Reformat], path: Path, note: str) -> None:
+def write_picture(
+    views: Sequence[View], reformats: Sequence[Reformat], path: Path, note: str, softening: Softening | None = None
+) -> None:
     """Write a PNG: a row for each region, with clinical, bicubic, the network's and |f(SR) - y|; then the reformats.
 
     It appears whole or not at all.
+
+    Args:
+        views: The regions.
+        reformats: Cuts across the slices.
+        path: Of the PNG.
+        note: Stands above all.
+        softening: The filter that the scan went through first; its gain is drawn beside what it made of the scan.
     """
     heights = [1.0] * len(views) + [cut.height_mm / cut.width_mm for cut in reformats[:1]]
-    figure = Figure(figsize=(15, 3.9 * sum(heights) + 0.6), dpi=110, layout="constrained")
+    columns = 5 if any(view.filtered is not None for view in views) else 4
+    figure = Figure(figsize=(3.75 * columns, 3.9 * sum(heights) + 0.6), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(len(heights), 4, squeeze=False, height_ratios=heights)
-    for row, view in zip(axes, views, strict=False):
-        fine = bicubic(torch.from_numpy(view.clinical)[None, None])[0, 0].numpy()
+    axes = figure.subplots(len(heights), columns, squeeze=False, height_ratios=heights)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for place, (row, view) in enumerate(zip(axes, views, strict=False)):
         size = (view.width_mm, view.width_mm * view.clinical.shape[0] / view.clinical.shape[1])
         _show(row[0], view.clinical, size, f"clinical, {view.title}")
-        _show(row[1], fine, size, "bicubic x8")
-        _show(row[2], view.enlarged, size, "network x8")
-        name = f"|f(network) - clinical|, 0 to {LARGEST_HU:.0f} HU"
-        _show(row[3], view.difference, size, name, cmap="magma", vmin=0.0, vmax=LARGEST_HU)
+        seen, of = view.clinical, ""
+        if view.filtered is not None:
+            seen, of = view.filtered, " of that"
+            _show(row[1], seen, size, "by training's kernel")
+            if softening is not None and place == 0:
+                _draw_gain(row[1], softening)
+        fine = bicubic(torch.from_numpy(seen)[None, None])[0, 0].numpy()
+        _show(row[-3], fine, size, f"bicubic x8{of}")
+        _show(row[-2], view.enlarged, size, f"network x8{of}")
+        name = f"|f(network) - {'that' if of else 'clinical'}|, 0 to {LARGEST_HU:.0f} HU"
+        _show(row[-1], view.difference, size, name, cmap="magma", vmin=0.0, vmax=LARGEST_HU)
         _scale_bar(row[0])
     for column, cut in enumerate(reformats):
         size = (cut.width_mm, cut.height_mm)
@@ -104,6 +125,14 @@ def _show(axis: Axes, image: Image, size_mm: tuple[float, float], title: str, **
     axis.imshow(image, interpolation="nearest", extent=(0.0, width, 0.0, height), aspect="equal", **options)
     axis.set_axis_off()
     axis.set_title(title, fontsize=10)
+
+
+def _draw_gain(beside: Axes, softening: Softening) -> None:
+    axis = beside.inset_axes((0.14, 0.12, 0.4, 0.28))
+    axis.plot(softening.frequency, softening.gain, color="black", linewidth=1.5)
+    axis.set(xlim=(0, 0.8), ylim=(0, 1.05), xticks=(0, 0.4, 0.8), yticks=(0, 1))
+    axis.tick_params(labelsize=7, colors="white")
+    axis.set_title("gain of the filter over 1/mm", fontsize=7, color="white")
 
 
 def _scale_bar(axis: Axes) -> None:
@@ -133,12 +162,15 @@ class Views:
     clinical: Window
     greys: Window
 
-    def view(self, region: Region, difference: npt.NDArray[np.float32]) -> View:
+    def view(
+        self, region: Region, difference: npt.NDArray[np.float32], filtered: Callable[[int], Image] | None = None
+    ) -> View:
         """One region, in its slice.
 
         Args:
             region: Where.
             difference: |f(SR) - y| of the region's slice, in HU, on the network's grid.
+            filtered: Gives a slice in HU as it was filtered; None: none was.
         """
         rows, columns = slice(region.y, region.y + region.size), slice(region.x, region.x + region.size)
         network = self.steps.network_plane
@@ -148,6 +180,7 @@ class Views:
             self.greys.normalise(self.result[region.z, self._fine(rows, 0), self._fine(columns, 1)]),
             difference[self._on(rows, 0, network[0]), self._on(columns, 1, network[1])],
             region.size * self.steps.spacing[2],
+            None if filtered is None else self.clinical.normalise(filtered(region.z)[rows, columns]),
         )
 
     def reformats(self, region: Region) -> list[Reformat]:

@@ -18,6 +18,8 @@ from ctsr.data.finding.cases import the_scan
 from ctsr.errors import UserError, warn
 from ctsr.imaging.consistency import told
 from ctsr.imaging.intensity import Window
+from ctsr.imaging.kernel.matching import ESTIMATE, OFF, softening_from
+from ctsr.imaging.kernel.transfer import Softening
 from ctsr.imaging.padding import AIR_HU
 from ctsr.imaging.storage import MappedFiles
 from ctsr.imaging.volume import Volume
@@ -75,6 +77,7 @@ def super_resolve_scan(
     check_results(results, settings.overwrite, scan_path, model.path)
     device = find_device(settings.device)
     check_tile(model.GS, settings.tile)
+    given = None if settings.kernel in (ESTIMATE, OFF) else softening_from(Path(settings.kernel)).to_plain()
     if scan_path != input_path:
         say(console, f"input={input_path}: the scan in it is {scan_path}")
         input_path = scan_path
@@ -84,12 +87,15 @@ def super_resolve_scan(
             warn(text)
         volume = source.volume
         steps = plan(volume.shape, volume.affine, model.card.pixel, settings.spacing_tolerance, settings.grid)
-        for line in (described(model.card.name), str(source.beside), _summary(steps, model)):
+        for line in (described(model.card.name), str(source.beside), _kernel_line(source), _summary(steps, model)):
             say(console, line)
         engine = Engine(model.GS, device, settings.precision, settings.tile, lambda line: say(console, line))
         batch = engine.batch(steps.network_shape) if settings.batch == "auto" else settings.batch
-        fixed = dict(partial.go_on(_same_run(model, source, settings, device), {"tile": engine.tile, "batch": batch}))
-        engine.tile = fixed["tile"]
+        softening = source.kernel.softening
+        chosen = {"tile": engine.tile, "batch": batch, "filter": None if softening is None else softening.to_plain()}
+        fixed = dict(partial.go_on(_same_run(model, source, settings, device) | {"kernel_file": given}, chosen))
+        engine.tile, kept = fixed["tile"], fixed["filter"]
+        softening = None if kept is None else Softening.of(kept["frequency_per_mm"], kept["gain"])
         check_space(output, steps, partial.size)
         grid, greys = (steps.output_shape, steps.output_affine), _greys(model, settings)
         with nifti_stream(output, partial.folder, *grid, source.orientation, settings.level) as stream:
@@ -105,6 +111,7 @@ def super_resolve_scan(
                 padding=_padding(volume, greys, settings),
                 lung_only=settings.region == "lung",
                 block=BLOCK if settings.tile == "auto" else settings.tile,
+                softening=softening,
                 note=partial.note,
             )
             regions = lung_regions(volume, source.lung, work.clinical)
@@ -114,22 +121,32 @@ def super_resolve_scan(
                 say(console, f"precision={settings.precision}: {_in_words(error)} slice {source.first[0] + middle.z}")
             network_seconds = _enlarge(work, partial, fixed, console)
             shown = Views(volume, source.first, steps, stream, work.clinical, greys)
-            views = [shown.view(region, work.difference(region.z)) for region in regions]
+            given_hu = work.filtered if softening is not None else None
+            views = [shown.view(region, work.difference(region.z), given_hu) for region in regions]
             picture, record = partial.folder / "picture.png", partial.folder / "record.json"
-            write_picture(views, shown.reformats(middle), picture, f"{output.name}: {NOTICE}")
+            title = f"{output.name}: {NOTICE}\n{_kernel_line(source)}"
+            write_picture(views, shown.reformats(middle), picture, title, softening)
             stream.finish()
             figures = work.consistency.figures()
             say(console, f"|f(SR) - scan|: {told(figures) or 'nothing was computed'}")
+            before = None if softening is None else work.to_scan.figures()
+            if before is not None:
+                say(console, f"|f(SR) - scan before the filter|: {told(before) or 'nothing was computed'}")
             facts = {
                 "notice": NOTICE,
                 "date": datetime.now(UTC).isoformat(timespec="seconds"),
                 "input": source.to_plain(),
                 "output": {"path": str(results.volume), "picture": str(results.picture)},
                 "warnings": source.doubts,
-                "consistency": {"what": "|f(SR) - y| inside the field of view", **figures},
+                "consistency": {
+                    "what": "|f(SR) - y| inside the field of view, y as the network saw it",
+                    **figures,
+                },
+                "consistency_before_filter": before,
+                "kernel": {"named": source.kernel_named, **source.kernel.to_plain(), **(kept or {})},
                 "sampling": source.beside.to_plain(),
                 "settings": settings.model_dump(mode="json", include=set(ScanSettings.model_fields)),
-                "engine": {**fixed, "precision_error": error},
+                "engine": {"tile": fixed["tile"], "batch": fixed["batch"], "precision_error": error},
                 "geometry": _geometry(steps, source),
                 "checkpoint": {"path": str(model.path), "sha256": model.sha256, "ctsr": brief(model.card)},
                 "versions": versions(),
@@ -186,6 +203,11 @@ def find_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device={name} is not available here: give auto or cpu") from error
     return device
+
+
+def _kernel_line(source: Source) -> str:
+    named = "" if source.kernel_named is None else f" (the file names its kernel {source.kernel_named})"
+    return f"{source.kernel.said}{named}"
 
 
 def _same_run(model: SRModel, source: Source, settings: ScanSettings, device: torch.device) -> dict[str, Any]:

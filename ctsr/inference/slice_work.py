@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from ctsr.imaging.consistency import Consistency
 from ctsr.imaging.grey_map import GreyMap
 from ctsr.imaging.intensity import Window
 from ctsr.imaging.interpolation import bicubic
+from ctsr.imaging.kernel.transfer import Softening
 from ctsr.imaging.padding import nearest_inside
 from ctsr.imaging.volume import Image, Mask, Volume
 from ctsr.inference.engine import Engine, tiles
@@ -64,6 +66,7 @@ class SliceWork:
         padding: What is written outside the field of view.
         lung_only: Whether the network works on blocks with lung alone, and all else is interpolated.
         block: Side of these in pixels of the network's grid; None: whole slices.
+        softening: Filter of the scan's own grid that comes before all else; None: there is none.
         note: Told what is to be known of a slice as soon as it is written.
     """
 
@@ -78,11 +81,17 @@ class SliceWork:
     padding: float
     lung_only: bool
     block: int | None
+    softening: Softening | None
     note: Callable[[int, Note], None]
 
     @cached_property
     def consistency(self) -> Consistency:
-        """Counts |f(SR) - y| over all slices."""
+        """Counts |f(SR) - y| over all slices, y as the network was given it."""
+        return Consistency(self.to_clinical, self.clinical)
+
+    @cached_property
+    def to_scan(self) -> Consistency:
+        """The same with y as it was before the filter."""
         return Consistency(self.to_clinical, self.clinical)
 
     def outside(self, z: int) -> Mask:
@@ -91,10 +100,17 @@ class SliceWork:
 
     def seen_by_network(self, z: int) -> Image:
         """A slice as the network is given it, values in [-1, 1]."""
-        return self.clinical.normalise(self.steps.to_network(self._without_edge(z)))
+        return self._on_network(self.filtered(z))
+
+    def filtered(self, z: int) -> Image:
+        """A slice in HU, its field of view without an edge, after the filter."""
+        image = self._without_edge(z)
+        return image if self.softening is None else self.softening.apply(image, self.steps.spacing[1:])
+
+    def _on_network(self, hu: Image) -> Image:
+        return self.clinical.normalise(self.steps.to_network(hu))
 
     def _without_edge(self, z: int) -> Image:
-        """A slice in HU, its field of view without an edge."""
         return nearest_inside(self.volume.array[z].astype(np.float32), self.outside(z))
 
     def cost(self, z: int) -> float:
@@ -143,9 +159,12 @@ class SliceWork:
         for place, z in enumerate(batch.numbers):
             fine = np.clip(sr[place].numpy(), -1.0, 1.0)
             difference = self.consistency.difference(batch.lr[place], fine)
-            counts = self.consistency.add(difference, batch.inside[place], seen[place])
-            checksum = self.stream.write(z, self._finished(fine, self.outside(z)))
-            self.note(z, {"crc32": checksum, "difference_hu": counts})
+            note: dict[str, Any] = {"difference_hu": self.consistency.add(difference, batch.inside[place], seen[place])}
+            if self.softening is not None:
+                apart = self.to_scan.difference(self._on_network(self._without_edge(z)), fine)
+                note["to_scan_hu"] = self.to_scan.add(apart, batch.inside[place], seen[place])
+            note["crc32"] = self.stream.write(z, self._finished(fine, self.outside(z)))
+            self.note(z, note)
         return batch.numbers, seconds
 
     def _finished(self, sr: Image, outside: Mask) -> Image:
@@ -166,12 +185,14 @@ class SliceWork:
             return False
         self.stream.keep(z)
         self.consistency.add_counts(note["difference_hu"])
+        if self.softening is not None:
+            self.to_scan.add_counts(note["to_scan_hu"])
         return True
 
     def difference(self, z: int) -> Image:
         """|f(SR) - y| of a slice that is written, in HU, on the grid of the result / 8; 0 outside the field of view."""
         same = not self.steps.resampled or self.steps.grid == "model"
-        lr = self.seen_by_network(z) if same else self.clinical.normalise(self._without_edge(z))
+        lr = self.seen_by_network(z) if same else self.clinical.normalise(self.filtered(z))
         fine = self.greys.normalise(self.stream[z,])
         difference = self.consistency.difference(lr, fine)
         around = ndimage.binary_dilation(self.outside(z), iterations=2)

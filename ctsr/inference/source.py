@@ -13,6 +13,7 @@ from ctsr.errors import UserError
 from ctsr.imaging.anatomy.lung import lung_mask
 from ctsr.imaging.formats.readers import read_volume
 from ctsr.imaging.hounsfield import doubts_of_ct
+from ctsr.imaging.kernel.matching import Matching, choose
 from ctsr.imaging.orientation import Orientation, canonical
 from ctsr.imaging.padding import find_padding, mark_padding
 from ctsr.imaging.storage import Allocate
@@ -37,6 +38,8 @@ class Source:
         lung: True inside the lung, the volume's shape; nowhere where none was found.
         orientation: How it was turned.
         part: Which voxels of the scan the volume is; None: all.
+        kernel: What is done about its reconstruction kernel.
+        kernel_named: That kernel's name, where the file tells.
         beside: What it is like beside the scans of the training.
         doubts: What should be known of it, a line each.
     """
@@ -49,6 +52,8 @@ class Source:
     lung: Mask
     orientation: Orientation
     part: Bounds | None
+    kernel: Matching
+    kernel_named: str | None
     beside: BesideTraining
     doubts: list[str]
 
@@ -80,6 +85,8 @@ def read_source(path: Path, settings: ScanSettings, card: ModelCard, allocate: A
     doubts = _not_ct(as_read, path, settings)
     greys = (float(as_read.array.min()), float(as_read.array.max()))
     scan = mark_padding(scan, find_padding(scan.array, allocate), in_place=True)
+    lung = _lung(scan, settings.region, allocate)
+    kernel = choose(settings.kernel, scan, lung, card.kernel)
     beside = BesideTraining(Sampling.of_scan(scan), Sampling.of_training(card))
     return Source(
         path=path,
@@ -87,11 +94,13 @@ def read_source(path: Path, settings: ScanSettings, card: ModelCard, allocate: A
         greys=greys,
         padding=scan.padding,
         volume=crop(scan, part),
-        lung=crop_mask(_lung(scan, settings.region, allocate), part),
+        lung=crop_mask(lung, part),
         orientation=orientation,
         part=part,
+        kernel=kernel,
+        kernel_named=scan.kernel,
         beside=beside,
-        doubts=[f"{path}: {doubt}" for doubt in [*doubts, *beside.doubts()]],
+        doubts=[f"{path}: {doubt}" for doubt in [*doubts, *beside.doubts(), kernel.doubt] if doubt is not None],
     )
 
 

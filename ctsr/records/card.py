@@ -29,6 +29,7 @@ from ctsr.records.stages import Inputs
 from ctsr.records.values import (
     AsList,
     GreyRange,
+    KernelFacts,
     Name,
     NotNegative,
     Percentiles,
@@ -119,6 +120,7 @@ class DataCard(Settings):
     spacing: Spacings
     clinical_slice_mm: Millimetres | None = None
     slice_thickness_mm: Millimetres | None = None
+    kernel: KernelFacts | None = None
     preparation: Preparation
     cases: Annotated[
         dict[str, dict[str, list[str]]], Takes("for clinical and micro the names of cases for train, val and test")

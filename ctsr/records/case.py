@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict
 
 from ctsr.records.settings import Settings
-from ctsr.records.values import AsList, Number
+from ctsr.records.values import AsList, KernelFacts, Number
 
 Triple = Annotated[tuple[Number, Number, Number], AsList]
 Shape = Annotated[tuple[int, int, int], AsList]
@@ -48,6 +48,7 @@ class CaseFacts(Settings):
         greys: The 0.5, 50 and 99.5 percentiles inside the mask.
         volume_ml: Of the mask.
         at_ends: Shares inside the mask of the darkest and the brightest grey that there is.
+        kernel: What a clinical scan shows of its reconstruction kernel; None: nothing was looked for.
         files: Name -> its arrays' files.
     """
 
@@ -70,4 +71,5 @@ class CaseFacts(Settings):
     greys: Triple
     volume_ml: Number
     at_ends: Annotated[tuple[Number, Number], AsList]
+    kernel: KernelFacts | None = None
     files: dict[str, Stored]

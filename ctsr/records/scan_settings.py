@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from ctsr.records.settings import Settings, Takes
-from ctsr.records.values import AsList, AsText, Count, Flag, Name, Number, Share, Text, VoxelSize
+from ctsr.records.values import AsList, AsText, Count, Flag, Name, Number, PathText, Share, Text, VoxelSize
 
 Grid = Literal["input", "model"]
 Units = Literal["hu", "micro"]
@@ -28,6 +28,7 @@ BoxMm = Annotated[
     AsList,
     Takes("[x0,x1,y0,y1,z0,z1], LPS mm (null: no limit)"),
 ]
+Kernel = Annotated[PathText, Takes("estimate, off, or the path of a filter (JSON)")]
 Level = Annotated[int, Field(ge=0, le=3), Takes("0 (fast) to 3")]
 
 
@@ -46,6 +47,9 @@ class ScanSettings(Settings):
         padding: What is written outside the scanner's field of view: "air" (-1024 HU; in units of the micro-CT its
             darkest grey), or "scan": the grey that the scan itself has there.
         must_be_hu: Refuse a scan whose greys do not look like HU; else it is enlarged with a warning.
+        kernel: What is done where the scan's reconstruction kernel is sharper than that of the training's scans:
+            "estimate": it is estimated from the scan, and a filter softens it, where the estimate can be trusted;
+            "off": nothing; or the path of a filter, see `ctsr.imaging.kernel.matching.softening_from`.
         series: Which series of a DICOM folder: UID, number or part of the description; None: the only one.
         file_spacing: Voxel size in mm, one value or (z, y, x), of files that do not tell, such as TIFF.
         tile: Width of the upsampler's tiles in low-resolution pixels: memory, not results; "auto": what memory holds;
@@ -66,6 +70,7 @@ class ScanSettings(Settings):
     region: Region = "all"
     padding: Padding = "air"
     must_be_hu: Flag = True
+    kernel: Kernel = "estimate"
     series: Name | None = None
     file_spacing: VoxelSize | None = None
     tile: Count | Literal["auto"] | None = "auto"

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ctsr.errors import CollectedError, UserError, as_typed
 from ctsr.imaging.volume import SCALE
-from ctsr.records.scan_settings import ScanSettings
+from ctsr.records.scan_settings import Kernel, ScanSettings
 from ctsr.records.settings import Settings, Takes, Wording, read
 from ctsr.records.values import AsList, Count, Flag, Name, PathText, Share, Text
 
@@ -45,6 +45,7 @@ class Comparison(Settings):
     tile_micro: TileSide
     cover: Share
     slices_per_case: Count
+    kernel: Kernel
     reference: Name | None
     wandb: Text | None
     device: Text

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, Strict
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator, Strict
 
 from ctsr.imaging.formats.voxel_size import LARGEST_MM
+from ctsr.imaging.kernel.measured import Measured
 from ctsr.records.settings import Takes
 
 
@@ -26,6 +27,15 @@ def _apart(pair: tuple[Any, Any]) -> tuple[Any, Any]:
     if pair[0] == pair[1]:
         raise ValueError("equal")
     return pair
+
+
+def _measured(plain: Any) -> Measured:
+    if isinstance(plain, Measured):
+        return plain
+    try:
+        return Measured.from_plain(plain)
+    except (KeyError, TypeError) as error:
+        raise ValueError("no profiles and spectrum") from error
 
 
 def _as_text(value: object) -> object:
@@ -90,3 +100,10 @@ Percentiles = Annotated[
     Takes("two percentiles, 0 to 100, the lower first, such as [0.5, 99.5]"),
 ]
 Betas = Annotated[tuple[LessThanAll, LessThanAll], AsList, Takes("two shares, 0 to less than 1, such as [0.5, 0.999]")]
+
+KernelFacts = Annotated[
+    Measured,
+    PlainValidator(_measured),
+    PlainSerializer(Measured.to_plain),
+    Takes("profiles of wall and skin, and the spectrum of the lung"),
+]

@@ -156,7 +156,7 @@ def test_projections_alone_give_a_whole_report(tmp_path: Path) -> None:
     found = evaluate([ours()], TestSet(projections=pairs), tmp_path / "o", Cut(64, slices=1))
     assert {row.protocol for row in found.rows} == {"projections/edge", "projections/soft"}
     assert [table.title for table in found.tables] == [
-        "projections: less bicubic",
+        "projections: less the better bicubic",
         "projections/edge",
         "projections/edge: after a fitted line",
         "projections/soft",

@@ -50,7 +50,7 @@ class Enlarging:
 @pytest.fixture(autouse=True)
 def _no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which takes longer than the rest."""
-    monkeypatch.setattr(scan, "write_picture", lambda views, reformats, path, title: path.touch())
+    monkeypatch.setattr(scan, "write_picture", lambda views, reformats, path, title, softening: path.touch())
 
 
 @pytest.fixture

@@ -20,7 +20,10 @@ from ctsr.imaging.formats.readers import read_volume
 from ctsr.imaging.formats.recognise import format_of
 from ctsr.imaging.hounsfield import not_hu
 from ctsr.imaging.intensity import Window, robust_window
+from ctsr.imaging.kernel.measured import Measured
+from ctsr.imaging.kernel.measuring import measure
 from ctsr.imaging.orientation import canonical
+from ctsr.imaging.padding import find_padding, mark_padding
 from ctsr.imaging.volume import Array, Header, Mask, Volume
 from ctsr.imaging.voxel_hash import voxel_hash
 
@@ -41,6 +44,7 @@ class Prepared:
         window: Scanner greys of -1 and +1.
         image: Slices in [-1, 1].
         slab: The same, each averaged with its neighbours; None where none are.
+        kernel: What a clinical scan shows of its reconstruction kernel; None of µCT.
     """
 
     scanned: Header
@@ -50,6 +54,7 @@ class Prepared:
     window: Window
     image: Halves
     slab: Halves | None
+    kernel: Measured | None
 
 
 def prepare_scan(path: Path, masks: Sequence[Path], settings: Settings) -> Prepared:
@@ -88,7 +93,13 @@ def prepare_scan(path: Path, masks: Sequence[Path], settings: Settings) -> Prepa
         image=_normalised(iter(volume.array), volume, window),
         # Averaged before greys are clipped to the window, as a thick slice's detector does.
         slab=None if slices == 1 else _normalised(slab_means(volume.array, slices), volume, window),
+        kernel=None if isinstance(settings, MicroSettings) else _kernel(volume, mask),
     )
+
+
+def _kernel(volume: Volume, mask: Mask) -> Measured:
+    """What there is to see of it where the scanner saw the body, before greys are clipped to the window."""
+    return measure(mark_padding(volume, find_padding(volume.array)), mask)
 
 
 def outline(volume: Volume, masks: Sequence[Path], settings: Settings) -> Mask:

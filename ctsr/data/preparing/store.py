@@ -31,7 +31,7 @@ from ctsr.records.case import CaseFacts
 from ctsr.records.data import smallest_patch
 from ctsr.writable import check_writable
 
-FORMAT = 7  # raise it whenever preparation changes what it makes of the same scan
+FORMAT = 8  # raise it whenever preparation changes what it makes of the same scan
 ARRAYS = ("image", "slab", "mask")
 
 
@@ -254,6 +254,7 @@ def _make(case: Case, masks: Sequence[Path], settings: Settings, folder: Path) -
             "window": asdict(made.window),
             "settings": asdict(settings),
             **case_facts(made.scanned, volume, made.mask),
+            "kernel": made.kernel,
             "files": {
                 file.name: {"bytes": file.stat().st_size, "sha256": content_hash(file)}
                 for file in sorted(partial.iterdir())

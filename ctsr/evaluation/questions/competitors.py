@@ -144,7 +144,25 @@ class TrainedNetwork:
         return f"{self.name}, seed {self.seed}"
 
 
-Competitor = Interpolation | TrainedNetwork
+@dataclass(frozen=True, eq=False)
+class Filtered:
+    """A competitor that is given scans after a filter, and is named so.
+
+    Attributes:
+        of: It.
+        ending: What stands behind its name.
+    """
+
+    of: Interpolation | TrainedNetwork
+    ending: str
+
+    def methods(self, grey_map: GreyMap, hu_by: TrainedNetwork | None = None) -> dict[Method, Enlarge]:
+        """Its own, under other names."""
+        ways = self.of.methods(grey_map, hu_by)
+        return {Method(f"{name}{self.ending}", seed): way for (name, seed), way in ways.items()}
+
+
+Competitor = Interpolation | TrainedNetwork | Filtered
 
 
 def methods_of(

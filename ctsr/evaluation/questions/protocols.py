@@ -12,6 +12,10 @@ unseen_sharp   The same with a kernel as sharp as f()'s own, and more noise.
 unseen_g1      G1(f(x)) by the G1 of another training, truth x.
 projections/…  Acquisitions, one question for each kind, of a lung by a scanner that works in projections; truth: the
                phantom's HU. Results are compared in HU, as infer.py writes them.
+
+Under `paired` and `projections/…` everybody is asked once more on scans that were brought to the kernel of the training
+first, as infer.py does by default (names that end in `_matched`), and interpolation and the reference also on scans
+after the filter of the true kernel, where it is known (`_oracle`).
 """
 
 from __future__ import annotations
@@ -23,10 +27,18 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from ctsr.data.pairs import Pair
 from ctsr.data.preparing.materials import hu_window
 from ctsr.data.preparing.store import PreparedCase
 from ctsr.errors import UserError, warn
-from ctsr.evaluation.questions.competitors import Competitor, Interpolation, Synthesis, TrainedNetwork, reference
+from ctsr.evaluation.questions.competitors import (
+    Competitor,
+    Filtered,
+    Interpolation,
+    Synthesis,
+    TrainedNetwork,
+    reference,
+)
 from ctsr.evaluation.questions.inputs import (
     UNSEEN,
     Sample,
@@ -35,6 +47,7 @@ from ctsr.evaluation.questions.inputs import (
     scanned_samples,
     synthetic_samples,
 )
+from ctsr.evaluation.questions.kernels import MATCHED, ORACLE
 from ctsr.evaluation.questions.test_set import TestSet
 from ctsr.evaluation.questions.tiles import Cut
 from ctsr.imaging.grey_map import GreyMap, to_clinical
@@ -118,8 +131,14 @@ def _on_pairs(test: TestSet, first: TrainedNetwork, competitors: Sequence[Compet
         ("paired", False, "the micro-CT slice at the clinical slice's centre"),
         ("paired_slab", True, "the mean of the micro-CT slices over the clinical slice distance"),
     ):
-        samples = partial(paired_samples, test.pairs, first.window, cut, slab)
-        yield Question(name, truth, len(test.pairs), dict.fromkeys(competitors, clinical_inputs(samples, first)))
+
+        def inputs(pairs: Sequence[Pair], slab: bool = slab) -> Inputs:
+            return clinical_inputs(partial(paired_samples, pairs, first.window, cut, slab), first)
+
+        given = dict.fromkeys(competitors, inputs(test.pairs))
+        if not slab:
+            given |= _after_filters(test.pairs, competitors, first, inputs)
+        yield Question(name, truth, len(test.pairs), given)
 
 
 def _on_micro(test: TestSet, first: TrainedNetwork, competitors: Sequence[Competitor], cut: Cut) -> Iterator[Question]:
@@ -160,10 +179,30 @@ def _on_projections(
 ) -> Iterator[Question]:
     competitors: list[Competitor] = [Interpolation(few=True), *networks]
     for kind, pairs in test.projections.items():
-        samples = partial(projection_samples, pairs, first.window, cut)
-        inputs = replace(clinical_inputs(samples, first), hu_by=first)
+
+        def inputs(pairs: Sequence[Pair]) -> Inputs:
+            return replace(clinical_inputs(partial(projection_samples, pairs, first.window, cut), first), hu_by=first)
+
+        given = dict.fromkeys(competitors, inputs(pairs)) | _after_filters(pairs, competitors, first, inputs)
         about = f"the phantom's own HU at the µCT slice of the clinical slice's centre; the projection scanner, {kind}"
-        yield Question(f"{PROJECTIONS}{kind}", about, len(pairs), dict.fromkeys(competitors, inputs))
+        yield Question(f"{PROJECTIONS}{kind}", about, len(pairs), given)
+
+
+def _after_filters(
+    pairs: Sequence[Pair],
+    competitors: Sequence[Competitor],
+    first: TrainedNetwork,
+    inputs: Callable[[Sequence[Pair]], Inputs],
+) -> dict[Competitor, Inputs]:
+    """What is given to whom once more, after the filters that are there for all scans."""
+    given: dict[Competitor, Inputs] = {}
+    networks = [one for one in competitors if isinstance(one, TrainedNetwork)]
+    for ending in (MATCHED, ORACLE):
+        if all(ending in pair.filtered for pair in pairs):
+            others: Sequence[TrainedNetwork] = networks if ending == MATCHED else [first]
+            asked = [Filtered(Interpolation(few=True), ending), *(Filtered(one, ending) for one in others)]
+            given |= dict.fromkeys(asked, inputs([pair.after(ending) for pair in pairs]))
+    return given
 
 
 def _made_by(maker: TrainedNetwork, synthesise: Synthesis, test: TestSet, cut: Cut) -> Inputs:

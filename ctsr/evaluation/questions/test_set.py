@@ -7,18 +7,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ctsr.data.finding.cases import find_cases
-from ctsr.data.pairs import MICRO, Pair, find_pairs, find_projections, load_kinds, load_pair, scans_of
+from ctsr.data.pairs import MICRO, Pair, find_pairs, find_projections, load_kinds, load_pair, no_filters, scans_of
 from ctsr.data.preparing.hashes import remembered_hash
 from ctsr.data.preparing.settings import ClinicalSettings, MicroSettings, Settings
 from ctsr.data.preparing.store import PreparedCase, prepare_all
 from ctsr.errors import UserError
 from ctsr.evaluation.questions.competitors import TrainedNetwork
+from ctsr.evaluation.questions.kernels import KernelFilters, true_filters
+from ctsr.imaging.kernel.matching import OFF
 from ctsr.records.card import ModelCard
+from ctsr.records.row import Row
 
 PAIR_FILES = ("clinical.nii.gz", MICRO)
 
 
-def load_test_set(root: Path, clinical: Path | None, card: ModelCard, cache: Path) -> TestSet:
+def load_test_set(root: Path, clinical: Path | None, card: ModelCard, cache: Path, kernel: str = OFF) -> TestSet:
     """Read, and prepare as for training, what there is.
 
     Args:
@@ -28,6 +31,8 @@ def load_test_set(root: Path, clinical: Path | None, card: ModelCard, cache: Pat
         clinical: Folder of clinical scans, or one scan, instead of `root/clinical`.
         card: Of a checkpoint whose cases were prepared in the same way.
         cache: Folder of prepared cases.
+        kernel: What is also done with the clinical scans of pairs and of projections before methods are given them, see
+            `ctsr.imaging.kernel.matching.choose`; beside the checkpoint's training.
 
     Raises:
         UserError: There is nothing to test on, or a scan cannot be read.
@@ -50,14 +55,16 @@ def load_test_set(root: Path, clinical: Path | None, card: ModelCard, cache: Pat
         prepared[domain] = prepare_all(found, settings[domain], cache, key="cache")
         hashes |= {remembered_hash(case.path, cache): f"{domain} {case.name}" for case in found}
         hashes |= {case.facts.voxels: f"{domain} {case.name}" for case in prepared[domain]}
+    filters = KernelFilters(kernel, card.kernel, true_filters(root))
     pairs: dict[str, list[Pair]] = {}
     for kind in ("paired", "empty"):
         folders = find_pairs(root / kind) if (root / kind).exists() else []
-        pairs[kind] = [load_pair(folder, how.percentiles) for folder in folders]
+        how_filtered = filters if kind == "paired" else no_filters
+        pairs[kind] = [load_pair(folder, how.percentiles, how_filtered, kind) for folder in folders]
         hashes |= {scan: f"{kind} {folder.name}" for folder in folders for scan in pair_hashes(folder, cache)}
     projections: dict[str, list[Pair]] = {}
     for folder in find_projections(root / "projections") if (root / "projections").exists() else []:
-        for kind, pair in load_kinds(folder, how.percentiles).items():
+        for kind, pair in load_kinds(folder, how.percentiles, filters).items():
             projections.setdefault(kind, []).append(pair)
         scans = [folder / MICRO, *scans_of(folder).values()]
         hashes |= {remembered_hash(scan, cache): f"projections {folder.name}" for scan in scans}
@@ -66,7 +73,9 @@ def load_test_set(root: Path, clinical: Path | None, card: ModelCard, cache: Pat
             f"data={root} holds no case: give a folder with micro/, paired/, empty/, clinical/ or projections/ in it"
         )
     of_kinds = dict(sorted(projections.items()))
-    return TestSet(prepared["micro"], pairs["paired"], pairs["empty"], prepared["clinical"], hashes, of_kinds)
+    return TestSet(
+        prepared["micro"], pairs["paired"], pairs["empty"], prepared["clinical"], hashes, of_kinds, filters.rows
+    )
 
 
 def pair_hashes(folder: Path, cache: Path) -> list[str]:
@@ -85,6 +94,7 @@ class TestSet:
         clinical: Clinical scans.
         hashes: Hash of each scan, to its name.
         projections: Lungs seen by the projection scanner, for each kind of acquisition; their micro-CT is in HU.
+        kernels: What is known of the filters of clinical scans, see `ctsr.evaluation.questions.kernels`.
     """
 
     __test__ = False  # no test, whatever pytest makes of its name
@@ -95,6 +105,7 @@ class TestSet:
     clinical: Sequence[PreparedCase] = ()
     hashes: Mapping[str, str] = field(default_factory=dict)
     projections: Mapping[str, Sequence[Pair]] = field(default_factory=dict)
+    kernels: Sequence[Row] = ()
 
 
 def check_held_out(networks: Iterable[TrainedNetwork], test: TestSet) -> None:

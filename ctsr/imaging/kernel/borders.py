@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,16 +10,10 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 from skimage.measure import find_contours
 
-from ctsr.imaging.kernel.transfer import UNIT_MM
+from ctsr.imaging.kernel.measured import BINS, REACH, STEP, UNIT_MM, Profile
 from ctsr.imaging.volume import Image, Mask
 
 Array = npt.NDArray[np.float64]
-
-STEP = 0.25  # units between the middles of bins
-REACH = 20  # bins on either side of the border
-BINS = 2 * REACH + 1
-DISTANCES = STEP * (np.arange(BINS) - REACH)
-"""Of the bins' middles from the border in units, negative in air or lung."""
 
 DRAWN_ON = 1.0  # units: standard deviation of the Gaussian before a border is drawn
 ALONG = 3.0  # units along a border over which it is smoothed
@@ -31,66 +23,10 @@ STRAIGHT = 0.1  # radians per unit: borders that turn more are left out
 SHORTEST = 20.0  # units
 ENDS = 2.0  # units that are left out at both ends of a stretch
 
-
 LEVEL = -475.0  # HU halfway
 TISSUE = (-200.0, 250.0)  # HU beyond a border, slightly smoothed
 LUNG = (-975.0, -620.0)
 AIR = (-1100.0, -900.0)
-
-
-@dataclass(frozen=True, eq=False)
-class Profile:
-    """Sums over the pixels of each bin of distance from a border.
-
-    Attributes:
-        count: How many.
-        total: Of their HU.
-        squares: Of their squares.
-    """
-
-    count: Array
-    total: Array
-    squares: Array
-
-    @classmethod
-    def nothing(cls) -> Profile:
-        """No pixel yet."""
-        return cls(np.zeros(BINS), np.zeros(BINS), np.zeros(BINS))
-
-    @classmethod
-    def of(cls, bins: npt.NDArray[np.int_], greys: Array) -> Profile:
-        """Of pixels in bins."""
-        sums = [np.bincount(bins, weights, BINS) for weights in (np.ones_like(greys), greys, greys**2)]
-        return cls(*np.asarray(sums, dtype=np.float64))
-
-    def to_plain(self) -> dict[str, list[float]]:
-        """For JSON: mean HU, variance and number of pixels of each bin."""
-        return {
-            "hu": self.mean.round(2).tolist(),
-            "variance": self.variance.round(1).tolist(),
-            "pixels": self.count.tolist(),
-        }
-
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> Profile:
-        """The inverse of `to_plain`."""
-        hu, variance, count = (np.asarray(plain[key], dtype=np.float64) for key in ("hu", "variance", "pixels"))
-        if not hu.shape == variance.shape == count.shape == DISTANCES.shape:
-            raise ValueError(f"not {BINS} bins")
-        return cls(count, hu * count, (variance + hu**2) * count)
-
-    def __add__(self, other: Profile) -> Profile:
-        return Profile(self.count + other.count, self.total + other.total, self.squares + other.squares)
-
-    @property
-    def mean(self) -> Array:
-        """HU."""
-        return np.asarray(self.total / np.maximum(self.count, 1))
-
-    @property
-    def variance(self) -> Array:
-        """HU², of one pixel."""
-        return np.asarray(np.maximum(self.squares / np.maximum(self.count, 1) - self.mean**2, 0.0))
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,10 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, special
 
-from ctsr.imaging.kernel.borders import DISTANCES, STEP, Profile
-from ctsr.imaging.kernel.measured import Measured
-from ctsr.imaging.kernel.spectra import RINGS, Spectrum
-from ctsr.imaging.kernel.transfer import CURVE, TERMS, UNIT_MM, RelativeTransfer, Softening, cosines
+from ctsr.imaging.kernel.measured import DISTANCES, RINGS, STEP, UNIT_MM, Measured, Profile, Spectrum
+from ctsr.imaging.kernel.transfer import CURVE, TERMS, RelativeTransfer, Softening, cosines
 
 Array = npt.NDArray[np.float64]
 Waves = npt.NDArray[np.complex128]
@@ -171,11 +169,14 @@ class _Border:
 
 
 def line_spread(profile: Array) -> Waves:
-    """The spectrum, at `FREQUENCY`, of the slope of a profile, as of an edge of height 1."""
+    """The spectrum, at `FREQUENCY`, of the slope of a profile, as of an edge of height 1.
+
+    What central differences take of it (a sinc) is given back, as far as a half.
+    """
     middle = len(profile) // 2
     slope = np.gradient(profile) * np.minimum(1.0, (middle - np.abs(np.arange(len(profile)) - middle)) / 4)
     spectrum: Waves = np.fft.rfft(np.roll(np.pad(slope, (0, FINE - len(profile))), -middle))
-    return np.asarray(spectrum / spectrum[0].real)
+    return np.asarray(spectrum / spectrum[0].real / np.maximum(np.sinc(2 * FREQUENCY * STEP), 0.5))
 
 
 def edge(of_line: Waves, g: Array, width: float, shift: float) -> Array:
@@ -188,7 +189,9 @@ def edge(of_line: Waves, g: Array, width: float, shift: float) -> Array:
         shift: Of the edge, in units.
     """
     exponent = np.minimum(g - 2 * np.pi**2 * width * FREQUENCY**2, 12.0)
-    slope = np.fft.irfft(of_line * np.exp(exponent - 2j * np.pi * FREQUENCY * shift), FINE)
+    # The sum below is over whole bins, and ends half a bin beyond the middle of the last.
+    within = np.sinc(FREQUENCY * STEP) * np.exp(-2j * np.pi * FREQUENCY * (shift + STEP / 2))
+    slope = np.fft.irfft(of_line * np.exp(exponent) * within, FINE)
     reach = len(DISTANCES) // 2
     return np.asarray(np.cumsum(np.fft.fftshift(slope))[FINE // 2 - reach : FINE // 2 + reach + 1])
 

@@ -13,12 +13,15 @@ import numpy as np
 
 from ctsr.errors import UserError
 from ctsr.imaging.kernel.estimate import Estimate, Trust, estimate
-from ctsr.imaging.kernel.measured import Measured, measure
+from ctsr.imaging.kernel.measured import Measured
+from ctsr.imaging.kernel.measuring import measure
 from ctsr.imaging.kernel.transfer import CURVE, Softening
 from ctsr.imaging.volume import Mask, Volume
 
-LARGEST_WALL, LARGEST_APART = 3.5, 0.35
-"""What the trust of an estimate may come to. Not calibrated: clean fits leave up to 2.3 and are up to 0.3 apart."""
+LARGEST_WALL, LARGEST_APART = 3.5, 0.3
+"""What the trust of an estimate may come to. Not calibrated: clean fits left up to 2.3 and were up to 0.25 apart."""
+
+ESTIMATE, OFF = "estimate", "off"
 
 LEAST = 0.02  # root mean square distance from 1 of a filter that is worth applying
 
@@ -56,6 +59,28 @@ class Matching:
                 },
             }
         return plain
+
+
+def choose(asked: str, volume: Volume, lung: Mask, reference: Measured | None) -> Matching:
+    """What is asked for.
+
+    Args:
+        asked: "estimate", "off", or the path of a filter, see `softening_from`.
+        volume: See `match`.
+        lung: See `match`.
+        reference: See `match`; None: nobody knows the kernel of the training.
+
+    Raises:
+        UserError: See `softening_from`.
+    """
+    if asked == OFF:
+        return Matching(None, "kernel=off: the scan is left as it is")
+    if asked != ESTIMATE:
+        softening = softening_from(Path(asked))
+        return Matching(softening, f"kernel={asked}: {softening}")
+    if reference is None:
+        return Matching(None, "kernel: the checkpoint does not tell that of its training; the scan is left as it is")
+    return match(volume, lung, reference)
 
 
 def match(volume: Volume, lung: Mask, reference: Measured) -> Matching:

@@ -2,71 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
-from ctsr.imaging.kernel.transfer import HALF, UNIT_MM
+from ctsr.imaging.kernel.measured import LAG, RING, RINGS, UNIT_MM, Spectrum
 from ctsr.imaging.volume import Image, Mask
 
 Array = npt.NDArray[np.float64]
 
-RING = 0.025  # cycles per unit
-RINGS = RING * (np.arange(round(HALF / RING)) + 0.5)
-"""Middles of the rings in cycles per unit."""
-
 SLOW = 3.0  # units: standard deviation of the Gaussian mean that is taken off
-LAG = 12.0  # units: longest of the autocovariance
 FEWEST = 400  # pixels of a region
-
-
-@dataclass(frozen=True, eq=False)
-class Spectrum:
-    """Power by frequency, summed over slices.
-
-    Attributes:
-        total: Power times weight of each ring, HU² mm².
-        weight: Pixels that it comes from.
-    """
-
-    total: Array
-    weight: float
-
-    @classmethod
-    def nothing(cls) -> Spectrum:
-        """No pixel yet."""
-        return cls(np.zeros(len(RINGS)), 0.0)
-
-    def __add__(self, other: Spectrum) -> Spectrum:
-        return Spectrum(self.total + other.total, self.weight + other.weight)
-
-    def to_plain(self) -> dict[str, Any]:
-        """For JSON: power of each ring, null where it is not told, and weight."""
-        power = [None if np.isnan(value) else round(float(value), 3) for value in self.power]
-        return {"power": power, "weight": self.weight}
-
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> Spectrum:
-        """The inverse of `to_plain`."""
-        power = np.array([np.nan if value is None else value for value in plain["power"]], dtype=np.float64)
-        if power.shape != RINGS.shape:
-            raise ValueError(f"{len(power)} rings instead of {len(RINGS)}")
-        return cls(power * max(float(plain["weight"]), 1.0), float(plain["weight"]))
-
-    @property
-    def power(self) -> Array:
-        """HU² mm² of each ring; NaN where the pixels are too coarse to tell."""
-        return np.asarray(self.total / max(self.weight, 1.0))
-
-    @property
-    def freedom(self) -> Array:
-        """Degrees of freedom of each ring, roughly."""
-        cells = self.weight / (np.pi * LAG**2 / 4)
-        return np.asarray(np.maximum(cells * 2 * np.pi * RINGS * RING * (2 * LAG) ** 2 / 4, 1.0))
 
 
 def region_spectrum(image: Image, region: Mask, pixel: float) -> Spectrum:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-from ctsr.imaging.volume import Image
+from ctsr.imaging.kernel.measured import HALF, UNIT_MM
+from ctsr.imaging.padding import AIR_HU, find_padding, mark_padding, nearest_inside
+from ctsr.imaging.volume import Image, Volume
 
 Array = npt.NDArray[np.float64]
 
-UNIT_MM = 0.625
-"""Lengths and frequencies are told in this unit, a usual pixel of chest CT, whatever the pixels of a scan are."""
-
 TERMS = 5
-HALF = 0.5  # cycles per unit, above which nothing is told apart
 RIM = 32  # pixels that an image is reflected by at its edges
 CURVE = np.arange(0.0, 1.0001, 0.02)  # /mm, at which curves are told
 
@@ -36,8 +34,8 @@ class RelativeTransfer:
     coefficients: tuple[float, ...]
 
     def log(self, frequency: npt.ArrayLike) -> Array:
-        """G at frequencies in /mm."""
-        return cosines(np.asarray(frequency, dtype=np.float64) * UNIT_MM) @ np.asarray(self.coefficients)
+        """This g at frequencies in /mm."""
+        return np.asarray(cosines(np.asarray(frequency, dtype=np.float64) * UNIT_MM) @ np.asarray(self.coefficients))
 
     def softening(self) -> Softening:
         """The filter from this kernel to the reference, where that is softer."""
@@ -75,7 +73,12 @@ class Softening:
     @cached_property
     def from_one(self) -> float:
         """Root mean square distance of the gain from 1, over the frequencies below half a cycle per unit."""
-        return float(np.sqrt(np.mean((self.at(np.linspace(0.0, HALF / UNIT_MM, 101)) - 1.0) ** 2)))
+        return self.distance(None)
+
+    def distance(self, other: Softening | None) -> float:
+        """The same from another filter; None: one that leaves all as it is."""
+        grid = np.linspace(0.0, HALF / UNIT_MM, 101)
+        return float(np.sqrt(np.mean((self.at(grid) - (1.0 if other is None else other.at(grid))) ** 2)))
 
     def __str__(self) -> str:
         told = ", ".join(f"{self.at(frequency):.2f} at {frequency:g}" for frequency in (0.2, 0.4, 0.6))
@@ -96,3 +99,14 @@ class Softening:
         filtered = fft.irfft2(fft.rfft2(wide) * gain, s=size)
         (top, _), (left, _) = rim
         return np.asarray(filtered[top : top + image.shape[0], left : left + image.shape[1]], dtype=np.float32)
+
+
+def filtered_scan(scan: Volume, softening: Softening) -> Volume:
+    """A whole scan in HU after a filter, slice by slice; the edge of its field of view is not blurred into it."""
+    marked = mark_padding(scan, find_padding(scan.array))
+    filtered = np.empty(scan.array.shape, dtype=np.float32)
+    for z, plane in enumerate(marked.array):
+        outside = np.zeros(plane.shape, bool) if marked.outside is None else marked.outside[z]
+        filtered[z] = softening.apply(nearest_inside(plane.astype(np.float32), outside), marked.spacing[1:])
+        filtered[z][outside] = AIR_HU
+    return replace(marked, array=filtered)

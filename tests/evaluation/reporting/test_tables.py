@@ -98,7 +98,7 @@ def test_each_kind_of_projections_has_its_gain_over_bicubic() -> None:
     }
     table = projections_table(values)
     assert table is not None
-    assert table.title == "projections: less bicubic"
+    assert table.title == "projections: less the better bicubic"
     measures = ["ssim", "ssim_312um", "grad_corr", "dice", "ssim_fitted", "ssim_312um_fitted"]
     assert table.head == ["kind", "method", *measures]
     none = [""] * 5
@@ -108,6 +108,20 @@ def test_each_kind_of_projections_has_its_gain_over_bicubic() -> None:
     assert (soft[0], soft[1], soft[6][:10]) == ("soft", "ours", "+0.025 [-0")
     assert "er" not in soft[6], "neither better nor worse"
     assert projections_table(VALUES) is None
+
+
+def test_bicubic_counts_as_it_is_or_after_the_filter_whichever_is_better() -> None:
+    measures = {"ssim": (0.2, 0.3), "grad_corr": (0.5, 0.4)}
+    values = {
+        ("projections/edge", f"bicubic{ending}", metric): alike(both[place])
+        for metric, both in measures.items()
+        for place, ending in enumerate(("", "_matched"))
+    } | {("projections/edge", "ours_matched", metric): alike(0.45) for metric in measures}
+    table = projections_table(values)
+    assert table is not None
+    (line,) = table.lines
+    assert line[1] == "ours_matched"
+    assert (line[2][:6], line[4][:6]) == ("+0.150", "-0.050")
 
 
 def test_figures_after_a_line_have_a_table_of_their_own() -> None:

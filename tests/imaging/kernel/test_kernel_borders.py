@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pytest
 from scipy.special import ndtr, ndtri
 
-from ctsr.imaging.kernel.borders import ALONG, BINS, DISTANCES, DRAWN_ON, LEVEL, STEP, Profile, border_profiles
+from ctsr.imaging.kernel.borders import ALONG, DRAWN_ON, LEVEL, border_profiles
+from ctsr.imaging.kernel.measured import BINS, DISTANCES, STEP, Profile
 from ctsr.imaging.volume import Image, Mask
 
 Array = npt.NDArray[np.float64]

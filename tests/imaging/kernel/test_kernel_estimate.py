@@ -10,10 +10,9 @@ import numpy.typing as npt
 import pytest
 from scipy.special import ndtr
 
-from ctsr.imaging.kernel.borders import DISTANCES, STEP, Profile
 from ctsr.imaging.kernel.estimate import FREQUENCY, Estimate, edge, estimate, fit, line_spread, reference_noise
-from ctsr.imaging.kernel.measured import Measured, measure
-from ctsr.imaging.kernel.spectra import RINGS, Spectrum
+from ctsr.imaging.kernel.measured import DISTANCES, RINGS, Measured, Profile, Spectrum
+from ctsr.imaging.kernel.measuring import measure
 from ctsr.imaging.kernel.transfer import Softening
 from ctsr.phantom.projections.kernels import Kernel
 from tests.imaging.kernel.made_lungs import APERTURE, NOISE, REFERENCE_SD, Chest, Transfer, chest, reference_kernel
@@ -82,7 +81,9 @@ def test_a_scan_by_the_reference_s_own_kernel_is_nearly_left(seed: int, referenc
 
 def test_the_reference_beside_itself_is_no_other(reference: Measured) -> None:
     found = fit(reference, reference)
-    assert np.exp(found.relative.log(TOLD)) == pytest.approx(np.ones(len(TOLD)), abs=0.07)
+    assert np.exp(found.relative.log(TOLD)) == pytest.approx(np.ones(len(TOLD)), abs=0.12)  # at 0.8 /mm little is left
+    seen = TOLD[TOLD <= 0.7]
+    assert np.exp(found.relative.log(seen)) == pytest.approx(np.ones(len(seen)), abs=0.05)
     assert found.noise == pytest.approx(1, abs=0.1)
 
 
@@ -144,7 +145,7 @@ def test_an_edge_through_a_gaussian_is_its_error_function(shift: float, width: f
     made_edge = edge(of_line, 2 * np.pi**2 * sharper * FREQUENCY**2, width, shift)
     sd = np.sqrt(1 - sharper + width)
     # A sum up to a bin ends at its far end.
-    np.testing.assert_allclose(made_edge, ndtr((DISTANCES + STEP / 2 - shift) / sd), atol=2e-3)
+    np.testing.assert_allclose(made_edge, ndtr((DISTANCES - shift) / sd), atol=2e-3)
 
 
 @pytest.mark.parametrize("height", [1.0, 890.0, -3.0])

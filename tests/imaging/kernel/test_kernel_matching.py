@@ -12,7 +12,8 @@ import pytest
 from ctsr.errors import UserError
 from ctsr.imaging.kernel.estimate import Estimate, Trust
 from ctsr.imaging.kernel.matching import LARGEST_APART, LARGEST_WALL, LEAST, Matching, distrust, match, softening_from
-from ctsr.imaging.kernel.measured import Measured, measure
+from ctsr.imaging.kernel.measured import Measured
+from ctsr.imaging.kernel.measuring import measure
 from ctsr.imaging.kernel.transfer import RelativeTransfer, Softening
 from ctsr.phantom.projections.kernels import Kernel
 from tests.imaging.kernel.made_lungs import REFERENCE_SD, Chest, chest, reference_kernel
@@ -41,7 +42,7 @@ def body() -> Chest:
         (Trust(None, 1.0, None), "no border of the lung"),
         (Trust(LARGEST_WALL + 0.01, 1.0, 0.1), "no kernel explains the lung's border"),
         (Trust(7.0, 1.0, 0.9), r"7\.0 standard deviations, 3\.5 allowed"),
-        (Trust(1.0, 1.0, LARGEST_APART + 0.01), r"the skin tell different ones \(0\.36 apart, 0\.35 allowed\)"),
+        (Trust(1.0, 1.0, LARGEST_APART + 0.01), r"the skin tell different ones"),
     ],
 )
 def test_an_estimate_is_believed_within_limits(trust: Trust, why: str | None) -> None:

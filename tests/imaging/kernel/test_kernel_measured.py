@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from ctsr.imaging.kernel.borders import BINS, STEP
-from ctsr.imaging.kernel.measured import FROM_PADDING, Measured, chosen_slices, measure, measure_slice
+from ctsr.imaging.kernel.measured import BINS, STEP, Measured
+from ctsr.imaging.kernel.measuring import FROM_PADDING, chosen_slices, measure, measure_slice
 from ctsr.imaging.kernel.transfer import Softening
 from ctsr.imaging.volume import Image, Mask, Volume
 

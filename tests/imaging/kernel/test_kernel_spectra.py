@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pytest
 from scipy import fft
 
-from ctsr.imaging.kernel.spectra import FEWEST, RINGS, Spectrum, region_spectrum
+from ctsr.imaging.kernel.measured import RINGS, Spectrum
+from ctsr.imaging.kernel.spectra import FEWEST, region_spectrum
 from ctsr.imaging.volume import Mask
 
 Array = npt.NDArray[np.float64]

@@ -66,8 +66,15 @@ class DicomReader(Reader):
         for told in [*self._passed_over(), *_doubts(self.path, slices)]:
             warn(told)
         greys, padding = read_greys(self.path, slices, allocate)
-        modality = self._chosen.headers[0].text("Modality") or None
-        volume = Volume(greys, header.affine, slice_axis=0, thickness=header.thickness, modality=modality)
+        first = self._chosen.headers[0]
+        volume = Volume(
+            greys,
+            header.affine,
+            slice_axis=0,
+            thickness=header.thickness,
+            modality=first.text("Modality") or None,
+            kernel=first.text("ConvolutionKernel") or None,
+        )
         return mark_padding(volume, padding, in_place=True)
 
     def _passed_over(self) -> list[str]:
