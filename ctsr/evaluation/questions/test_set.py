@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rich.progress import Progress
+
 from ctsr.data.finding.cases import find_cases
 from ctsr.data.pairs import MICRO, Pair, find_pairs, find_projections, load_kinds, load_pair, no_filters, scans_of
 from ctsr.data.preparing.hashes import remembered_hash
@@ -56,18 +58,24 @@ def load_test_set(root: Path, clinical: Path | None, card: ModelCard, cache: Pat
         hashes |= {remembered_hash(case.path, cache): f"{domain} {case.name}" for case in found}
         hashes |= {case.facts.voxels: f"{domain} {case.name}" for case in prepared[domain]}
     filters = KernelFilters(kernel, card.kernel, true_filters(root))
-    pairs: dict[str, list[Pair]] = {}
-    for kind in ("paired", "empty"):
-        folders = find_pairs(root / kind) if (root / kind).exists() else []
-        how_filtered = filters if kind == "paired" else no_filters
-        pairs[kind] = [load_pair(folder, how.percentiles, how_filtered, kind) for folder in folders]
-        hashes |= {scan: f"{kind} {folder.name}" for folder in folders for scan in pair_hashes(folder, cache)}
+    found_in = {"paired": find_pairs, "empty": find_pairs, "projections": find_projections}
+    folders = {name: find(root / name) if (root / name).exists() else [] for name, find in found_in.items()}
+    pairs: dict[str, list[Pair]] = {"paired": [], "empty": []}
     projections: dict[str, list[Pair]] = {}
-    for folder in find_projections(root / "projections") if (root / "projections").exists() else []:
-        for kind, pair in load_kinds(folder, how.percentiles, filters).items():
-            projections.setdefault(kind, []).append(pair)
-        scans = [folder / MICRO, *scans_of(folder).values()]
-        hashes |= {remembered_hash(scan, cache): f"projections {folder.name}" for scan in scans}
+    with Progress() as bar:  # a kernel takes a second to estimate
+        task = bar.add_task("reading lungs seen by both scanners", total=sum(map(len, folders.values())))
+        for name, folder in [(name, folder) for name, of in folders.items() for folder in of]:
+            if name == "projections":
+                for kind, pair in load_kinds(folder, how.percentiles, filters).items():
+                    projections.setdefault(kind, []).append(pair)
+                scans = [folder / MICRO, *scans_of(folder).values()]
+                hashes |= {remembered_hash(scan, cache): f"{name} {folder.name}" for scan in scans}
+            else:
+                pairs[name].append(
+                    load_pair(folder, how.percentiles, filters if name == "paired" else no_filters, name)
+                )
+                hashes |= dict.fromkeys(pair_hashes(folder, cache), f"{name} {folder.name}")
+            bar.advance(task)
     if not hashes:
         raise UserError(
             f"data={root} holds no case: give a folder with micro/, paired/, empty/, clinical/ or projections/ in it"
