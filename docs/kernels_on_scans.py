@@ -45,7 +45,7 @@ SIDE = 64  # clinical pixels of the place that is looked at
 STRONG, FAINT = 1000.0, 150.0  # HU/mm: an edge of the result, and what a scan without one stays below within a pixel
 HEAD = (
     "scan", "kernel", "beside training's at 0.2, 0.4, 0.6 /mm", "noise", "trust: wall, skin, apart", "filter from 1",
-    "&#124;f(SR) − scan&#124;: off, filtered", "edges that the scan does not hold: off, filtered",
+    "&#124;f(SR) − scan&#124;: off, filtered", "strong edges that the scan as it is does not hold: off, filtered",
     "SSIM at 312 µm to the result of the scan as it is: off, filtered",
 )  # fmt: skip
 
@@ -58,15 +58,19 @@ class Shown:
         lr: The slice in [-1, 1].
         sr: What the network makes of it.
         apart: Mean |f(SR) - scan| in the lung in HU, the scan as it was before the filter.
-        new: Where it has strong edges that the scan does not hold.
-        share: Of its strong edges in the lung that are.
+        steep: Largest slope of the scan within a pixel, in HU/mm, as it was before the filter.
+        strong: Where the result has strong edges in the lung.
     """
 
     lr: Image
     sr: Image
     apart: float
-    new: Mask
-    share: float
+    steep: Image
+    strong: Mask
+
+    def new(self, first: Shown) -> Mask:
+        """Where it has strong edges that the scan, as it is, does not hold."""
+        return self.strong & (first.steep < FAINT)
 
 
 def main(checkpoint: Path, out: Path, paths: list[Path]) -> None:
@@ -86,11 +90,11 @@ def main(checkpoint: Path, out: Path, paths: list[Path]) -> None:
             low = fullest(ndimage.zoom(lung[z], np.divide(off.lr.shape, lung.shape[1:]), order=0))
             fine = tuple(slice(8 * one.start, 8 * one.stop) for one in low)
             like = [like_first(one, first, fine, model) for one in (off, filtered)]
-            lines.append([path.stem, name, *told(matching, off, filtered, like)])
+            lines.append([path.stem, name, *told(matching, off, filtered, like, first)])
             print(" | ".join(lines[-1]), flush=True)
             if name != "as by `lung`":  # which looks like `edge`, only less so
                 pictures = [off.lr[low], filtered.lr[low], *(one.sr[fine] for one in (first, off, filtered))]
-                marks = [None, None, *(one.new[fine] for one in (first, off, filtered))]
+                marks = [None, None, *(one.new(first)[fine] for one in (first, off, filtered))]
                 rows.append((f"{path.stem}, {name}", list(zip(pictures, marks, strict=True))))
     table = [HEAD, ["---"] * len(HEAD), *lines]
     out.with_suffix(".md").write_text("".join(f"| {' | '.join(line)} |\n" for line in table), encoding="utf-8")
@@ -124,8 +128,7 @@ def shown(scan: Volume, lung: Mask, z: int, softening: Softening | None, model: 
     pixel = steps.output_plane[0]
     of_scan = slope(clinical.restore(bicubic(torch.from_numpy(before[None, None]))[0, 0].numpy()), pixel)
     strong = (slope(model.card.hu.restore(sr), pixel) > STRONG) & np.kron(inside, np.ones((8, 8), bool))
-    new = strong & (ndimage.maximum_filter(of_scan, 17) < FAINT)
-    return Shown(lr, sr, float(apart), new, float(new.sum() / max(strong.sum(), 1)))
+    return Shown(lr, sr, float(apart), ndimage.maximum_filter(of_scan, 17), strong)
 
 
 def slope(hu: Image, pixel: float) -> Image:
@@ -149,7 +152,7 @@ def like_first(one: Shown, first: Shown, place: tuple[slice, ...], model: SRMode
     return score(*images, model.card.pixel[0] / 8, False)["ssim_312um"]
 
 
-def told(matching: Matching, off: Shown, filtered: Shown, like: list[float]) -> Iterator[str]:
+def told(matching: Matching, off: Shown, filtered: Shown, like: list[float], first: Shown) -> Iterator[str]:
     """Cells of the table."""
     found = matching.estimate
     assert found is not None
@@ -165,7 +168,7 @@ def told(matching: Matching, off: Shown, filtered: Shown, like: list[float]) -> 
         else f"{matching.softening.from_one:.2f}"
     )
     yield f"{off.apart:.1f}, {filtered.apart:.1f} HU"
-    yield f"{off.share:.2%}, {filtered.share:.2%}"
+    yield ", ".join(f"{one.new(first).sum() / max(one.strong.sum(), 1):.1%}" for one in (off, filtered))
     yield f"{like[0]:.3f}, {like[1]:.3f}"
 
 

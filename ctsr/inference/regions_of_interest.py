@@ -53,8 +53,8 @@ def lung_regions(volume: Volume, lung: Mask, window: Window, count: int = 3, siz
     for z in dict.fromkeys(int(z) for z in np.minimum(slices, depth - 1)):
         inside = _mean(lung[z].astype(np.float32), size)
         image = window.normalise(volume.array[z])
-        seen = np.where(inside >= min(0.9, float(inside.max())), _mean(sobel(image), size), -1.0)
-        for region in regions:  # somewhere else, where there is a choice
+        seen = np.where(inside >= min(0.9, float(inside.max())), _mean(sobel(image), size), -10.0)
+        for region in regions:  # somewhere else in the lung, where there is a choice
             seen[max(region.y - size, 0) : region.y + size, max(region.x - size, 0) : region.x + size] -= 2.0
         y, x = np.unravel_index(np.argmax(seen), seen.shape)
         regions.append(Region(z, int(y), int(x), size))

@@ -18,8 +18,8 @@ from ctsr.imaging.kernel.measuring import measure
 from ctsr.imaging.kernel.transfer import CURVE, Softening
 from ctsr.imaging.volume import Mask, Volume
 
-LARGEST_WALL, LARGEST_APART = 3.5, 0.3
-"""What the trust of an estimate may come to. Not calibrated: clean fits left up to 2.3 and were up to 0.25 apart."""
+LARGEST_WALL, LARGEST_APART = 3.5, 0.4
+"""What the trust of an estimate may come to. Not calibrated: right ones left up to 2.3 and were up to 0.32 apart."""
 
 ESTIMATE, OFF = "estimate", "off"
 

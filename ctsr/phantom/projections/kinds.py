@@ -1,6 +1,6 @@
 """The kinds of acquisition, in three sets that share neither a kernel nor a lung.
 
-`training` is for methods that are to learn from such scans; none does yet. `settings` is for choosing whatever a method
+`training` is for methods that learn from such scans. `settings` is for choosing whatever a method
 has to choose. `judging` is for its scores alone: what is in it is never used to choose, and every look at its scores is
 written down in docs/results.md.
 """
