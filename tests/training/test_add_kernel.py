@@ -1,4 +1,4 @@
-"""Checkpoints of before cards told a kernel: the program adds what the training would have written, and nothing else."""
+"""Checkpoints of before cards told a kernel: the program adds what a training would have written, and nothing else."""
 
 from __future__ import annotations
 
@@ -146,5 +146,5 @@ def test_a_card_keeps_what_scans_show(tmp_path: Path) -> None:
     plain = Measured().to_plain()
     assert read_card(plain_card(kernel=plain)).to_plain()["kernel"] == plain
     assert read_card(plain_card()).kernel is None
-    with pytest.raises(UserError, match="kernel=.*needed: profiles of wall and skin, and the spectrum of the lung"):
+    with pytest.raises(UserError, match=r"kernel=.*needed: profiles of wall and skin, and the spectrum of the lung"):
         read_card(plain_card(kernel={"wall": plain["wall"]}))
