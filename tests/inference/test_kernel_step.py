@@ -238,7 +238,7 @@ def reference() -> Measured:
     return measure(body.seen_by(reference_kernel), body.lung)
 
 
-def made_scan(path: Path, kernel: Any, seed: int = 2, slices: int = 3) -> Path:
+def made_scan(path: Path, kernel: Any, seed: int = 2, slices: int = 2) -> Path:
     return write(path, np.ascontiguousarray(made_chest(seed, slices).seen_by(kernel).array.T))
 
 

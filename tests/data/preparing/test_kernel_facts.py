@@ -62,12 +62,13 @@ def test_it_is_measured_before_greys_are_clipped_to_the_window(body: Chest, tmp_
     assert kernels[0] == kernels[1]
 
 
-def test_the_edge_of_the_field_of_view_is_no_skin(body: Chest, tmp_path: Path) -> None:
+@pytest.mark.parametrize("padding", [-2000, -1024])
+def test_the_edge_of_the_field_of_view_is_no_skin(padding: int, body: Chest, tmp_path: Path) -> None:
     """It cuts the body's sides, which end 115 pixels from the middle, and leaves its back and front in air."""
     greys = body.seen_by(reference_kernel).array
     whole = prepared(tmp_path, greys, ClinicalSettings(spacing=None)).facts.kernel
     y, x = np.indices(greys.shape[1:]) - (greys.shape[1] - 1) / 2
-    greys[:, np.hypot(y, x) > 114] = -2000
+    greys[:, np.hypot(y, x) > 114] = padding
     cut = prepared(tmp_path, greys, ClinicalSettings(spacing=None)).facts.kernel
     assert whole is not None
     assert cut is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -150,13 +151,14 @@ def table(test: TestSet, name: str, ending: str) -> dict[tuple[str, str, str | N
 @pytest.mark.parametrize("name", ["paired", "projections/soft"])
 def test_what_is_asked_after_filters_is_asked_of_filtered_scans(name: str, data: Path, tmp_path: Path) -> None:
     asked = written(tmp_path / "g.json", {"frequency_per_mm": FREQUENCY.tolist(), "gain": GAUSSIAN.tolist()})
+    shutil.rmtree(data / "projections/lung_001")  # one takes seconds
     matched = table(load_test_set(data, None, card(), tmp_path / "cache", asked), name, MATCHED)
     plain = table(load_test_set(data, None, card(), tmp_path / "cache", "off"), name, "")
     for scan in scans(data):
         rewrite(scan, by_scipy)
     of_filtered = table(load_test_set(data, None, card(), tmp_path / "cache", "off"), name, "")
     assert {method for method, *_ in matched} == {"nearest", "bicubic", "bicubic_mapped", "ours"}
-    assert {case for *_, case in matched} == ({"lung_100"} if name == "paired" else {"lung_000", "lung_001"})
+    assert {case for *_, case in matched} == {"lung_100" if name == "paired" else "lung_000"}
     assert matched == pytest.approx({key: of_filtered[key] for key in matched}, rel=2e-3, abs=2e-3)
     for method, metric, case in matched:
         if metric == "psnr":
