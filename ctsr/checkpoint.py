@@ -346,7 +346,7 @@ def brief(card: ModelCard) -> dict[str, Any]:
     plain = card.to_plain()
     plain = {key: plain[key] for key in sorted(plain, key=lambda key: key in DataCard.model_fields) if key != "config"}
     spans = {name: _span(values) for name, values in plain["grey_maps"].items()}
-    if "kernel" in plain:
+    if plain.get("kernel") is not None:
         plain["kernel"] = f"as {plain['kernel']['slices']} slices of the training's scans show it"
     return plain | {"grey_maps": spans, "trained_on": sorted(set(plain["trained_on"].values()))}
 

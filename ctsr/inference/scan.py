@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -87,15 +88,15 @@ def super_resolve_scan(
             warn(text)
         volume = source.volume
         steps = plan(volume.shape, volume.affine, model.card.pixel, settings.spacing_tolerance, settings.grid)
-        for line in (described(model.card.name), str(source.beside), _kernel_line(source), _summary(steps, model)):
+        for line in (described(model.card.name), str(source.beside), _summary(steps, model)):
             say(console, line)
         engine = Engine(model.GS, device, settings.precision, settings.tile, lambda line: say(console, line))
         batch = engine.batch(steps.network_shape) if settings.batch == "auto" else settings.batch
-        softening = source.kernel.softening
-        chosen = {"tile": engine.tile, "batch": batch, "filter": None if softening is None else softening.to_plain()}
+        chosen = {"tile": engine.tile, "batch": batch, "kernel": source.kernel.to_plain()}
         fixed = dict(partial.go_on(_same_run(model, source, settings, device) | {"kernel_file": given}, chosen))
-        engine.tile, kept = fixed["tile"], fixed["filter"]
-        softening = None if kept is None else Softening.of(kept["frequency_per_mm"], kept["gain"])
+        engine.tile, kernel = fixed["tile"], {"named": source.kernel_named, **fixed["kernel"]}
+        softening = Softening.of(kernel["frequency_per_mm"], kernel["gain"]) if kernel["applied"] else None
+        say(console, _in_a_line(kernel))
         check_space(output, steps, partial.size)
         grid, greys = (steps.output_shape, steps.output_affine), _greys(model, settings)
         with nifti_stream(output, partial.folder, *grid, source.orientation, settings.level) as stream:
@@ -124,7 +125,7 @@ def super_resolve_scan(
             given_hu = work.filtered if softening is not None else None
             views = [shown.view(region, work.difference(region.z), given_hu) for region in regions]
             picture, record = partial.folder / "picture.png", partial.folder / "record.json"
-            title = f"{output.name}: {NOTICE}\n{_kernel_line(source)}"
+            title = f"{output.name}: {NOTICE}\n{_in_a_line(kernel)}"
             write_picture(views, shown.reformats(middle), picture, title, softening)
             stream.finish()
             figures = work.consistency.figures()
@@ -143,7 +144,7 @@ def super_resolve_scan(
                     **figures,
                 },
                 "consistency_before_filter": before,
-                "kernel": {"named": source.kernel_named, **source.kernel.to_plain(), **(kept or {})},
+                "kernel": kernel,
                 "sampling": source.beside.to_plain(),
                 "settings": settings.model_dump(mode="json", include=set(ScanSettings.model_fields)),
                 "engine": {"tile": fixed["tile"], "batch": fixed["batch"], "precision_error": error},
@@ -205,9 +206,10 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def _kernel_line(source: Source) -> str:
-    named = "" if source.kernel_named is None else f" (the file names its kernel {source.kernel_named})"
-    return f"{source.kernel.said}{named}"
+def _in_a_line(kernel: Mapping[str, Any]) -> str:
+    """What was done about the scan's kernel, and why."""
+    named = "" if kernel["named"] is None else f" (the file names its kernel {kernel['named']})"
+    return f"{kernel['said']}{named}"
 
 
 def _same_run(model: SRModel, source: Source, settings: ScanSettings, device: torch.device) -> dict[str, Any]:

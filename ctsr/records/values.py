@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import numpy as np
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator, Strict
 
 from ctsr.imaging.formats.voxel_size import LARGEST_MM
@@ -33,9 +34,12 @@ def _measured(plain: Any) -> Measured:
     if isinstance(plain, Measured):
         return plain
     try:
-        return Measured.from_plain(plain)
+        measured = Measured.from_plain(plain)
     except (KeyError, TypeError) as error:
         raise ValueError("no profiles and spectrum") from error
+    if not all(np.isfinite(of.total).all() for of in (measured.wall, measured.skin)):
+        raise ValueError("profiles that are not finite")
+    return measured
 
 
 def _as_text(value: object) -> object:
