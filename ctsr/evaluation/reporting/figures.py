@@ -20,6 +20,7 @@ from ctsr.evaluation.measures.hallucinations import KINDS, Tally, total
 from ctsr.evaluation.measures.metrics import ssim
 from ctsr.evaluation.questions.competitors import Interpolation, TrainedNetwork, methods_of, reference
 from ctsr.evaluation.questions.enlargers import MAPPED, Enlarge, evaluating, interpolations, network
+from ctsr.evaluation.questions.kernels import MATCHED
 from ctsr.evaluation.questions.tiles import Cut, case_tiles, chosen_slices
 from ctsr.evaluation.scoring.compare import TallyKey, to_unit
 from ctsr.files import replacing
@@ -75,6 +76,8 @@ def projections_figure(
 ) -> None:
     """Write a PNG: the scan | bicubic | each method | truth in HU, a row for each kind of acquisition of one lung.
 
+    Networks are shown once more on the scan after the filter of its estimated kernel, where there is one.
+
     Args:
         networks: Trained networks; of several seeds the first is shown.
         projections: Lungs of each kind, with labels; the first lung is shown, where its middle slice has most vessel.
@@ -96,6 +99,10 @@ def projections_figure(
         lr = first.window.normalise(pair.clinical.array[clinical_z])
         crop = np.s_[y : y + size, x : x + size]
         images = {method: to_unit(enlarge(lr)[crop]) for method, enlarge in ways.items()}
+        if MATCHED in pair.filtered:
+            lr = first.window.normalise(pair.filtered[MATCHED].array[clinical_z])
+            learned = (one.name for one in networks)
+            images |= {f"{name}{MATCHED}": to_unit(ways[name](lr)[crop]) for name in dict.fromkeys(learned)}
         truth = to_unit(first.window.normalise(pair.micro.array[micro_z][crop]))
         rows[f"{kind}: {pair.name}, slice {clinical_z}"] = images | {"the phantom's HU": truth}
     if rows:
