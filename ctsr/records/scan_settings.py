@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from ctsr.records.settings import Settings, Takes
-from ctsr.records.values import AsList, AsText, Count, Flag, Name, Number, PathText, Share, Text, VoxelSize
+from ctsr.records.values import AsList, AsText, Count, Flag, Name, Number, Share, Text, VoxelSize
 
 Grid = Literal["input", "model"]
 Units = Literal["hu", "micro"]
@@ -28,7 +28,7 @@ BoxMm = Annotated[
     AsList,
     Takes("[x0,x1,y0,y1,z0,z1], LPS mm (null: no limit)"),
 ]
-Kernel = Annotated[PathText, Takes("estimate, off, or the path of a filter (JSON)")]
+Kernel = Annotated[str, Field(min_length=1), Takes("estimate, off, or the path of a filter (JSON)")]
 Level = Annotated[int, Field(ge=0, le=3), Takes("0 (fast) to 3")]
 
 

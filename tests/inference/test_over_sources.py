@@ -166,7 +166,7 @@ def comparison(folder: Path, **given: object) -> Comparison:
         "clinical": None,
     }
     plain |= {"overwrite": True, "cache": str(folder / "cache"), "tile_micro": 128, "cover": 0.8, "slices_per_case": 1}
-    plain |= {"reference": None, "wandb": None, "device": "cpu", "workers": 1}
+    plain |= {"kernel": "off", "reference": None, "wandb": None, "device": "cpu", "workers": 1}
     task = read_task(plain | given)
     assert isinstance(task, Comparison)
     return task
