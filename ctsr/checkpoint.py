@@ -184,7 +184,7 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
 
 
 def write_card(content: dict[str, Any], card: ModelCard, batches: int) -> None:
-    """Put a card into what is about to be saved: the only place that writes one.
+    """Put a card into what a training is about to save.
 
     Args:
         content: Keys and values of a checkpoint, with its weights.

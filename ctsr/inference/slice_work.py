@@ -36,6 +36,7 @@ class Batch:
     Attributes:
         numbers: Which.
         lr: (N, H, W), values in [-1, 1].
+        before: The same before the filter; None: there is none.
         inside: (N, H, W), True inside the lung.
         seen: (N, H, W), True inside the field of view.
         sr: (N, 8H, 8W): before the network what stays where it does not work, then the result.
@@ -44,6 +45,7 @@ class Batch:
 
     numbers: Sequence[int]
     lr: Image
+    before: Image | None
     inside: Mask
     seen: Mask
     sr: Tensor | None
@@ -104,8 +106,10 @@ class SliceWork:
 
     def filtered(self, z: int) -> Image:
         """A slice in HU, its field of view without an edge, after the filter."""
-        image = self._without_edge(z)
-        return image if self.softening is None else self.softening.apply(image, self.steps.spacing[1:])
+        return self._softened(self._without_edge(z))
+
+    def _softened(self, hu: Image) -> Image:
+        return hu if self.softening is None else self.softening.apply(hu, self.steps.spacing[1:])
 
     def _on_network(self, hu: Image) -> Image:
         return self.clinical.normalise(self.steps.to_network(hu))
@@ -123,15 +127,17 @@ class SliceWork:
 
     def prepare(self, numbers: Sequence[int]) -> Batch:
         """Read slices."""
-        lr = np.stack([self.seen_by_network(z) for z in numbers])
+        scan = [self._without_edge(z) for z in numbers]
+        lr = np.stack([self._on_network(self._softened(image)) for image in scan])
+        before = None if self.softening is None else np.stack([self._on_network(image) for image in scan])
         inside = np.stack([self.steps.coarse(self.lung[z]) for z in numbers])
         seen = np.stack([~self.steps.coarse(self.outside(z)) for z in numbers])
         if not self.lung_only:
-            return Batch(numbers, lr, inside, seen, None, None)
+            return Batch(numbers, lr, before, inside, seen, None, None)
         where = np.stack([self._with_around(mask) for mask in inside])
         enlarged = bicubic(torch.from_numpy(lr)[:, None])[:, 0].numpy()
         elsewhere = torch.from_numpy(self.to_clinical.inverse().apply(enlarged))
-        return Batch(numbers, lr, inside, seen, elsewhere, where)
+        return Batch(numbers, lr, before, inside, seen, elsewhere, where)
 
     def _with_around(self, inside: Mask) -> Mask:
         """The blocks of a slice that hold lung, or what resampling and interpolation draw on."""
@@ -160,8 +166,8 @@ class SliceWork:
             fine = np.clip(sr[place].numpy(), -1.0, 1.0)
             difference = self.consistency.difference(batch.lr[place], fine)
             note: dict[str, Any] = {"difference_hu": self.consistency.add(difference, batch.inside[place], seen[place])}
-            if self.softening is not None:
-                apart = self.to_scan.difference(self._on_network(self._without_edge(z)), fine)
+            if batch.before is not None:
+                apart = self.to_scan.difference(batch.before[place], fine)
                 note["to_scan_hu"] = self.to_scan.add(apart, batch.inside[place], seen[place])
             note["crc32"] = self.stream.write(z, self._finished(fine, self.outside(z)))
             self.note(z, note)

@@ -34,7 +34,8 @@ def add_kernel(checkpoint: Path, scans: Path, cache: Path) -> Measured:
     Raises:
         UserError: The checkpoint or a scan cannot be read, or a scan of the training is missing.
     """
-    card = read_checkpoint(checkpoint).card
+    read = read_checkpoint(checkpoint)
+    card = read.card
     trained = card.cases.get("clinical", {}).get("train", [])
     cases = [case for case in find_cases(scans, "clinical") if case.name in trained]
     if missing := set(trained) - {case.name for case in cases}:
@@ -43,7 +44,7 @@ def add_kernel(checkpoint: Path, scans: Path, cache: Path) -> Measured:
     shown = Measured()
     for case in prepare_all(cases, settings, cache, key="cache"):
         shown = shown + _shown(case, card)
-    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    content = read.release()
     content[CARD]["kernel"] = shown.to_plain()
     with replacing(checkpoint) as partial:
         torch.save(content, partial)

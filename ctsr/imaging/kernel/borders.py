@@ -67,10 +67,8 @@ def border_profiles(image: Image, clear: Image, lung: Mask, valid: Mask, pixel: 
     bins = np.rint(across / STEP).astype(int) + REACH
     inside = (bins >= 0) & (bins < BINS)
     greys = image[tuple(pixels.T)].astype(np.float64)
-    wall, skin = (
-        Profile.of(bins[of], greys[of]) for kind in (borders.wall, borders.skin) for of in [inside & kind[nearest]]
-    )
-    return wall, skin
+    wall, skin = inside & borders.wall[nearest], inside & borders.skin[nearest]
+    return Profile.of(bins[wall], greys[wall]), Profile.of(bins[skin], greys[skin])
 
 
 def _near(shape: tuple[int, ...], points: Array, reach: float) -> Mask:
