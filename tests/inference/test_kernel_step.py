@@ -56,15 +56,6 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def model(checkpoint: Path) -> SRModel:
-    """A network that interpolates linearly."""
-    loaded = load_sr(checkpoint)
-    torch.nn.init.zeros_(loaded.GS.last.weight)
-    torch.nn.init.zeros_(loaded.GS.last.bias)
-    return replace(loaded, card=loaded.card.changed(clinical_slice_mm=1.5))
-
-
-@pytest.fixture
 def source_scan(tmp_path: Path) -> Path:
     """Four slices of a round body with lungs."""
     return chest(tmp_path / "scan.nii", 4)[0]

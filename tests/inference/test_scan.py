@@ -27,15 +27,6 @@ from ctsr.records.scan_settings import ScanSettings
 from tests.conftest import REPOSITORY, check_bars_have_ended
 
 
-@pytest.fixture
-def model(checkpoint: Path) -> SRModel:
-    """A network whose learned part is silenced: it interpolates linearly, so that its output is known."""
-    loaded = load_sr(checkpoint)
-    torch.nn.init.zeros_(loaded.GS.last.weight)
-    torch.nn.init.zeros_(loaded.GS.last.bias)
-    return replace(loaded, card=loaded.card.changed(clinical_slice_mm=1.5))
-
-
 def with_maps(model: SRModel, **maps: GreyMap) -> SRModel:
     """The same network of a training with other grey maps."""
     return replace(model, card=model.card.changed(grey_maps=model.card.grey_maps | maps))
