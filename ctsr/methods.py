@@ -8,7 +8,7 @@ from typing import Any
 
 from ctsr.errors import UserError, as_typed
 
-PAPER, SCANNER, CEILING, SR_CYCLEGAN = "paper", "scanner", "ceiling", "sr_cyclegan"
+PAPER, IN_PLACE, SCANNER, CEILING, SR_CYCLEGAN = "paper", "paper_in_place", "scanner", "ceiling", "sr_cyclegan"
 TWO_STAGES = ("synth", "sr", "all")
 
 
@@ -29,23 +29,32 @@ class Method:
     G1_of: str | None = None
 
 
-_PAPER = {
+_PAPERS_LOSSES = {
     "networks.G1.kind": "resnet",
     "networks.G1.noise": False,
     "networks.D1.highpass": 0,
     "networks.D2.highpass": 0,
     "loss.lambda_detail": 0,
-    "loss.warmup": 0,
-    "networks.GS.skip": "none",
-    "networks.GS.blur": False,
     "sr.inputs": "G1",
     "sr.noise": [1, 1],
     "sr.spread": [1, 1],
     "sr.ema": None,
 }
+_PAPER = _PAPERS_LOSSES | {"loss.warmup": 0, "networks.GS.skip": "none", "networks.GS.blur": False}
+_KEEPING = {
+    "networks.G1.residual": True,
+    "networks.G1.output": "linear",
+    "networks.G1.norm": "none",
+    "networks.G1.downsamplings": 0,
+    "networks.GS.skip": "bicubic",
+    "networks.GS.blur": True,
+}
 
 METHODS: Mapping[str, Method] = {
     PAPER: Method("as published: G1 a CycleGAN's ResNet with SSIM terms, GS an SRGAN", TWO_STAGES, _PAPER),
+    IN_PLACE: Method(
+        "the paper's losses, with networks that keep greys and place", TWO_STAGES, _PAPERS_LOSSES | _KEEPING
+    ),
     SCANNER: Method(
         "a physical model of the scanner in place of the paper's G1",
         TWO_STAGES,

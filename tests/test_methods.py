@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 import train
 from ctsr.errors import CollectedError, UserError
-from ctsr.methods import METHODS, PAPER, SCANNER, check_g1, current_name, described, misnamed
+from ctsr.methods import IN_PLACE, METHODS, PAPER, SCANNER, check_g1, current_name, described, misnamed
 from ctsr.records.clashes import Values
 from tests.conftest import REPOSITORY
 from tests.test_conf import composed, options
@@ -96,6 +96,16 @@ BEYOND: dict[str, Any] = {  # all that method=scanner changes
     "sr.spread": [0.25, 1.75],
     "sr.ema": 0.999,
 }
+KEEPING: dict[str, Any] = {  # all that method=paper_in_place changes
+    **{
+        f"networks.{translator}.{key}": value
+        for translator in ("G1", "G2")
+        for key, value in {"downsamplings": 0, "norm": "none", "residual": True, "output": "linear"}.items()
+    },
+    "loss.warmup": 0.6,
+    "networks.GS.skip": "bicubic",
+    "networks.GS.blur": True,
+}
 STAGES = {"synth": SYNTH, "sr": SR, "all": SYNTH | SR}
 
 
@@ -140,13 +150,14 @@ def test_the_papers_baseline() -> None:
     assert {key: OmegaConf.select(cfg, key) for key in NATIVE} == NATIVE
 
 
+@pytest.mark.parametrize(("method", "beyond"), [(SCANNER, BEYOND), (IN_PLACE, KEEPING)])
 @pytest.mark.parametrize("stage", STAGES)
-def test_method_scanner_changes_what_its_file_says_and_nothing_else(stage: str) -> None:
-    assert composed(f"stage={stage}", "method=scanner").name == SCANNER
-    papers, scanners = chosen(f"stage={stage}"), chosen(f"stage={stage}", "method=scanner")
+def test_a_method_changes_what_its_file_says_and_nothing_else(stage: str, method: str, beyond: dict[str, Any]) -> None:
+    assert composed(f"stage={stage}", f"method={method}").name == method
+    papers, changed = chosen(f"stage={stage}"), chosen(f"stage={stage}", f"method={method}")
     for key, value in papers.items():
-        assert scanners[key] == BEYOND.get(key, value), key
-    assert {key: scanners[key] for key in BEYOND} == BEYOND
+        assert changed[key] == beyond.get(key, value), key
+    assert {key: changed[key] for key in beyond} == beyond
 
 
 def test_each_departure_stands_once_with_what_it_earned() -> None:
@@ -157,7 +168,7 @@ def test_each_departure_stands_once_with_what_it_earned() -> None:
     for line in settings[:-1]:
         assert "# " in line or "D2" in line, f"without a comment: {line}"
     assert {"lambda_cycle", "kind", "skip", "margin"} <= set(keys)
-    others = [path for path in (REPOSITORY / "conf").rglob("*.yaml") if path.name != "scanner.yaml"]
+    others = [path for path in (REPOSITORY / "conf").rglob("*.yaml") if path.parent.name != "method"]
     for path in others:
         if path.parent.name in ("experiment", "data", "sweep"):
             assert not re.search(
@@ -166,7 +177,7 @@ def test_each_departure_stands_once_with_what_it_earned() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in options("method") if name not in (SCANNER, "no_ssim", "sr_cyclegan")]
+    "name", [name for name in options("method") if name not in (SCANNER, IN_PLACE, "no_ssim", "sr_cyclegan")]
 )
 def test_rows_of_comparison_differ_from_scanner_in_what_they_are_named_for(name: str) -> None:
     row, scanner = chosen(f"method={name}"), chosen("stage=sr", "method=scanner")
@@ -218,6 +229,8 @@ def test_every_method_is_what_it_is_called(method: str) -> None:
         (("stage=sr_cyclegan", "method=scanner"), ("method=scanner", "stage=sr_cyclegan")),
         (("method=no_ssim", "loss.lambda1=0.5"), ("loss.lambda1=0.5", "no_ssim")),
         (("stage=synth", "name=scanner"), ("networks.G1.kind=resnet", "scanner")),
+        (("stage=all", "name=paper_in_place"), ("networks.G1.residual=false", "paper_in_place", "true")),
+        (("stage=all", "experiment=paper", "method=paper_in_place"), ("experiment=paper", "paper_in_place")),
     ],
 )
 def test_mixtures_that_contradict_themselves_are_refused(overrides: tuple[str, ...], words: tuple[str, ...]) -> None:
