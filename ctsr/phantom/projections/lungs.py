@@ -61,12 +61,12 @@ def make_lung(path: Path, settings: ProjectionSettings, rng: np.random.Generator
     write(path / "micro.nii.gz", hu, voxel, edge + voxel / 2)
     write(path / "labels.nii.gz", tissue.labels[kept], voxel, edge + voxel / 2)
     start = corner + np.array([(factor // 2 + 0.5) * voxel, pixel / 2, pixel / 2])
-    for name, image in _scans(SETS[settings.set], settings, body, lung, rng):
+    for name, image in scans(SETS[settings.set], settings, body, lung, rng):
         write(path / f"{name}.nii.gz", image, pixel, start)
     return told_anatomy(anatomy) | {"micro_scanner": asdict(micro), "body": asdict(body), "lung_centre": lung.centre}
 
 
-def _scans(
+def scans(
     kinds: Mapping[str, Kind], settings: ProjectionSettings, body: Body, lung: Lung, rng: np.random.Generator
 ) -> Iterator[tuple[str, npt.NDArray[np.int16]]]:
     """Name and image (slice, y, x) of each kind; kinds of one acquisition share its projections."""
