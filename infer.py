@@ -85,9 +85,10 @@ def compare(task: Comparison) -> None:
     cut = Cut(task.tile_micro, task.cover, task.slices_per_case)
     evaluation = evaluate(networks, test, folder, cut, workers)
     if task.wandb is not None:
-        from ctsr.training.loggers import log_evaluation  # Lightning: three seconds, for those who ask for it
+        from ctsr.wandb_runs import log_report
 
-        log_evaluation(evaluation.tables, evaluation.figures, task.wandb, folder)
+        tables = {table.title: table.numbers() for table in evaluation.tables}
+        log_report(tables, evaluation.figures, folder, project=task.wandb, job_type="evaluate")
     print(f"written: {evaluation.report}, report.md, evaluation.csv and {len(evaluation.figures)} pictures")
 
 

@@ -76,7 +76,9 @@ def fit(run: Run, plan: Plan, stage: Stage, folder: Path) -> dict[str, Any]:
     """Train one stage of a run into a folder, measure it, and return what its `summary.json` holds."""
     from lightning import seed_everything
 
-    from ctsr.training.loggers import finish, log_config
+    from ctsr.training.callbacks.curves import best_values
+    from ctsr.training.loggers import log_config, log_end
+    from ctsr.training.metrics_csv import NAME as METRICS
     from ctsr.training.resume import Attempts, checkpoint_to_resume
     from ctsr.training.summary import summarise, tell
     from ctsr.training.trainer import build_trainer
@@ -104,7 +106,9 @@ def fit(run: Run, plan: Plan, stage: Stage, folder: Path) -> dict[str, Any]:
     seconds = time.monotonic() - started
     rows = measure_held_out(module, data, folder) if run.evaluate and trainer.is_global_zero else []
     summary = summarise(run, stage, trainer, module.card, rows, seconds, folder)
-    finish(trainer.loggers)
+    if trainer.is_global_zero:
+        best = best_values(folder / METRICS, run.name)
+        log_end(trainer.loggers, summary, best, folder, trainer.fit_loop.epoch_loop.total_batch_idx)
     return summary
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ctsr.phantom.cases import generate
 from ctsr.records.phantom import PhantomSettings
+from tests import wandb_file
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -78,7 +79,16 @@ def test_one_command_gives_tables_pictures_and_report(
     page.feed((folder / "report.html").read_text())
     assert page.tables == text.count("\n### ")
     assert page.pictures == 4
-    assert list((folder / "wandb").glob("offline-run-*/*.wandb"))
+    (offline,) = (folder / "wandb").glob("offline-run-*/*.wandb")
+    assert wandb_file.run(offline) == ("report", "", "evaluate")
+    logged = {(line["method"], line["measure"]): line for line in wandb_file.table(offline, "paired")}
+    values = [
+        float(row["value"])
+        for row in rows
+        if row["case"] and (row["protocol"], row["method"], row["metric"]) == ("paired", "scanner", "ssim")
+    ]
+    assert logged["scanner", "ssim"]["mean"] == pytest.approx(sum(values) / len(values))
+    assert logged["scanner", "ssim"]["cases"] == 2
     again = command("infer.py", "task=evaluate", given, *keys, cwd=workplace)
     assert again.returncode == 2
     assert "report holds a report: choose another output=, or give overwrite=true" in again.stderr

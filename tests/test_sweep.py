@@ -63,4 +63,13 @@ def test_a_sweep_of_two_keys_with_two_jobs_at_once(
         assert np.asarray(Image.open(folder / picture).convert("L")).std() > 10
     first = "loss.lambda1=0.1,loss.lambda2=0.2"
     (offline,) = (folder / f"{first}/wandb").glob("offline-run-*/*.wandb")
-    assert wandb_file.run(offline) == (first, folder.name)
+    assert wandb_file.run(offline) == (first, folder.name, "synth")
+    for row in json.loads((folder / first / "summary.json").read_text())["rows"]:
+        name = "final/{protocol}/{method}/{metric}".format(**row)
+        assert wandb_file.summary(offline)[name] == pytest.approx(row["value"])
+    (own,) = (folder / "wandb").glob("offline-run-*/*.wandb")
+    assert wandb_file.run(own) == (folder.name, folder.name, "sweep")
+    figures = {row["job"]: float(row["validation/swd"]) for row in rows if row["returncode"] == "0"}
+    logged = {job["job"]: job["validation/swd"] for job in wandb_file.table(own, "jobs")}
+    assert logged == figures | {bad.name: None}
+    assert {"heatmap/path", "pareto/path"} <= {name for row in wandb_file.history(own) for name in row}

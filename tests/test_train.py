@@ -54,7 +54,7 @@ def test_run_folder_is_complete(smoke_run: Path) -> None:
 
 
 def test_bare_commands_train_the_papers_method_to_the_end(workplace: Path, command: Command) -> None:
-    keys = ("experiment=smoke", "hydra.run.dir=outputs/bare")
+    keys = ("experiment=smoke", "hydra.run.dir=outputs/bare", "logger=wandb", "logger.offline=true")
     done = command("train.py", "stage=all", *keys, cwd=workplace)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("method paper: as published: ")
@@ -62,6 +62,14 @@ def test_bare_commands_train_the_papers_method_to_the_end(workplace: Path, comma
         summary = json.loads((workplace / folder / "summary.json").read_text())
         own = {row["method"] for row in summary["rows"]} - {"nearest", "bicubic", "bicubic_mapped", "fx", "real"}
         assert (summary["method"], own) == ("paper", {"paper"})
+        (offline,) = (workplace / folder).glob("wandb/offline-run-*/*.wandb")
+        name, *place = wandb_file.run(offline)
+        assert (name.rpartition("-")[2], place) == (summary["stage"], ["bare", summary["stage"]])
+        for row in summary["rows"]:
+            figure = "final/{protocol}/{method}/{metric}".format(**row)
+            assert wandb_file.summary(offline)[figure] == pytest.approx(row["value"]), figure
+        assert wandb_file.table(offline, "final/rows") == summary["rows"]
+        assert max(row["batch"] for row in wandb_file.history(offline)) == 3, "the last of two epochs of two"
 
 
 def test_summary_names_protocol_method_metric_and_next_command(smoke_run: Path) -> None:

@@ -62,7 +62,25 @@ def axes(path: Path) -> dict[str, str]:
     }
 
 
-def run(path: Path) -> tuple[str, str]:
-    """The run's name and group."""
+def run(path: Path) -> tuple[str, str, str]:
+    """The run's name, group and job type."""
     (first, *_) = (record.run for record in records(path) if record.WhichOneof("record_type") == "run")
-    return first.display_name, first.run_group
+    return first.display_name, first.run_group, first.job_type
+
+
+def summary(path: Path) -> dict[str, Any]:
+    """The values by which a dashboard sorts runs, as they were last told; parts of a name are joined by dots."""
+    values: dict[str, Any] = {}
+    for record in records(path):
+        if record.WhichOneof("record_type") == "summary":
+            values |= {
+                item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in record.summary.update
+            }
+    return values
+
+
+def table(path: Path, name: str) -> list[dict[str, Any]]:
+    """The lines of a table that was logged once: heading -> cell."""
+    (place,) = (row[f"{name}/path"] for row in history(path) if f"{name}/path" in row)
+    content = json.loads((path.parent / "files" / place).read_text(encoding="utf-8"))
+    return [dict(zip(content["columns"], line, strict=True)) for line in content["data"]]

@@ -87,15 +87,17 @@ def check_given(key: str, folder: str) -> None:
 
 def report(folder: Path) -> int:
     """Write and print what a sweep found; returns an exit code that says whether a job failed."""
-    from ctsr.sweeps.figures import draw_sweep  # here: Hydra makes the callback for each run
+    from ctsr.sweeps.dashboard import log_sweep  # here: Hydra makes the callback for each run
+    from ctsr.sweeps.figures import draw_sweep
 
     if not (jobs := read_jobs(folder)):
         return 0
     write_table(jobs, folder / "sweep.csv")
     with replacing(folder / "sweep.md") as partial:
         partial.write_text(markdown(jobs), encoding="utf-8")
-    draw_sweep(pooled(jobs), swept(jobs), folder)
-    print(f"{markdown(jobs)}\nsweep: {folder / 'sweep.md'}")
+    pictures = draw_sweep(pooled(jobs), swept(jobs), folder)
+    print(f"{markdown(jobs)}\nsweep: {folder / 'sweep.md'}", flush=True)
+    log_sweep(jobs, pictures, folder)
     if not (failed := [f"{job.folder}/log.txt" for job in jobs if job.failed]):
         return 0
     told = "1 job" if len(failed) == 1 else f"{len(failed)} jobs"

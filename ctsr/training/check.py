@@ -245,4 +245,4 @@ def arguments_of(logger: type) -> set[str]:
     if any(one.kind is Parameter.VAR_KEYWORD for one in signature(takers[-1]).parameters.values()):
         return set()
     named = {one.name for one in parameters if one.kind is not Parameter.VAR_KEYWORD}
-    return named - {"self", "save_dir", "mode", "experiment"}  # which the program gives
+    return named - {"self", "save_dir", "mode", "experiment", "together"}  # which the program gives

@@ -18,7 +18,7 @@ from ctsr.checkpoint import Checkpoint
 from ctsr.errors import UserError
 from ctsr.records.run import Run
 from ctsr.records.stages import Stage
-from ctsr.records.trainer import LoggerSettings, TrainerSettings, counted
+from ctsr.records.trainer import TrainerSettings, counted
 from ctsr.training.callbacks.bar import Bar
 from ctsr.training.callbacks.checkpoints import Checkpoints
 from ctsr.training.callbacks.curves import Curves
@@ -26,6 +26,7 @@ from ctsr.training.callbacks.guard import Guard
 from ctsr.training.callbacks.lines import Lines
 from ctsr.training.callbacks.panels import Panels
 from ctsr.training.callbacks.throughput import Throughput
+from ctsr.training.loggers import TensorBoardRun, WandbRun
 from ctsr.training.metrics_csv import MetricsCSV
 from ctsr.training.processes import environment
 
@@ -36,6 +37,7 @@ QUIET = (  # what Lightning says of things that are meant
     ".*module.s. in eval mode at the start of training.*",  # G1
     ".*dataloader is not resumable.*",  # the DataModule goes on with the next batch
     ".*.srun. command is available.*",  # `ctsr.training.processes` says whether it is meant
+    ".*wandb run already in progress.*",  # the same run, after a collapse
     ".*lr_scheduler.step.* before .optimizer.step.*",  # DS during the warm-up
 )
 
@@ -92,7 +94,10 @@ def build_trainer(run: Run, stage: Stage, folder: Path, resume: Checkpoint | Non
     ]
     return Trainer(
         **settings,
-        logger=[MetricsCSV(folder, None if resume is None else resume.card.batches), *dashboard(run.logger, folder)],
+        logger=[
+            MetricsCSV(folder, None if resume is None else resume.card.batches),
+            *dashboard(run, stage, folder, resume),
+        ],
         callbacks=callbacks,
         default_root_dir=folder,
         use_distributed_sampler=False,  # patches are divided over devices by our own sampler
@@ -101,17 +106,28 @@ def build_trainer(run: Run, stage: Stage, folder: Path, resume: Checkpoint | Non
     )
 
 
-def dashboard(asked: LoggerSettings, folder: Path) -> list[Logger]:
+def dashboard(run: Run, stage: Stage, folder: Path, resume: Checkpoint | None) -> list[Logger]:
     """The logger beside `metrics.csv`, where one is asked for.
+
+    In W&B the stages of one run stand in one group, and their names and job types tell the stage.
 
     Raises:
         UserError: It cannot be made.
     """
+    asked = run.logger
     if asked.target is None:
         return []
     arguments = {key: value for key, value in asked.to_plain().items() if key != "_target_"}
     try:
-        return [resolve_name(asked.target)(save_dir=str(folder), **arguments)]
+        kind = resolve_name(asked.target)
+        if issubclass(kind, WandbRun):
+            arguments = {"job_type": stage.name} | arguments
+            if len(run.stages) > 1:
+                whole = folder if stage.name == run.stages[-1].name else folder.parent
+                arguments |= {"name": f"{asked.name or 'run'}-{stage.name}", "together": whole.resolve().name}
+        elif issubclass(kind, TensorBoardRun) and resume is not None:
+            arguments |= {"purge_step": resume.card.batches}  # later ones will be logged again
+        return [kind(save_dir=str(folder), **arguments)]
     except Exception as error:  # a library's, of any kind: of its account, its settings or its files
         raise UserError(f"logger: {asked.target} cannot be made: {error}") from error
 

@@ -13,16 +13,27 @@ import wandb
 from lightning import LightningDataModule, LightningModule, Trainer
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ctsr.training.callbacks.curves import Curves
+from ctsr.training.callbacks.curves import Curves, best_values
 from ctsr.training.callbacks.panels import Column, Panels
-from ctsr.training.loggers import TensorBoardRun, WandbRun, finish, log_config
+from ctsr.training.loggers import TensorBoardRun, WandbRun, log_config, log_end
 from ctsr.training.metrics_csv import MetricsCSV
 from tests import wandb_file
 
 CONFIG = {"stage": "synth", "loss": {"lambda1": 0.5}, "versions": {"ctsr": "1.2.3"}}
+
+
+SSIM, SWD = (0.5, 0.75, 0.25), (0.5, 0.125, 0.25)
+"""Of each epoch's validation."""
+ROWS = [
+    {"protocol": "validation", "method": "ours", "metric": "ssim", "value": 0.25},
+    {"protocol": "paired", "method": "ours", "metric": "ssim", "value": 0.375},
+    {"protocol": "paired", "method": "bicubic", "metric": "ssim", "value": 0.125},
+]
+CASES = [row | {"value": value, "case": case} for row in ROWS[1:] for case, value in (("a", 0.0625), ("b", 0.5))]
 
 
 class Module(LightningModule):
@@ -42,7 +53,8 @@ class Module(LightningModule):
         self.log("train/L2", float(batch.sum()) + 10.0 * self.current_epoch)
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
-        self.log("val/ssim", 0.5 + 0.1 * self.current_epoch)
+        self.log_dict({"val/ssim": SSIM[self.current_epoch], "val/swd": SWD[self.current_epoch]})
+        self.log("val/bicubic_ssim", 0.0)
 
     def panels(self, batch: dict[str, Tensor]) -> dict[str, list[Column]]:
         assert not self.training
@@ -63,7 +75,7 @@ class Data(LightningDataModule):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two epochs of three batches into all three loggers."""
+    """Three epochs of three batches into all three loggers."""
     folder = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
         for name in ("WANDB_API_KEY", "WANDB_MODE"):
@@ -75,7 +87,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             TensorBoardRun(str(folder), name="tensorboard", version="", default_hp_metric=False),
         ]
         trainer = Trainer(
-            max_epochs=2,
+            max_epochs=3,
             accelerator="cpu",
             logger=loggers,
             log_every_n_steps=1,
@@ -87,7 +99,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         log_config(loggers, CONFIG)
         trainer.fit(Module(), datamodule=Data())
-        finish(loggers)
+        Image.new("RGB", (8, 8), "red").save(folder / "paired.png")
+        best = best_values(folder / "metrics.csv", "ours")
+        log_end(loggers, {"rows": ROWS, "per_case": CASES}, best, folder, step=8)
         wandb.teardown()  # or programs that later tests start would write through this process's service
     return folder
 
@@ -106,8 +120,8 @@ def wandb_run(run: Path) -> Path:
 
 def test_csv_counts_batches(run: Path) -> None:
     assert in_csv(run) == {
-        "train/L2": [(0, 0.0), (1, 1.0), (2, 2.0), (3, 10.0), (4, 11.0), (5, 12.0)],
-        "val/ssim": [(2, 0.5), (5, pytest.approx(0.6))],
+        "train/L2": [(0, 0.0), (1, 1.0), (2, 2.0), (3, 10.0), (4, 11.0), (5, 12.0), (6, 20.0), (7, 21.0), (8, 22.0)],
+        "val/ssim": [(2, 0.5), (5, 0.75), (8, 0.25)],
     }
 
 
@@ -129,7 +143,7 @@ def test_tensorboard_has_the_same_scalars(run: Path) -> None:
 
 
 def test_epochs_count_from_1_everywhere(run: Path) -> None:
-    expected = {0: 1, 1: 1, 2: 1, 3: 2, 4: 2, 5: 2}
+    expected = {0: 1, 1: 1, 2: 1, 3: 2, 4: 2, 5: 2, 6: 3, 7: 3, 8: 3}
     with (run / "metrics.csv").open() as stream:
         assert {int(row["step"]): int(row["epoch"]) for row in csv.DictReader(stream)} == expected
     in_wandb = wandb_file.history(wandb_run(run))
@@ -160,18 +174,89 @@ def test_configuration_is_kept(run: Path) -> None:
 
 def test_pictures_are_kept(run: Path) -> None:
     written = [np.asarray(Image.open(path).convert("RGB")) for path in sorted((run / "panels").glob("*.png"))]
-    assert len(written) == 2
+    assert len(written) == 3
     rows = [row for row in wandb_file.history(wandb_run(run)) if "panels/pairs/filenames" in row]
-    assert [row["batch"] for row in rows] == [2, 5]
+    assert [row["batch"] for row in rows] == [2, 5, 8]
     files = wandb_run(run).parent / "files"
     for row, picture in zip(rows, written, strict=True):
         (name,) = row["panels/pairs/filenames"]
         assert np.array_equal(np.asarray(Image.open(files / name).convert("RGB")), picture)
     events = EventAccumulator(str(run / "tensorboard"), size_guidance={"images": 0})
     events.Reload()
-    assert [event.step for event in events.Images("panels/pairs")] == [2, 5]
+    assert [event.step for event in events.Images("panels/pairs")] == [2, 5, 8]
     assert len(events.Images("curves")) == 1
     assert np.asarray(Image.open(run / "curves.png").convert("L")).std() > 5
+
+
+def test_both_dashboards_hold_the_final_figures_as_numbers_at_the_last_batch(run: Path) -> None:
+    expected = {"final/validation/ours/ssim": 0.25, "final/paired/ours/ssim": 0.375, "final/paired/bicubic/ssim": 0.125}
+    expected |= {"best/ssim": 0.75, "best/swd": 0.125}
+    summary = wandb_file.summary(wandb_run(run))
+    assert {name: summary[name] for name in expected} == expected
+    rows = [row for row in wandb_file.history(wandb_run(run)) if "best/ssim" in row]
+    assert [row["batch"] for row in rows] == [8]
+    assert wandb_file.table(wandb_run(run), "final/rows") == ROWS
+    assert wandb_file.table(wandb_run(run), "final/per_case") == CASES
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    for name, value in expected.items():
+        assert [(event.step, event.value) for event in events.Scalars(name)] == [(8, value)]
+    told = HParamsPluginData.FromString(events.summary_metadata["_hparams_/experiment"].plugin_data.content)
+    metrics = {metric.name.tag for metric in told.experiment.metric_infos}
+    assert metrics == set(expected), "columns by which runs can be sorted"
+
+
+def test_both_dashboards_hold_the_held_out_pictures(run: Path) -> None:
+    (row,) = (row for row in wandb_file.history(wandb_run(run)) if "paired/filenames" in row)
+    assert row["batch"] == 8
+    events = EventAccumulator(str(run / "tensorboard"), size_guidance={"images": 0})
+    events.Reload()
+    assert [event.step for event in events.Images("paired")] == [8]
+
+
+def test_the_summary_of_wandb_holds_the_best_and_the_last_validation(run: Path) -> None:
+    summary = wandb_file.summary(wandb_run(run))
+    assert summary["val/ssim"] == {"max": 0.75, "last": 0.25}
+    assert summary["val/swd"] == {"min": 0.125, "last": 0.25}
+
+
+def test_the_axis_of_wandb_does_not_go_back(run: Path) -> None:
+    batches = [row["batch"] for row in wandb_file.history(wandb_run(run))]
+    assert batches == sorted(batches)
+    assert batches[-1] == 8
+
+
+def test_batches_that_wandb_has_are_not_logged_again(tmp_path: Path) -> None:
+    first = WandbRun(str(tmp_path), offline=True)
+    for step in range(5):
+        first.log_metrics({"train/L2": float(step)}, step)
+    again = WandbRun(str(tmp_path), offline=True)  # of the same process, as after a collapse
+    for step in (2, 3, 4, 5):
+        again.log_metrics({"train/L2": 10.0 + step}, step)
+    again.experiment.finish()
+    wandb.teardown()
+    logged = [(row["batch"], row["train/L2"]) for row in wandb_file.history(wandb_run(tmp_path))]
+    assert logged == [(0, 0.0), (1, 1.0), (2, 2.0), (3, 3.0), (4, 4.0), (4, 14.0), (5, 15.0)]
+
+
+def test_tensorboard_forgets_what_is_logged_again(tmp_path: Path) -> None:
+    settings: dict[str, Any]
+    for steps, more, settings in ((range(4), 0.0, {}), (range(2, 4), 10.0, {"purge_step": 2})):
+        logger = TensorBoardRun(str(tmp_path), name="", version="", default_hp_metric=False, **settings)
+        for step in steps:
+            logger.log_metrics({"train/L2": step + more}, step)
+        logger.experiment.close()
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    logged = [(event.step, event.value) for event in events.Scalars("train/L2")]
+    assert logged == [(0, 0.0), (1, 1.0), (2, 12.0), (3, 13.0)]
+
+
+def test_a_dashboard_that_fails_at_the_end_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "full").write_text("no folder")
+    logger = TensorBoardRun(str(tmp_path / "full"), name="", version="")
+    log_end([logger], {"rows": ROWS}, {}, tmp_path, step=1)
+    assert "logger: the final figures may be missing there, summary.json holds them: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -191,6 +276,13 @@ def test_a_resumed_run_keeps_its_place_in_the_dashboard(
     for logger, told in ((first, ("seed=1", "sweep")), (resumed, (name, group))):
         assert (logger._wandb_init["name"], logger._wandb_init["group"]) == told
         assert logger._wandb_init["id"] == first._wandb_init["id"]
+
+
+def test_stages_of_one_run_stand_together_unless_a_group_was_given(tmp_path: Path) -> None:
+    given: dict[str, str]
+    for given, group in (({}, "night"), ({"group": "sweep"}, "sweep"), ({}, "sweep")):
+        again = WandbRun(str(tmp_path), offline=True, together="night", **given)
+        assert again._wandb_init["group"] == group
 
 
 def test_a_run_of_an_older_version_keeps_its_id(tmp_path: Path) -> None:

@@ -6,13 +6,15 @@ over what is found is smooth, and nearly every method has a point on it at the s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from math import nan
 
 import numpy as np
 import numpy.typing as npt
 
 from ctsr.evaluation.measures.hallucinations import LUMENS, VESSELS, Tally, first_reached, total
-from ctsr.evaluation.reporting.tables import Table
+from ctsr.evaluation.reporting.statistics import Interval
+from ctsr.evaluation.reporting.tables import Number, Table
 from ctsr.evaluation.scoring.compare import TallyKey
 
 SHARES = {VESSELS.name: (0.3, 0.5, 0.7), LUMENS.name: (0.1, 0.3, 0.5)}
@@ -40,7 +42,8 @@ def equal_detection_table(tallies: Tallies, reference: str) -> Table | None:
     for name in methods:
         cells = [name]
         for kind, share in columns:
-            cells.append(_cell(found[name, kind], found.get((reference, kind)), share, name != reference))
+            cases = len({key.case for key in tallies if (key.name, key.kind) == (name, kind)})
+            cells.append(_cell(found[name, kind], found.get((reference, kind)), share, name != reference, cases))
         lines.append(cells)
     note = (
         "Per cm² of lung, at the level that finds this share of the truth's structures; counts of all cases and seeds "
@@ -70,19 +73,20 @@ def _at(curves: tuple[Samples, Samples], share: float) -> Samples:
     return np.array([first_reached(rising, values, share) for rising, values in zip(*curves, strict=True)])
 
 
-def _cell(curves: tuple[Samples, Samples], reference: tuple[Samples, Samples] | None, share: float, other: bool) -> str:
+def _cell(
+    curves: tuple[Samples, Samples], reference: tuple[Samples, Samples] | None, share: float, other: bool, cases: int
+) -> str:
     values = _at(curves, share)
     if not np.isfinite(values[0]):
         return f"({curves[0][0].max():.0%})"
     interval = _interval(values[1:])
     text = f"{values[0]:.2f}" + ("" if interval is None else f" [{interval[0]:.2f}, {interval[1]:.2f}]")
     apart = _interval((_at(reference, share) - values)[1:]) if reference is not None and other else None
-    if apart is None:
-        return text
-    return text + (" *" if apart[1] < 0 else " **" if apart[0] > 0 else "")
+    star = "" if apart is None else " *" if apart[1] < 0 else " **" if apart[0] > 0 else ""
+    return Number(text + star, Interval(float(values[0]), *(interval or (nan, nan)), cases))
 
 
-def _interval(values: Samples) -> Sequence[float] | None:
+def _interval(values: Samples) -> tuple[float, float] | None:
     """The middle 95 %; None where too many resamples miss the detection."""
     reached = values[np.isfinite(values)]
     if len(reached) < (1 - MOST_LOST) * len(values):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
 from statistics import fmean
 from typing import TypeVar
 
@@ -13,6 +14,7 @@ from ctsr.evaluation.questions.kernels import MATCHED
 from ctsr.evaluation.reporting.statistics import Interval, Key, difference, gap_closed, interval
 from ctsr.methods import CEILING
 from ctsr.records.row import PROJECTIONS
+from ctsr.wandb_runs import Numbers
 
 BICUBIC = "bicubic"
 MAIN = ("ssim", "ssim_312um", "grad_corr", "dice", "psnr", "grid_peak")
@@ -76,6 +78,22 @@ Name = TypeVar("Name")
 Values = Mapping[Key, Mapping[str, float]]
 
 
+class Number(str):
+    """A number's text in a table, which keeps the number.
+
+    Attributes:
+        of: What is shown.
+    """
+
+    of: Interval
+
+    def __new__(cls, shown: str, of: Interval) -> Number:
+        """Made of its text and what is shown."""
+        number = super().__new__(cls, shown)
+        number.of = of
+        return number
+
+
 @dataclass(frozen=True)
 class Table:
     """A table of text.
@@ -84,13 +102,26 @@ class Table:
         title: Its heading.
         note: What is to be known of it; one paragraph.
         head: Headings of the columns.
-        lines: Cells.
+        lines: Cells; those of the kind `Number` can be logged as numbers.
+        names: How many columns from the left name a line.
     """
 
     title: str
     note: str
     head: Sequence[str]
     lines: Sequence[Sequence[str]]
+    names: int = 1
+
+    def numbers(self) -> Numbers:
+        """For programs: a line for each number, after the names of its line and its column."""
+        lines: list[list[str | float | None]] = [
+            [*line[: self.names], column, cell.of.mean, cell.of.low, cell.of.high, cell.of.cases]
+            for line in self.lines
+            for column, cell in zip(self.head, line, strict=True)
+            if isinstance(cell, Number)
+        ]
+        named = [name or "method" for name in self.head[: self.names]]
+        return Numbers([*named, "measure", "mean", "low", "high", "cases"], lines)
 
     def markdown(self) -> str:
         """For a .md file."""
@@ -174,7 +205,8 @@ def projections_table(values: Values) -> Table | None:
         "In HU, as infer.py writes them; bicubic on the scan as it is or after its filter, whichever is better in a "
         f"measure. {PAIRED_DIFFERENCE}"
     )
-    return Table("projections: less the better bicubic", note, ["kind", "method", *map(_heading, LESS_BICUBIC)], lines)
+    head = ["kind", "method", *map(_heading, LESS_BICUBIC)]
+    return Table("projections: less the better bicubic", note, head, lines, names=2)
 
 
 def gap_table(values: Values, protocol: str) -> Table | None:
@@ -195,7 +227,7 @@ def gap_table(values: Values, protocol: str) -> Table | None:
         for metric in metrics:
             of = values.get((protocol, name, metric))
             ends = (fmean(values[protocol, end, metric].values()) for end in (MAPPED, CEILING))
-            cells.append("" if of is None else f"{gap_closed(fmean(of.values()), *ends):.0%}")
+            cells.append("" if of is None else _share(gap_closed(fmean(of.values()), *ends), len(of)))
         if any(cells):
             lines.append([name, *cells])
     if not lines:
@@ -223,23 +255,27 @@ def _heading(metric: str) -> str:
     return f"{metric} ↓" if metric in LESS_IS_BETTER else metric
 
 
+def _share(closed: float, cases: int) -> Number:
+    return Number(f"{closed:.0%}", Interval(closed, nan, nan, cases))  # of means: nothing says how sure it is
+
+
 def _cell(of: Mapping[str, float] | None) -> str:
     if not of:
         return ""
     mean = interval(of.values())
     digits = _digits(mean.mean)
     ends = f" [{mean.low:.{digits}f}, {mean.high:.{digits}f}]" if mean.cases > 1 else ""
-    return f"{mean.mean:.{digits}f}{ends}"
+    return Number(f"{mean.mean:.{digits}f}{ends}", mean)
 
 
-def _difference(apart: Interval, metric: str) -> str:
+def _difference(apart: Interval, metric: str) -> Number:
     digits = _digits(apart.mean)
     better, worse = (
         (apart.below_zero, apart.above_zero) if metric in LESS_IS_BETTER else (apart.above_zero, apart.below_zero)
     )
     verdict = " better" if better else " worse" if worse else ""
     ends = f" [{apart.low:+.{digits}f}, {apart.high:+.{digits}f}]" if apart.cases > 1 else ""
-    return f"{apart.mean:+.{digits}f}{ends}{verdict}"
+    return Number(f"{apart.mean:+.{digits}f}{ends}{verdict}", apart)
 
 
 def _digits(value: float) -> int:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from ctsr.files import replacing
 from ctsr.records.row import COMPARED, validation_name
-from ctsr.training.loggers import log_picture
+from ctsr.training.loggers import less_is_better, log_picture
 
 COLUMNS = 4
 SMOOTHING = 0.05  # share of a curve that a point of the drawn mean spans
@@ -94,6 +94,17 @@ def read_charts(metrics: Path, method: str) -> dict[str, dict[str, Curve]]:
         title, label = _place(name, method)
         charts.setdefault(title, {})[label] = (steps, values)
     return charts
+
+
+def best_values(metrics: Path, method: str) -> dict[str, float]:
+    """The best value that each validation metric of the trained method had, over all epochs of a `metrics.csv`."""
+    charts = read_charts(metrics, method) if metrics.exists() else {}
+    values = {title: curves[method][1] for title, curves in charts.items() if title.startswith("val/")}
+    return {
+        title.removeprefix("val/"): float((np.nanmin if less_is_better(title) else np.nanmax)(of))
+        for title, of in values.items()
+        if np.isfinite(of).any()
+    }
 
 
 def _place(name: str, trained: str) -> tuple[str, str]:

@@ -20,6 +20,8 @@ def tally(found: list[int], made_up: list[int], there: int = 10, cm2: float = 1.
 def cells(tallies: dict[TallyKey, Tally]) -> dict[str, list[str]]:
     table = equal_detection_table(tallies, "ours")
     assert table is not None
+    shown = [cell for line in table.lines for cell in line[1:] if not cell.startswith("(")]
+    assert [f"{number[2]:.2f}" for number in table.numbers().lines] == [cell.split()[0] for cell in shown]
     assert list(table.head) == ["method", "vessels at 30% ↓", "vessels at 50% ↓", "vessels at 70% ↓"]
     return {line[0]: list(line[1:]) for line in table.lines}
 

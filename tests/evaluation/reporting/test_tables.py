@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from math import nan
+
+import pytest
+
 from ctsr.evaluation.reporting.tables import (
     Table,
     difference_table,
@@ -56,6 +60,24 @@ def test_better_and_worse_know_which_way_a_measure_goes() -> None:
         "-0.010 [-0.010, -0.010] worse",
         "",
     ]
+
+
+def test_what_is_shown_is_kept_as_a_number_with_its_interval() -> None:
+    """Four cases, all 0.09 apart: the interval has no width; a gap of means has none."""
+    table = difference_table(VALUES, "paired", "ours")
+    assert table is not None
+    numbers = table.numbers()
+    assert numbers.head == ["method", "measure", "mean", "low", "high", "cases"]
+    first, second, third = numbers.lines
+    assert first == ["ours - bicubic_mapped", "ssim", *[pytest.approx(0.09)] * 3, 4]
+    assert second == ["ours - bicubic_mapped", "grid_peak ↓", 1.0, 1.0, 1.0, 4]
+    assert third[:2] == ["ours - ceiling", "ssim"], "the empty cell is none"
+    gaps = gap_table(VALUES, "paired")
+    assert gaps is not None
+    (gap,) = gaps.numbers().lines
+    assert gap == ["ours", "ssim", pytest.approx(0.9), *[pytest.approx(nan, nan_ok=True)] * 2, 4]
+    (consistency, _) = (t for t in protocol_tables(VALUES, {"clinical": "a scan", "synthetic": "x"}))
+    assert consistency.numbers().lines[0] == ["ours", "consistency_hu ↓", 11.32, 11.32, 11.32, 1]
 
 
 def test_a_method_without_a_common_figure_has_no_row() -> None:
