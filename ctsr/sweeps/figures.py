@@ -107,6 +107,8 @@ def _lines(points: Sequence[Point], key: str, names: Sequence[str]) -> Figure:
             axis.set_xticks(places, labels)
         elif min(places) > 0 and max(places) / min(places) >= DECADE:
             axis.set_xscale("log")
+            axis.set_xticks(places, labels)  # its own would be formulas
+            axis.set_xticks([], minor=True)
         axis.set_xlabel(key)
         axis.set_title(_title(name, compared), fontsize=10)
         axis.grid(alpha=0.3)
