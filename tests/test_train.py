@@ -82,6 +82,7 @@ def test_summary_names_protocol_method_metric_and_next_command(smoke_run: Path) 
         for method in ("nearest", "bicubic", "bicubic_mapped", "scanner"):
             assert {(protocol, method, m) for m in ("ssim", "psnr", "ssim_312um", "grad_corr")} <= found
         assert (protocol, "scanner", "grid_peak") in found
+    assert {("clinical", method, "consistency_hu") for method in ("bicubic_mapped", "scanner")} <= found
     assert {("validation", method, "psnr") for method in ("bicubic", "bicubic_mapped", "scanner")} <= found
     synth = json.loads((smoke_run / "synth/summary.json").read_text())["rows"]
     assert {(row["method"], row["metric"]) for row in synth} >= {

@@ -11,9 +11,11 @@ from ctsr.evaluation.questions.tile_room import with_tiles
 from ctsr.evaluation.questions.tiles import Cut
 from ctsr.evaluation.reporting.figures import paired_figure
 from ctsr.evaluation.scoring.compare import compare
+from ctsr.evaluation.scoring.real_scans import scan_scores
 from ctsr.records.row import Row, write_csv
 
 ASKED = ("paired", "synthetic")
+AS_THEY_ARE = ("clinical",)  # of the protocols of real scans
 
 
 def measure(network: TrainedNetwork, test: TestSet, folder: Path, cut: Cut) -> list[Row]:
@@ -33,6 +35,8 @@ def measure(network: TrainedNetwork, test: TestSet, folder: Path, cut: Cut) -> l
     for question in questions_on(test, [network], cut, Interpolation(few=True)):
         if question.name in ASKED:
             rows += compare(question, network.window, full=False).rows
+    if test.clinical:
+        rows += scan_scores(test.clinical, [network], Interpolation(few=True), protocols=AS_THEY_ARE).rows
     if rows:
         write_csv(rows, folder / "evaluation.csv")
     if test.pairs:

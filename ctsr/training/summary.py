@@ -10,7 +10,7 @@ from typing import Any
 from lightning import Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from ctsr.files import replacing
 from ctsr.records.card import ModelCard
@@ -95,7 +95,8 @@ def print_summary(summary: Mapping[str, Any], folder: Path, following: str) -> N
     for protocol in protocols:
         rows = [row for row in summary["rows"] if row["protocol"] == protocol]
         metrics = list(dict.fromkeys(row["metric"] for row in rows))
-        table = Table("method", *metrics, title=f"protocol: {protocol}", title_justify="left")
+        columns = [Column(name, overflow="fold") for name in ("method", *metrics)]  # no name is cut
+        table = Table(*columns, title=f"protocol: {protocol}", title_justify="left")
         for method in dict.fromkeys(row["method"] for row in rows):
             values = {row["metric"]: f"{row['value']:.3f}" for row in rows if row["method"] == method}
             table.add_row(method, *(values.get(metric, "") for metric in metrics))

@@ -107,6 +107,22 @@ def test_a_training_ends_without_the_cases_that_have_no_tile(
     assert not list((tmp_path / "nothing").iterdir())
 
 
+def test_a_training_ends_with_real_scans_as_they_are(tmp_path: Path) -> None:
+    image = noise(8, 24, 24)
+    image[:, :, 12:] = -0.5  # even: f(GS(y)) = y away from the rest
+    scan = prepared(tmp_path / "c", image, 0, "clinical")
+    lung = np.zeros(image.shape, bool)
+    lung[4:, :, 18:] = True  # above it there is none
+    np.save(scan.folder / "mask.npy", lung)
+    rows = measure(ours(), TestSet(clinical=[scan]), tmp_path, Cut())
+    assert {(row.protocol, row.case) for row in rows} == {("clinical", "c")}
+    assert {row.method for row in rows} == {"nearest", "bicubic", "bicubic_mapped", "ours"}
+    values = {row.metric: row.value for row in rows if row.method == "ours"}
+    assert values["consistency_hu"] == pytest.approx(0, abs=0.5)
+    assert np.isfinite(list(values.values())).all()
+    assert (tmp_path / "evaluation.csv").exists()
+
+
 def test_nothing_is_left_where_a_case_has_no_tile(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="micro a: no 256-pixel tile"):
         evaluate([ours()], TestSet(micro=[prepared(tmp_path / "a", noise(2, 160, 160), 16)]), tmp_path / "o", Cut())

@@ -55,12 +55,14 @@ class Scene:
 
 
 def scenes(cases: Sequence[PreparedCase], count: int) -> Iterator[Scene]:
-    """Places with most lung, in slices spread over each scan."""
+    """Places with most lung, in slices spread over as much of each scan as has lung."""
     for case in cases:
-        for z in evenly_spaced(range(len(case.slices) - 1), count):
+        with_lung = tuple(z for z in range(len(case.slices) - 1) if case.mask[z].any())
+        for z in evenly_spaced(with_lung, count):
             rows, columns = (_fullest(case.mask[z].sum(axis=axis), SIDE) for axis in (1, 0))
             place = np.s_[z : z + 2, rows, columns]
-            yield Scene(case.name, z, case.image[place].astype(np.float32), np.asarray(case.mask[place]))
+            if case.mask[place][0].any():
+                yield Scene(case.name, z, case.image[place].astype(np.float32), np.asarray(case.mask[place]))
 
 
 def scan_scores(
@@ -69,6 +71,7 @@ def scan_scores(
     interpolation: Interpolation,
     step: Step = lambda: None,
     count: int = 2,
+    protocols: Sequence[str] = tuple(KERNELS),
 ) -> Answers:
     """Figures of real scans, for each kernel, and the first scene of each scan enlarged.
 
@@ -76,8 +79,9 @@ def scan_scores(
         cases: Prepared clinical scans.
         networks: Trained networks; windows and grey maps are those of `reference`.
         interpolation: Which ones are asked beside them.
-        step: Called after each of `KERNELS`.
+        step: Called after each protocol.
         count: Places of each scan.
+        protocols: Of `KERNELS`.
 
     Returns:
         Rows of the measures `consistency_hu`, `edge_gain` (mean gradient at the scan's strongest edges, as a multiple
@@ -90,22 +94,25 @@ def scan_scores(
     rows: list[Row] = []
     views: dict[str, dict[str, Image]] = {}
     consistency = Consistency(to_clinical(first.grey_maps), first.window)
-    for protocol, kernel in KERNELS.items():
+    for protocol in protocols:
         values: dict[tuple[str, Method, str], list[float]] = {}
         for scene in scenes(cases, count):
-            lrs = [np.asarray(kernel(image), dtype=np.float32) for image in scene.slices]
+            lrs = [np.asarray(KERNELS[protocol](image), dtype=np.float32) for image in scene.slices]
             made = {key: [enlarge(lr) for lr in lrs] for key, enlarge in methods.items()}
             plain = made[Method(MAPPED, None)]
             plain_edges = _gradient(to_unit(plain[0]))
-            edges, lung, empty = _edges(plain[0]), _fine(scene.lung[0]), _fine(_empty(lrs[0], scene.lung[0]))
+            lung, empty = _fine(scene.lung[0]), _fine(_empty(lrs[0], scene.lung[0]))
+            edges, plain_step = _edges(plain[0]) & lung, _step([to_unit(image) for image in plain], lung)
             for key, images in made.items():
                 unit = [to_unit(image) for image in images]
                 figures = {
                     "consistency_hu": float(consistency.difference(lrs[0], images[0])[scene.lung[0]].mean()),
-                    "edge_gain": _gradient(unit[0])[edges & lung].mean() / plain_edges[edges & lung].mean(),
-                    "slice_step": _step(unit, lung) / _step([to_unit(image) for image in plain], lung),
                     "grid_peak": grid_peak([unit[0]], min(256, *(side // 64 * 64 for side in unit[0].shape))),
                 }
+                if edges.any():
+                    figures["edge_gain"] = _gradient(unit[0])[edges].mean() / plain_edges[edges].mean()
+                if plain_step:
+                    figures["slice_step"] = _step(unit, lung) / plain_step
                 if empty.sum() > SCALE**2:
                     figures["empty_texture"] = float((unit[0] - gaussian_filter(unit[0], 1.6))[empty].std())
                 for metric, value in figures.items():
