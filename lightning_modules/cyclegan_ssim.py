@@ -20,11 +20,12 @@ from torchmetrics.image import StructuralSimilarityIndexMeasure
 
 from ctsr.evaluation.measures.synthesis_distance import SynthesisDistance
 from ctsr.imaging.pyramid import GaussianPyramid
-from ctsr.losses.adversarial import least_squares
+from ctsr.losses.adversarial import GUESSED_LEAST_SQUARES, least_squares
 from ctsr.losses.detail import detail_loss
 from ctsr.losses.ssim import SSIMLoss
 from ctsr.networks.patchgan import PatchGAN
 from ctsr.networks.resnet import ResNetGenerator
+from ctsr.networks.scanner import ScannerGenerator
 from ctsr.networks.synthesis import build_g1
 from ctsr.records.card import ModelCard
 from ctsr.training.callbacks.panels import Column
@@ -54,6 +55,8 @@ class CycleGANSSIM(GAN):
         lr_factor: See `GAN`.
     """
 
+    guessed = GUESSED_LEAST_SQUARES
+
     def __init__(
         self,
         *,
@@ -72,6 +75,7 @@ class CycleGANSSIM(GAN):
         self.G1, self.G2 = build_g1(**networks["G1"]), ResNetGenerator(**networks["G2"])
         self.D1, self.D2 = PatchGAN(**networks["D1"]), PatchGAN(**networks["D2"])
         self.loss, self.noisy = dict(loss), bool(networks["G1"].get("noise"))
+        self.can_move_structure = not isinstance(self.G1, ScannerGenerator)
         self.L_S = SSIMLoss(**loss["ssim"])
         self.pools = {"D1": ImagePool(pool_size, 2 * seed), "D2": ImagePool(pool_size, 2 * seed + 1)}
         self.ssim = StructuralSimilarityIndexMeasure(data_range=1.0)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from ctsr.checkpoint import read_checkpoint, write_card
+from ctsr.checkpoint import CARD, read_checkpoint, write_card
 from ctsr.errors import UserError
 from ctsr.records.card import ModelCard
 from ctsr.records.stages import Decay
@@ -53,10 +53,15 @@ class GAN(LightningModule):
 
     Attributes:
         pools: For each discriminator that has one, its memory of past fakes.
+        guessed: What each term of a discriminator comes to where it says 1/2 of every image.
+        can_move_structure: Whether G1 can show structure elsewhere than f(x) does.
         losses: Terms of the last batch.
         ratio_of_std: For each generator, the standard deviation of the greys it made in the last batch, as a share of
             that of those it should make.
     """
+
+    guessed: float
+    can_move_structure: bool = False
 
     def __init__(self, *, optimizer: Mapping[str, Any], card: ModelCard, accumulate: int, lr_factor: float) -> None:
         super().__init__()
@@ -149,6 +154,11 @@ class GAN(LightningModule):
         for side, optimizer in zip("GD", self.both_optimizers(), strict=True):
             self.log(f"lr_{side}", optimizer.param_groups[0]["lr"])
 
+    def note(self, *notes: str) -> None:
+        """Adds what should be known of this training to its card, once."""
+        if notes:
+            self.card = self.card.changed(notes=list(dict.fromkeys([*self.card.notes, *notes])))
+
     def past(self, judge: str, fakes: Sequence[Tensor]) -> Sequence[Tensor]:
         """The fakes of this batch exchanged for past ones; the draws are those of one device with the whole batch."""
         together = torch.cat(list(fakes))
@@ -170,7 +180,8 @@ class GAN(LightningModule):
             checkpoint["pools"] = {name: pool.state_dict() for name, pool in self.pools.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Puts them back; a rate that a collapse has lowered since counts from the first batch."""
+        """Puts them back, with the card's notes; a rate that a collapse has lowered since counts from batch one."""
+        self.note(*checkpoint[CARD].get("notes", []))
         saved = checkpoint.get("lr_factor", 1.0)
         self.lr_factor = min(self.lr_factor, saved)
         for group in (group for state in checkpoint["optimizer_states"] for group in state["param_groups"]):

@@ -20,7 +20,7 @@ from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMe
 
 from ctsr.imaging.interpolation import bicubic
 from ctsr.imaging.pyramid import GaussianPyramid
-from ctsr.losses.adversarial import least_squares
+from ctsr.losses.adversarial import GUESSED_LEAST_SQUARES, least_squares
 from ctsr.losses.ssim import SSIMLoss
 from ctsr.networks.patchgan import PatchGAN
 from ctsr.networks.sr_cyclegan import EnlargingGenerator, ReducingGenerator, blown_up, shrunk
@@ -50,6 +50,8 @@ class SRCycleGAN(GAN):
         accumulate: See `GAN`.
         lr_factor: See `GAN`.
     """
+
+    guessed = GUESSED_LEAST_SQUARES
 
     def __init__(
         self,

@@ -18,9 +18,10 @@ from torch.nn.functional import mse_loss
 from torchmetrics import MetricCollection
 from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
 
+from ctsr.evaluation.measures.grid_peak import GridPeak
 from ctsr.imaging.interpolation import bicubic
 from ctsr.imaging.pyramid import GaussianPyramid
-from ctsr.losses.adversarial import cross_entropy
+from ctsr.losses.adversarial import GUESSED_CROSS_ENTROPY, cross_entropy
 from ctsr.networks.average import exponential_average
 from ctsr.networks.frozen import Frozen
 from ctsr.networks.scanner import ScannerGenerator
@@ -50,6 +51,8 @@ class SRGAN(GAN):
         accumulate: See `GAN`.
         lr_factor: See `GAN`.
     """
+
+    guessed = GUESSED_CROSS_ENTROPY
 
     def __init__(
         self,
@@ -83,6 +86,7 @@ class SRGAN(GAN):
             {"GS": measures.clone(prefix="val/")}
             | {name: measures.clone(prefix=f"val/{name}_") for name in ("bicubic", "bicubic_mapped")}
         )
+        self.grid, self.bicubic_grid = GridPeak(), GridPeak()
         self.to(memory_format=torch.channels_last)
 
     def sides(self) -> tuple[Iterable[nn.Module], Iterable[nn.Module]]:
@@ -158,7 +162,10 @@ class SRGAN(GAN):
         return bool(self.loss["lambda_adv"]) and done >= self.loss["warmup"] * self.trainer.estimated_stepping_batches
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """SSIM and PSNR of GS(ŷ) against x on [0, 1], beside bicubic enlargement, as it is and of mapped greys."""
+        """SSIM and PSNR of GS(ŷ) against x on [0, 1], beside bicubic enlargement, as it is and of mapped greys.
+
+        And what grid GS(ŷ) and bicubic enlargement show.
+        """
         y, x = self.pair(batch)
         images = {
             "GS": self.enlarger(y),
@@ -169,6 +176,15 @@ class SRGAN(GAN):
             measures = self.measures[method]
             measures(to_unit(image), to_unit(x))
             self.log_dict(measures, on_epoch=True, prog_bar=method == "GS")  # type: ignore[arg-type]
+        self.grid.update(to_unit(images["GS"]))
+        self.bicubic_grid.update(to_unit(images["bicubic"]))
+
+    def on_validation_epoch_end(self) -> None:
+        """The grids, where patches are large enough to show one."""
+        for name, grid in (("val/grid_peak", self.grid), ("val/bicubic_grid_peak", self.bicubic_grid)):
+            if not (peak := grid.compute()).isnan():
+                self.log(name, peak, sync_dist=True)
+            grid.reset()
 
     def mapped(self, y: Tensor, greys: Literal["clinical", "synthetic"]) -> Tensor:
         """Clinical images, real or made by G1, with their greys mapped to those of f(x)."""

@@ -107,8 +107,10 @@ class SRBest(Best):
         Literal[
             "val/ssim",
             "val/psnr",
+            "val/grid_peak",
             "val/bicubic_ssim",
             "val/bicubic_psnr",
+            "val/bicubic_grid_peak",
             "val/bicubic_mapped_ssim",
             "val/bicubic_mapped_psnr",
         ]

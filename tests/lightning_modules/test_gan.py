@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from ctsr.checkpoint import weights_digest
 from ctsr.errors import UserError
 from ctsr.evaluation.measures.synthesis_distance import DISTANCES
+from ctsr.imaging.interpolation import bicubic
 from ctsr.imaging.pyramid import GaussianPyramid
 from ctsr.losses.detail import detail_loss
 from ctsr.networks.synthesis import Unchanged
@@ -304,6 +306,51 @@ def test_sr_stands_beside_mapped_bicubic() -> None:
     expected = -10 * np.log10(float(((made - x) / 2).square().mean()))
     assert float(metrics["val/bicubic_mapped_psnr"]) == pytest.approx(expected, abs=1e-3)
     assert {"val/ssim", "val/psnr", "val/bicubic_ssim", "val/bicubic_psnr"} <= set(metrics)
+
+
+@pytest.mark.parametrize("margin", [0, 3])
+def test_sr_tells_of_a_grid_where_patches_can_show_one(margin: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """96 pixels have room for a window of 64, the 48 within the margin have none."""
+
+    def woven(y: Tensor) -> Tensor:
+        enlarged = bicubic(y.float())
+        return enlarged + 0.2 * torch.cos(2 * torch.pi * torch.arange(enlarged.shape[-1]) / 8)
+
+    monkeypatch.setattr(SRGAN, "enlarger", property(lambda module: woven))
+    metrics = fit(sr(margin=margin)).callback_metrics
+    assert ("val/grid_peak" in metrics) == ("val/bicubic_grid_peak" in metrics) == (margin == 0)
+    if margin == 0:
+        assert float(metrics["val/grid_peak"]) > 10 * float(metrics["val/bicubic_grid_peak"])
+
+
+@pytest.mark.parametrize(("make", "guessed"), [(synth, 0.25), (sr, math.log(2)), (sr_cyclegan, 0.25)])
+def test_what_a_discriminator_that_guesses_loses(make: Callable[[], GAN], guessed: float) -> None:
+    """D(.) = 1/2 everywhere: every weight is 0, and so is the last bias of one whose answers are logits."""
+    module = make()
+    answer = 0.0 if isinstance(module, SRGAN) else 0.5
+    for judge in module.sides()[1]:
+        for weight in judge.parameters():
+            torch.nn.init.zeros_(weight)
+        last = [bias for name, bias in judge.named_parameters() if name.endswith("bias")][-1]
+        torch.nn.init.constant_(last, answer)
+    terms = recorded(module)
+    fit(module, batches=1)
+    judged = {name: values[0] for name, values in terms.items() if name.startswith("D")}
+    assert judged == pytest.approx(dict.fromkeys(judged, guessed))
+    assert len(judged) == 2
+    assert module.guessed == pytest.approx(guessed)
+
+
+def test_a_note_is_in_every_later_checkpoint(tmp_path: Path) -> None:
+    trained = sr()
+    trainer = fit(trained, batches=1)
+    trained.note("DS has won")
+    trained.note("DS has won")
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    resumed = sr()
+    resumed.note("beforehand")
+    resumed.on_load_checkpoint(torch.load(tmp_path / "last.ckpt", weights_only=True))
+    assert resumed.card.notes == ["beforehand", "DS has won"]
 
 
 def test_synth_distances_are_those_of_all_validation_images() -> None:

@@ -6,6 +6,11 @@ from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+WINDOW = 64  # pixels, of a validation: the least
 
 
 def grid_peak(images: Iterable[npt.ArrayLike], window: int = 256) -> float:
@@ -30,11 +35,52 @@ def grid_peak(images: Iterable[npt.ArrayLike], window: int = 256) -> float:
     """
     if window % 8 or window < 64:
         raise ValueError(f"a spectral window of {window} pixels: give a multiple of 8, at least 64")
-    taper = np.outer(np.hanning(window + 1)[:-1], np.hanning(window + 1)[:-1])
+    power, windows = _summed_power(images, window)
+    return _largest_quotient(power / windows)
+
+
+class GridPeak(Metric):
+    """`grid_peak` of all patches of a validation, over all processes, in windows of 64 pixels.
+
+    A few patches have many such windows: chance leaves 1.1 to 2 of 16 or 32 patches of 128 pixels of a phantom's µCT.
+    Interpolation's own remains are not told apart from a grid: bicubic has 4 to 10, a network near it 2 to 4.
+    """
+
+    full_state_update = False
+    power: Tensor
+    windows: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("power", default=torch.zeros(WINDOW, WINDOW), dist_reduce_fx="sum")
+        self.add_state("windows", default=torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, images: Tensor) -> None:
+        """Adds images (N, 1, H, W) in [0, 1]; smaller ones than a window tell nothing."""
+        if min(images.shape[-2:]) >= WINDOW:
+            power, windows = _summed_power(images[:, 0].detach().float().cpu().numpy(), WINDOW)
+            self.power += torch.from_numpy(power).to(self.power)
+            self.windows += windows
+
+    def compute(self) -> Tensor:
+        """A scalar; not a number where no image was large enough."""
+        if not self.windows:
+            return torch.tensor(torch.nan, device=self.power.device)
+        peak = _largest_quotient((self.power / self.windows).cpu().numpy())
+        return torch.tensor(peak, device=self.power.device)
+
+
+def _summed_power(images: Iterable[npt.ArrayLike], window: int) -> tuple[npt.NDArray[np.floating], int]:
+    """Power spectra of all windows, summed, and how many there are."""
     patches = np.concatenate([_half_overlapping(np.asarray(image, dtype=np.float32), window) for image in images])
-    patches = (patches - patches.mean(axis=(1, 2), keepdims=True)) * taper
-    power = np.mean(np.abs(np.fft.fft2(patches)) ** 2, axis=0)
-    rounding = (taper**2).sum() / 255**2 / 12
+    patches = (patches - patches.mean(axis=(1, 2), keepdims=True)) * _taper(window)
+    return (np.abs(np.fft.fft2(patches)) ** 2).sum(axis=0), len(patches)
+
+
+def _largest_quotient(power: npt.NDArray[np.floating]) -> float:
+    """The largest power at a frequency of the grid, as a multiple of that around it."""
+    window = len(power)
+    rounding = (_taper(window) ** 2).sum() / 255**2 / 12
     centre = 6
     arm = np.r_[0:4, 9:13]  # 3 to 6 bins from the centre
     outside = np.ones((13, 13), dtype=bool)
@@ -47,6 +93,10 @@ def grid_peak(images: Iterable[npt.ArrayLike], window: int = 256) -> float:
             around = max(np.median(near[outside]), np.median(near[centre, arm]), np.median(near[arm, centre]))
             quotients.append(near[centre, centre] / (around + rounding))
     return float(np.max(quotients))
+
+
+def _taper(window: int) -> npt.NDArray[np.float64]:
+    return np.outer(np.hanning(window + 1)[:-1], np.hanning(window + 1)[:-1])
 
 
 def _half_overlapping(image: npt.NDArray[np.float32], window: int) -> npt.NDArray[np.float32]:

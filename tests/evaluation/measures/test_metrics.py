@@ -7,12 +7,13 @@ import math
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from scipy import ndimage
 from scipy.ndimage import gaussian_filter
 from skimage import filters
 from skimage.metrics import structural_similarity
 
-from ctsr.evaluation.measures.grid_peak import grid_peak
+from ctsr.evaluation.measures.grid_peak import GridPeak, grid_peak
 from ctsr.evaluation.measures.metrics import (
     dice,
     grad_corr,
@@ -228,6 +229,25 @@ def test_interpolation_is_clean_until_a_faint_grid_is_added() -> None:
 def test_a_grid_below_eight_bits_does_not_count() -> None:
     grid = 5e-6 * np.cos(2 * np.pi * np.arange(256) / 4)
     assert grid_peak([np.full((256, 256), 0.5) + grid] * 4) < 1
+
+
+def test_a_validations_grid_is_that_of_all_its_patches() -> None:
+    """Gathered batch by batch, over two processes whose sums are added; smaller patches tell nothing."""
+    noise = np.random.default_rng(2).normal(0.5, 0.05, size=(32, 1, 128, 128)).astype(np.float32)
+    grid = np.float32(0.02) * np.cos(2 * np.pi * np.arange(128, dtype=np.float32) / 8)
+    # As above, of a window of 64: a cosine has half its amplitude in a bin, noise of variance 0.05^2.
+    taper = np.outer(np.hanning(65)[:-1], np.hanning(65)[:-1])
+    expected = 1 + (0.01 * taper.sum()) ** 2 / (0.05**2 * (taper**2).sum())
+    for images, peak in ((noise, 1.1), (noise + grid, expected)):
+        here, there = GridPeak(), GridPeak()
+        for first in range(0, 32, 4):
+            (here if first < 12 else there).update(torch.from_numpy(images[first : first + 4]))
+        here.power, here.windows = here.power + there.power, here.windows + there.windows
+        assert float(here.compute()) == pytest.approx(peak, rel=0.35)
+        assert float(here.compute()) == pytest.approx(grid_peak(images[:, 0], window=64), rel=1e-4)
+    small = GridPeak()
+    small.update(torch.rand(4, 1, 48, 48))
+    assert small.compute().isnan()
 
 
 @pytest.mark.parametrize("window", [32, 100])
