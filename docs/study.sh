@@ -15,9 +15,9 @@ paper_in_place_1 $IN_PLACE seed=1
 scanner_1 $SCANNER seed=1
 paper_in_place_2 $IN_PLACE seed=2
 scanner_2 $SCANNER seed=2
-paper_0 stage=all seed=0
-paper_1 stage=all seed=1
-paper_2 stage=all seed=2
+paper_0 stage=all networks.DS.spectral=false seed=0
+paper_1 stage=all networks.DS.spectral=false seed=1
+paper_2 stage=all networks.DS.spectral=false seed=2
 fx_0 method=fx sr.epochs=15 sr.optimizer.lr=1e-3 seed=0
 paper_in_place_no_ssim_0 $IN_PLACE loss.lambda1=0 loss.lambda2=0 name=paper_in_place_no_ssim seed=0
 quantiles_0 method=quantiles sr.epochs=15 sr.optimizer.lr=1e-3 seed=0
