@@ -66,7 +66,9 @@ def test_a_sweep_that_conf_has_ready_is_checked_with_its_own_values() -> None:
     with loaded(RunMode.MULTIRUN, "sweep=constants", "loss.lambda1=1,2") as config:
         SweepCallback(check).on_multirun_start(config)
     found = {(j["loss"]["lambda1"], j["loss"]["ssim"]["C1"], j["loss"]["ssim"]["C2"], j["seed"]) for j in check.jobs}
-    assert found == {(w, c1, c2, s) for w in (1, 2) for c1 in (0.0004, 0.02) for c2 in (0.0036, 0.06) for s in (0, 1)}
+    assert found == {
+        (w, c1, c2, s) for w in (1, 2) for c1 in (0.0004, 0.02) for c2 in (0.0036, 0.06) for s in (0, 1, 2)
+    }
 
 
 W = (0.1, 0.5)
