@@ -1,0 +1,129 @@
+"""What each epoch of the study's trainings does on pairs: the table and the picture of docs/results.md.
+
+Run it as `python docs/learning_curves.py OUT PAIRS RUN ...` with run folders of `make study`, whose trainings keep all
+epochs; it writes OUT.csv and OUT.png, and does not ask again what OUT.csv holds. The pairs are to be those of the
+training seed, not those for testing. Time is that of a training alone on a core: its steps, as fast as its fastest
+tenth went, for other work goes on beside a study.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from ctsr.checkpoint import read_checkpoint
+from ctsr.data.pairs import Pair, find_pairs, load_pair
+from ctsr.evaluation.questions.competitors import Interpolation, TrainedNetwork
+from ctsr.evaluation.questions.protocols import questions_on
+from ctsr.evaluation.questions.test_set import TestSet
+from ctsr.evaluation.questions.tiles import Cut
+from ctsr.evaluation.reporting.statistics import per_case
+from ctsr.evaluation.scoring.compare import compare
+from ctsr.files import replacing
+
+MEASURES = {"ssim": "SSIM", "grad_corr": "gradient correlation"}
+BASE = "bicubic_mapped"
+HEAD = ("run", "method", "seed", "epoch", "minutes", *MEASURES)
+FAST = 0.9  # quantile of the patches a second, with nothing else beside
+
+Line = dict[str, str]
+
+
+def minutes(folder: Path, steps: int | None) -> float:
+    """Time of so many steps of a stage, alone on a core."""
+    with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        rates = [float(row["patches_per_s"]) for row in csv.DictReader(file) if row["patches_per_s"]]
+    batch = int(re.search(r"global_batch_size: (\d+)", (folder / "config.yaml").read_text(encoding="utf-8"))[1])  # type: ignore[index]
+    assert steps is not None
+    return steps * batch / float(np.quantile(rates, FAST)) / 60
+
+
+def epochs(run: Path) -> Iterator[tuple[int, Path]]:
+    """The epochs that a run has kept."""
+    for file in (run / "checkpoints").glob("best-*-epoch=*.ckpt"):
+        yield int(file.stem.rpartition("=")[2]), file
+
+
+def asked(run: Path, pairs: list[Pair], done: list[Line]) -> Iterator[Line]:
+    """A line for each epoch that is not among those that are done; and for interpolation, once."""
+    before = run / "synth"
+    known = {(line["run"], line["epoch"]) for line in done}
+    for epoch, file in sorted(epochs(run)):
+        if (run.name, str(epoch)) in known:
+            continue
+        network = TrainedNetwork.of_checkpoint(checkpoint := read_checkpoint(file))
+        spent = minutes(run, checkpoint.card.batches)
+        if before.is_dir():
+            spent += minutes(before, read_checkpoint(before / "checkpoints" / "last.ckpt").card.batches)
+        questions = questions_on(TestSet(pairs=pairs), [network], Cut(slices=1), Interpolation(few=True))
+        rows = compare(next(one for one in questions if one.name == "paired"), network.window, full=False).rows
+        values = per_case(rows)
+        for name in (network.name, BASE):
+            scores = {measure: f"{fmean(values['paired', name, measure].values()):.5f}" for measure in MEASURES}
+            if name == BASE:
+                if any(line["run"] == BASE for line in done):
+                    continue
+                line = dict.fromkeys(HEAD, "") | {"run": BASE, "method": BASE}
+            else:
+                line = {"run": run.name, "method": name, "seed": str(network.seed), "epoch": str(epoch)}
+                line["minutes"] = f"{spent:.2f}"
+            done.append(line | scores)
+            yield line | scores
+
+
+def write(lines: list[Line], path: Path) -> None:
+    """Write the table."""
+    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, HEAD, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+def draw(lines: list[Line], path: Path) -> None:
+    """Draw each measure over time: a colour a method, a line a seed."""
+    figure = Figure(figsize=(12, 4.8), layout="constrained")
+    methods = list(dict.fromkeys(line["method"] for line in lines if line["method"] != BASE))
+    for axis, (measure, title) in zip(figure.subplots(1, len(MEASURES)), MEASURES.items(), strict=True):
+        for line in lines:
+            if line["method"] == BASE:
+                axis.axhline(float(line[measure]), color="0.4", linestyle=":", label=BASE)
+        for run in dict.fromkeys(line["run"] for line in lines if line["method"] != BASE):
+            of = sorted((one for one in lines if one["run"] == run), key=lambda one: int(one["epoch"]))
+            method = of[0]["method"]
+            first = run == next(one["run"] for one in lines if one["method"] == method)
+            places = [float(one["minutes"]) for one in of], [float(one[measure]) for one in of]
+            axis.plot(*places, f"C{methods.index(method) % 10}", marker=".", label=method if first else None)
+        axis.set_xlabel("minutes of one core")
+        axis.set_title(title)
+        axis.grid(alpha=0.3)
+    axis.legend(fontsize=8, bbox_to_anchor=(1.02, 1), loc="upper left")
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=100)
+
+
+def main(out: Path, pairs: Path, runs: list[Path]) -> None:
+    """Ask all epochs that are new, and draw them all."""
+    torch.set_num_threads(1)
+    table = out.with_suffix(".csv")
+    lines: list[Line] = []
+    if table.is_file():
+        with table.open(newline="", encoding="utf-8") as file:
+            lines = list(csv.DictReader(file))
+    loaded = [load_pair(folder) for folder in find_pairs(pairs)]
+    for run in runs:
+        for line in asked(run, loaded, lines):
+            print(", ".join(line[key] for key in HEAD), flush=True)
+            write(lines, table)
+    draw(lines, out.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), [Path(run) for run in sys.argv[3:]])
