@@ -1,0 +1,57 @@
+"""The study's curves over time: what a step takes, and which epochs are asked."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("learning_curves", REPOSITORY / "docs/learning_curves.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_time_is_that_of_steps_which_nothing_slowed(script: ModuleType, tmp_path: Path) -> None:
+    rates = [4.0] * 80 + [8.0] * 21  # patches a second; other work beside for most of the time
+    (tmp_path / "metrics.csv").write_text("patches_per_s,val/ssim\n" + "".join(f"{r},\n" for r in rates) + ",0.4\n")
+    (tmp_path / "config.yaml").write_text("data:\n  global_batch_size: 16\n")
+    assert script.minutes(tmp_path, 300) == pytest.approx(300 * 16 / 8 / 60)
+
+
+def test_every_epoch_that_was_kept_is_known_by_its_number(script: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    for name in ("best-ssim=0.41-epoch=3.ckpt", "best-ssim=0.39-epoch=12.ckpt", "last.ckpt"):
+        (tmp_path / "checkpoints" / name).touch()
+    assert sorted(number for number, _ in script.epochs(tmp_path)) == [3, 12]
+
+
+def test_what_the_table_holds_is_not_asked_again(script: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "best-ssim=0.41-epoch=3.ckpt").write_bytes(b"no checkpoint")
+    done = [{"run": tmp_path.name, "epoch": "3"}]
+    assert list(script.asked(tmp_path, [], done)) == []
+
+
+def test_the_picture_has_a_line_a_run(script: ModuleType, tmp_path: Path) -> None:
+    base = dict.fromkeys(script.HEAD, "") | {"run": script.BASE, "method": script.BASE}
+    line = {"method": "ours", "seed": "0", "minutes": "2.5"}
+    lines = [base | {"ssim": "0.36", "grad_corr": "0.4"}]
+    lines += [
+        line | {"run": run, "epoch": str(epoch), "ssim": "0.4", "grad_corr": "0.6"}
+        for run in ("ours_0", "ours_1")
+        for epoch in (1, 2)
+    ]
+    script.write(lines, tmp_path / "curves.csv")
+    assert (tmp_path / "curves.csv").read_text().splitlines()[0] == "run,method,seed,epoch,minutes,ssim,grad_corr"
+    script.draw(lines, tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 10_000
