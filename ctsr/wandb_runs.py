@@ -38,8 +38,8 @@ def log_report(tables: Mapping[str, Numbers], pictures: Iterable[Path], folder: 
     """Logs tables and pictures to W&B as a run of their own; offline without an account.
 
     Args:
-        tables: By title.
-        pictures: PNG files.
+        tables: By title; logged as tables/<title>, for a picture may have the same.
+        pictures: PNG files; logged as pictures/<stem>.
         folder: Where an offline run is kept, and what the run is named after.
         **settings: Of `wandb.init`, such as `project`, `group` and `job_type`; `offline` as in conf/logger.
     """
@@ -49,8 +49,8 @@ def log_report(tables: Mapping[str, Numbers], pictures: Iterable[Path], folder: 
     settings |= {"name": folder.resolve().name, "dir": str(folder), "resume": "allow"}
     settings |= {"mode": "offline" if is_offline(offline) else None}
     with wandb.init(**settings | identity(folder, settings)) as run:
-        media: dict[str, Any] = {title: table.for_wandb() for title, table in tables.items()}
-        run.log(media | {picture.stem: wandb.Image(str(picture)) for picture in pictures})
+        media: dict[str, Any] = {f"tables/{title}": table.for_wandb() for title, table in tables.items()}
+        run.log(media | {f"pictures/{picture.stem}": wandb.Image(str(picture)) for picture in pictures})
 
 
 def identity(folder: Path, given: Mapping[str, Any], together: str | None = None) -> dict[str, Any]:

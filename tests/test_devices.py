@@ -98,7 +98,8 @@ def test_a_scanner_has_the_gradients_of_one_device(smoke_run: Path, workplace: P
 @pytest.mark.parametrize("devices", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("stage", ["synth", "sr"])
 def test_parts_train_like_the_whole(stage: str, devices: int, smoke_run: Path, workplace: Path) -> None:
-    overrides = ("synth.pool_size=50",) if stage == "synth" else ()
+    # Each part refines the estimate of a singular value once more: parts equal the whole without it.
+    overrides = ("synth.pool_size=50",) if stage == "synth" else ("networks.DS.spectral=false",)
     parts = probe(workplace, stage, devices, *overrides, "data.accumulate=2")
     assert_same_training(probe(workplace, stage, 1, *overrides), parts)
 

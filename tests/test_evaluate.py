@@ -81,7 +81,7 @@ def test_one_command_gives_tables_pictures_and_report(
     assert page.pictures == 4
     (offline,) = (folder / "wandb").glob("offline-run-*/*.wandb")
     assert wandb_file.run(offline) == ("report", "", "evaluate")
-    logged = {(line["method"], line["measure"]): line for line in wandb_file.table(offline, "paired")}
+    logged = {(line["method"], line["measure"]): line for line in wandb_file.table(offline, "tables/paired")}
     values = [
         float(row["value"])
         for row in rows

@@ -70,6 +70,8 @@ def test_a_sweep_of_two_keys_with_two_jobs_at_once(
     (own,) = (folder / "wandb").glob("offline-run-*/*.wandb")
     assert wandb_file.run(own) == (folder.name, folder.name, "sweep")
     figures = {row["job"]: float(row["validation/swd"]) for row in rows if row["returncode"] == "0"}
-    logged = {job["job"]: job["validation/swd"] for job in wandb_file.table(own, "jobs")}
+    logged = {job["job"]: job["validation/swd"] for job in wandb_file.table(own, "tables/jobs")}
     assert logged == figures | {bad.name: None}
-    assert {"heatmap/path", "pareto/path"} <= {name for row in wandb_file.history(own) for name in row}
+    assert {"pictures/heatmap/path", "pictures/pareto/path"} <= {
+        name for row in wandb_file.history(own) for name in row
+    }

@@ -39,16 +39,16 @@ def test_a_sweep_is_a_run_of_its_own_with_numbers_and_pictures(sweep: Path) -> N
     wandb.teardown()
     (file,) = sweep.glob("wandb/offline-run-*/*.wandb")
     assert wandb_file.run(file) == ("night", "nights", "sweep")
-    best, second = wandb_file.table(file, "sweep")
+    best, second = wandb_file.table(file, "tables/sweep")
     assert (best["data.split.val"], best["seeds"], best["validation/swd"]) == ("1_2", 1, 0.125), "best first"
     assert (second["data.split.val"], second["seeds"], second["validation/swd"]) == ("1_1", 2, 0.5)
     assert second["validation/swd deviation"] == pytest.approx(0.5 * 0.5**0.5)
-    jobs = wandb_file.table(file, "jobs")
+    jobs = wandb_file.table(file, "tables/jobs")
     assert [job["validation/swd"] for job in jobs] == [0.25, 0.75, 0.125, None]
     assert [(job["returncode"], job["loss.lambda1"]) for job in jobs] == [(0, 0.5), (0, 0.5), (0, 0.5), (2, 0.5)]
     assert [job["data.split.val"] for job in jobs] == ["1_1", "1_1", "1_2", "1_2"], "no numbers"
-    (row,) = (row for row in wandb_file.history(file) if "pareto/path" in row)
-    assert (file.parent / "files" / row["pareto/path"]).is_file()
+    (row,) = (row for row in wandb_file.history(file) if "pictures/pareto/path" in row)
+    assert (file.parent / "files" / row["pictures/pareto/path"]).is_file()
 
 
 def test_nothing_is_logged_where_no_job_was(sweep: Path) -> None:
