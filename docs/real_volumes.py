@@ -1,4 +1,4 @@
-"""Real µCT volumes through the projection scanner: the data set of docs/results.md that nobody drew.
+"""Real µCT volumes through the projection scanner: the data set of docs/results/real_volumes.md.
 
 Run it as `python docs/real_volumes.py OUT VOLUME ...` and ask `python infer.py task=evaluate data=OUT`. Each volume is
 put three times, its slices along each of its axes, into a body between muscles, and scanned in every kind of the set
