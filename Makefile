@@ -1,7 +1,7 @@
 # make demo    phantom -> synth -> sr -> infer -> table and picture, in outputs/demo; with method=scanner, a physical model
 #              of the scanner in place of the paper's G1
 # make test    the fast tests, on all cores
-# make study   every training of docs/results.md (about two hours); what is done is not done again
+# make study   every training of docs/results.md (about four hours of two cores); goes on where it stopped, prints what is left
 # make lint    format, lint, types, import rules
 # Each installs into .venv first, once. Only Python 3.11 or 3.12 and make are needed.
 
