@@ -66,17 +66,16 @@ def asked(run: Path, pairs: list[Pair], done: list[Line]) -> Iterator[Line]:
         questions = questions_on(TestSet(pairs=pairs), [network], Cut(slices=1), Interpolation(few=True))
         rows = compare(next(one for one in questions if one.name == "paired"), network.window, full=False).rows
         values = per_case(rows)
-        for name in (network.name, BASE):
-            scores = {measure: f"{fmean(values['paired', name, measure].values()):.5f}" for measure in MEASURES}
-            if name == BASE:
-                if any(line["run"] == BASE for line in done):
-                    continue
-                line = dict.fromkeys(HEAD, "") | {"run": BASE, "method": BASE}
-            else:
-                line = {"run": run.name, "method": name, "seed": str(network.seed), "epoch": str(epoch)}
-                line["minutes"] = f"{spent:.2f}"
-            done.append(line | scores)
-            yield line | scores
+        lines = [{"run": run.name, "method": network.name, "seed": str(network.seed), "epoch": str(epoch)}]
+        lines[0]["minutes"] = f"{spent:.2f}"
+        if not any(line["run"] == BASE for line in done):
+            lines.append({"run": BASE, "method": BASE})
+        for line in lines:
+            scores = {
+                measure: f"{fmean(values['paired', line['method'], measure].values()):.5f}" for measure in MEASURES
+            }
+            done.append(dict.fromkeys(HEAD, "") | line | scores)
+            yield done[-1]
 
 
 def write(lines: list[Line], path: Path) -> None:
