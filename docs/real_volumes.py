@@ -21,8 +21,7 @@ from ctsr.imaging.volume import SCALE
 from ctsr.phantom.drawing import write
 from ctsr.phantom.projections.body import Body
 from ctsr.phantom.projections.kinds import SETS
-from ctsr.phantom.projections.lungs import ASIDE, BEYOND, scans
-from ctsr.phantom.projections.scanner import Lung
+from ctsr.phantom.projections.lungs import ASIDE, BEYOND, first_voxel, kept_slices, place, scans
 from ctsr.phantom.tissue import AIR, SOFT
 from ctsr.records.phantom import ProjectionSettings
 
@@ -38,21 +37,16 @@ def scan_volume(folder: Path, hu: npt.NDArray[np.float32], rng: np.random.Genera
         hu: (z, y, x); a multiple of 8 voxels in the plane.
         rng: Source of the body and the noise.
     """
-    factor = SCALE
-    margin = BEYOND * factor + factor // 2
-    count, side = (len(hu) - 2 * margin) // factor, hu.shape[1] // factor
-    settings = ProjectionSettings(set="judging", slices=count)
-    voxel, pixel = VOXEL, VOXEL * factor
-    rows = (margin + factor * np.arange(-BEYOND, count + BEYOND) + factor // 2 + 0.5) * voxel
-    first = np.rint(settings.field / 2 + np.array([0, ASIDE]) / pixel - side / 2).astype(int)
-    middle = (first + side / 2 - settings.field / 2) * pixel
-    block = Lung(hu, np.zeros(hu.shape, dtype=bool), voxel, (float(middle[0]), float(middle[1])), rows, pixel)
+    side = hu.shape[1] // SCALE
+    settings = ProjectionSettings(set="judging", slices=(len(hu) - 2 * BEYOND * SCALE - SCALE) // SCALE)
+    pixel, kept = settings.clinical_spacing, kept_slices(settings)
+    voxel = pixel / SCALE
+    y, x = np.rint(settings.field / 2 + np.array([0, ASIDE]) / pixel - side / 2).astype(int)
+    block = place(hu, np.zeros(hu.shape, dtype=bool), (int(y), int(x)), settings)
     folder.mkdir(parents=True)
-    kept = np.rint(hu[margin : margin + count * factor]).astype(np.int16)
-    write(folder / "micro.nii.gz", kept, voxel, np.array([0.0, *first]) * pixel + voxel / 2)
-    start = np.array([(factor // 2 + 0.5) * voxel, pixel / 2, pixel / 2])
+    write(folder / "micro.nii.gz", np.rint(hu[kept]).astype(np.int16), voxel, np.array([0, y, x]) * pixel + voxel / 2)
     for name, image in scans(SETS["judging"], settings, Body.random(1, rng), block, rng):
-        write(folder / f"{name}.nii.gz", image, pixel, start)
+        write(folder / f"{name}.nii.gz", image, pixel, first_voxel(settings))
 
 
 def main(out: Path, volumes: list[Path]) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from ctsr.errors import warn
-from ctsr.sweeps.table import Job, pooled, ranked
+from ctsr.sweeps.differences import Comparison
+from ctsr.sweeps.table import Job, comparisons, pooled, ranked
 from ctsr.wandb_runs import Numbers, log_report
 
 SHARED = ("project", "entity", "group", "offline")  # of the jobs' settings, as they were given or filled in
@@ -52,7 +54,12 @@ def jobs_as_numbers(jobs: Sequence[Job]) -> Numbers:
 
 
 def points_as_numbers(jobs: Sequence[Job]) -> Numbers:
-    """A line for jobs that differ in their seed alone, best first, as in `sweep.md`: means and deviations."""
+    """A line for jobs that differ in their seed alone, best first, as in `sweep.md`.
+
+    Means, deviations, and how much more than the best setting each has, with the ends of that difference's interval.
+    """
+    points = ranked(pooled(jobs))
+    found = comparisons(points)
     return _together(
         [
             {
@@ -60,11 +67,23 @@ def points_as_numbers(jobs: Sequence[Job]) -> Numbers:
                 "seeds": len(point.folders),
                 **point.means,
                 **{f"{name} deviation": value for name, value in point.deviations.items()},
+                **_less_the_best(point.name, found),
                 "folders": ", ".join(point.folders),
             }
-            for point in ranked(pooled(jobs))
+            for point in points
         ]
     )
+
+
+def _less_the_best(point: str, found: Mapping[str, Comparison]) -> dict[str, str | float]:
+    told: dict[str, str | float] = {}
+    for name, one in found.items():
+        if point in one.differences:
+            apart = one.differences[point]
+            ends = {"": apart.mean, ", low": apart.low, ", high": apart.high}
+            told |= {f"{name} less the best{end}": value for end, value in ends.items() if isfinite(value)}
+            told[f"{name} beyond seeds"] = "yes" if point in one.beyond else "no"
+    return told
 
 
 def _together(lines: Sequence[Mapping[str, str | float]]) -> Numbers:

@@ -43,6 +43,13 @@ def test_a_sweep_is_a_run_of_its_own_with_numbers_and_pictures(sweep: Path) -> N
     assert (best["data.split.val"], best["seeds"], best["validation/swd"]) == ("1_2", 1, 0.125), "best first"
     assert (second["data.split.val"], second["seeds"], second["validation/swd"]) == ("1_1", 2, 0.5)
     assert second["validation/swd deviation"] == pytest.approx(0.5 * 0.5**0.5)
+    assert best["validation/swd less the best"] is None
+    assert second["validation/swd less the best"] == 0.5 - 0.125
+    # One degree of freedom: the pooled deviation is that of the two seeds, .5 / sqrt(2); t(.975, 1) = 12.7062.
+    assert second["validation/swd less the best, high"] == pytest.approx(
+        0.375 + 12.7062 * 0.5 / 2**0.5 * 1.5**0.5, rel=1e-4
+    )
+    assert second["validation/swd beyond seeds"] == "no"
     jobs = wandb_file.table(file, "tables/jobs")
     assert [job["validation/swd"] for job in jobs] == [0.25, 0.75, 0.125, None]
     assert [(job["returncode"], job["loss.lambda1"]) for job in jobs] == [(0, 0.5), (0, 0.5), (0, 0.5), (2, 0.5)]

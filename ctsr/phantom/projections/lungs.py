@@ -37,33 +37,60 @@ def make_lung(path: Path, settings: ProjectionSettings, rng: np.random.Generator
         What was drawn, for the record.
     """
     ranges, factor = PhantomSettings(), settings.factor
-    pixel, count = settings.clinical_spacing, settings.slices
+    pixel = settings.clinical_spacing
     voxel = pixel / factor
     anatomy = draw_small_lung(ranges, settings.pixels * pixel, rng)
-    # Slice k lies at µCT slice factor * k + factor / 2 of those that are kept; rows reach beyond both ends.
-    margin, fine = BEYOND * factor + factor // 2, settings.pixels * factor
-    tissue = make_tissue(anatomy, (count * factor + 2 * margin, fine, fine), voxel, rng)
+    kept, fine = kept_slices(settings), settings.pixels * factor
+    tissue = make_tissue(anatomy, (kept.start + kept.stop, fine, fine), voxel, rng)
     _fade_chest_wall(tissue, anatomy.lung)
-    rows = (margin + factor * (np.arange(-BEYOND, count + BEYOND)) + factor // 2 + 0.5) * voxel
 
     side = int(rng.choice((-1, 1)))
     first = _first_pixel(settings, side, rng)
-    middle = (np.array(first) + settings.pixels / 2 - settings.field / 2) * pixel
-    lung = Lung(tissue.density, tissue.labels == Label.VESSEL, voxel, (float(middle[0]), float(middle[1])), rows, pixel)
+    lung = place(tissue.density, tissue.labels == Label.VESSEL, first, settings)
     body, micro = Body.random(side, rng), draw_micro_scanner(ranges, rng)
     corner = rng.uniform(-100, 100, 3).round(1)  # world position of the first corner of the clinical field of view
     edge = corner + np.array([0.0, *first]) * pixel
-    kept = slice(margin, margin + count * factor)
 
     path.mkdir()
     greys = micro.scan(tissue.density, rng)[kept].astype(np.float32)
     hu = np.rint(AIR + (SOFT - AIR) * (greys - micro.offset) / micro.gain).astype(np.int16)
     write(path / "micro.nii.gz", hu, voxel, edge + voxel / 2)
     write(path / "labels.nii.gz", tissue.labels[kept], voxel, edge + voxel / 2)
-    start = corner + np.array([(factor // 2 + 0.5) * voxel, pixel / 2, pixel / 2])
     for name, image in scans(SETS[settings.set], settings, body, lung, rng):
-        write(path / f"{name}.nii.gz", image, pixel, start)
+        write(path / f"{name}.nii.gz", image, pixel, corner + first_voxel(settings))
     return told_anatomy(anatomy) | {"micro_scanner": asdict(micro), "body": asdict(body), "lung_centre": lung.centre}
+
+
+def kept_slices(settings: ProjectionSettings) -> slice:
+    """Slices of a block that its µCT shows; as many again lie above the last as below the first, for outer rows."""
+    margin = BEYOND * settings.factor + settings.factor // 2
+    return slice(margin, margin + settings.slices * settings.factor)
+
+
+def first_voxel(settings: ProjectionSettings) -> npt.NDArray[np.floating]:
+    """Middle (z, y, x) of the clinical scans' first voxel in mm from the first corner of the kept slices' field.
+
+    Clinical slice k lies at µCT slice factor * k + factor / 2 of those that are kept.
+    """
+    pixel = settings.clinical_spacing
+    return np.array([(settings.factor // 2 + 0.5) * pixel / settings.factor, pixel / 2, pixel / 2])
+
+
+def place(density: Array, vessels: npt.NDArray[np.bool_], first: tuple[int, int], settings: ProjectionSettings) -> Lung:
+    """A block in the body.
+
+    Args:
+        density: (z, y, x) in HU; square slices, more of them than are kept.
+        vessels: Where blood vessels are, its shape.
+        first: Row and column of the clinical field of view with which it begins.
+        settings: Spacings, field and how many slices.
+    """
+    pixel, factor = settings.clinical_spacing, settings.factor
+    voxel = pixel / factor
+    slices = np.arange(-BEYOND, settings.slices + BEYOND)
+    rows = (kept_slices(settings).start + factor * slices + factor // 2 + 0.5) * voxel
+    y, x = ((corner + density.shape[1] / factor / 2 - settings.field / 2) * pixel for corner in first)
+    return Lung(density, vessels, voxel, (y, x), rows, pixel)
 
 
 def scans(
