@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Every training of docs/results.md, JOBS at once, in this order. What is done is not done again; what was cut off goes on.
-# `docs/study.sh left` only prints what is left.
+# Every training of docs/results.md, JOBS at once, in this order, and what they are asked. What is done is not done again;
+# what was cut off goes on. CLINICAL=FILE: a real scan to look at, too. `docs/study.sh left` only prints what is left.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
@@ -55,3 +55,14 @@ train() {  # name, then keys
 }
 export -f train
 xargs -P "${JOBS:-2}" -I {} bash -c 'train {}' <<<"$trainings"
+
+# --- what they are asked: by the first scanner, by the second one, and after each epoch
+folders=$(sed "s|^\([^ ]*\).*|$RUNS/\1|" <<<"$trainings")
+networks=$(sed 's|$|/checkpoints/last.ckpt|' <<<"$folders")
+[ -f $RUNS/first/evaluation.csv ] || $PYTHON infer.py task=evaluate data=phantom-data/study-test output=$RUNS/first \
+    ${CLINICAL:+"clinical=$CLINICAL"} kernel=off slices_per_case=1 workers="${JOBS:-2}" ckpt="[$(paste -sd, <<<"$networks")]"
+$PYTHON -m ctsr.phantom phantom-data/judging --scanner projections --set judging --lungs 20
+kinds=$(cd phantom-data/judging/projections/lung_000 && ls | sed -n 's/\.nii\.gz$//p' | grep -vx 'micro\|labels')
+xargs -P "${JOBS:-2}" -I {} $PYTHON docs/study_scores.py $RUNS/second phantom-data/judging {} $networks <<<"$kinds"
+$PYTHON docs/study_tables.py $RUNS/first/evaluation.csv $RUNS/second/*.csv >$RUNS/tables.md
+$PYTHON docs/learning_curves.py $RUNS/learning_curves phantom-data/study/paired $folders

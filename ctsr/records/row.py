@@ -65,6 +65,22 @@ def write_csv(rows: Iterable[Row], path: Path) -> None:
         )
 
 
+def read_csv(path: Path) -> list[Row]:
+    """The rows of a file by `write_csv`."""
+    with path.open(newline="", encoding="utf-8") as stream:
+        return [
+            Row(
+                line["protocol"],
+                line["method"],
+                line["metric"],
+                float(line["value"]),
+                line["case"] or None,
+                int(line["seed"]) if line["seed"] else None,
+            )
+            for line in csv.DictReader(stream)
+        ]
+
+
 COMPARED = ("bicubic_mapped", "bicubic", "fx", "real")
 """What a method is compared with during training; where one's name begins another's, the longer comes first."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ctsr.records.row import Row, means, validation_name, write_csv
+from ctsr.records.row import Row, means, read_csv, validation_name, write_csv
 
 ROWS = [
     Row("paired", "bicubic", "ssim", 0.2, "a"),
@@ -37,6 +37,12 @@ def test_csv_has_every_case(tmp_path: Path) -> None:
         read = list(csv.DictReader(stream))
     assert [(row["case"], float(row["value"])) for row in read] == [(row.case, row.value) for row in ROWS]
     assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_rows_are_read_back(tmp_path: Path) -> None:
+    rows = [*ROWS, Row("paired", "ours", "psnr", 20.25, None, 3)]
+    write_csv(rows, tmp_path / "table.csv")
+    assert read_csv(tmp_path / "table.csv") == rows
 
 
 @pytest.mark.parametrize(
