@@ -57,12 +57,18 @@ export -f train
 xargs -P "${JOBS:-2}" -I {} bash -c 'train {}' <<<"$trainings"
 
 # --- what they are asked: by the first scanner, by the second one, and after each epoch
-folders=$(sed "s|^\([^ ]*\).*|$RUNS/\1|" <<<"$trainings")
-networks=$(sed 's|$|/checkpoints/last.ckpt|' <<<"$folders")
-[ -f $RUNS/first/evaluation.csv ] || $PYTHON infer.py task=evaluate data=phantom-data/study-test output=$RUNS/first \
-    ${CLINICAL:+"clinical=$CLINICAL"} kernel=off slices_per_case=1 workers="${JOBS:-2}" ckpt="[$(paste -sd, <<<"$networks")]"
+of() { sed "s|^\([^ ]*\).*|$RUNS/\1$1|" <<<"$2"; }
+evaluate() {  # folder, then trainings; the first is what others are compared with
+    [ -f "$RUNS/$1/evaluation.csv" ] || $PYTHON infer.py task=evaluate data=phantom-data/study-test output="$RUNS/$1" \
+        ${CLINICAL:+"clinical=$CLINICAL"} kernel=off slices_per_case=1 workers="${JOBS:-2}" \
+        ckpt="[$(of /checkpoints/last.ckpt "$2" | paste -sd,)]"
+}
+apart='^paper_in_place_no_ssim\|^scanner_no\|^scanner_cycle\|^l2'    # one thing is different from a method with a row of its own
+evaluate first "$(grep -v "$apart" <<<"$trainings")"
+evaluate apart "$(grep "^scanner_0\|^paper_in_place_0\|$apart" <<<"$trainings")"
+networks=$(of /checkpoints/last.ckpt "$trainings")
 $PYTHON -m ctsr.phantom phantom-data/judging --scanner projections --set judging --lungs 20
 kinds=$(cd phantom-data/judging/projections/lung_000 && ls | sed -n 's/\.nii\.gz$//p' | grep -vx 'micro\|labels')
 xargs -P "${JOBS:-2}" -I {} $PYTHON docs/study_scores.py $RUNS/second phantom-data/judging {} $networks <<<"$kinds"
-$PYTHON docs/study_tables.py $RUNS/first/evaluation.csv $RUNS/second/*.csv >$RUNS/tables.md
-$PYTHON docs/learning_curves.py $RUNS/learning_curves phantom-data/study/paired $folders
+$PYTHON docs/study_tables.py $RUNS/{first,apart}/evaluation.csv $RUNS/second/*.csv >$RUNS/tables.md
+$PYTHON docs/learning_curves.py $RUNS/learning_curves phantom-data/study/paired $(of "" "$trainings")

@@ -60,17 +60,22 @@ def short(numbers: Iterable[float]) -> str:
 
 
 def lead(rows: Sequence[Row], protocol: str, one: str, others: Mapping[str, str]) -> list[str]:
-    """Cells: how much more a method has in each measure than another, which may differ from measure to measure."""
-    cells, cases, seeds = [], per_case(rows), per_seed(rows)
+    """Cells: how much more a method has in each measure than another, which may differ from measure to measure.
+
+    Trained methods are compared at the seeds that both have.
+    """
+    cells, seeds = [], per_seed(rows)
     for metric in MEASURES:
         mine, other = (protocol, one, metric), (protocol, others[metric], metric)
+        common = seeds[mine].keys() & seeds.get(other, seeds[mine]).keys()
+        cases = per_case(row for row in rows if row.seed is None or str(row.seed) in common)
         found = statistics.difference(cases[mine], cases[other])
         assert found is not None
         cell = f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
-        if min(len(seeds.get(mine, {})), len(seeds.get(other, {}))) > 1:
+        if len(common) > 1 and other in seeds:
             spread = differences.difference(seeds[mine], seeds[other])
             cell += f", over seeds [{spread.low:+.3f}, {spread.high:+.3f}]"
-        elif other not in seeds and len(seeds[mine]) > 1:
+        elif len(common) > 1:
             of_seeds = [value - mean(cases, *other) for value in seeds[mine].values()]
             cell += f", seeds {min(of_seeds):+.3f} to {max(of_seeds):+.3f}"
         cells.append(cell)
@@ -93,6 +98,20 @@ def every_method(rows: Sequence[Row], protocol: str, ending: str = "") -> str:
             grid = f"{mean(values, protocol, method, GRID):.1f}"
             lines.append([f"`{method.removesuffix(MATCHED)}`", str(count or ""), *figures, grid])
     return table(["method", "seeds", *MEASURES, GRID], lines)
+
+
+def every_seed(rows: Sequence[Row], protocol: str) -> str:
+    """A line a training, of methods with several."""
+    seeds = per_seed(rows)
+    lines = []
+    for method in methods(per_case(rows), protocol):
+        of = seeds.get((protocol, method, "ssim"), {})
+        if len(of) > 1 and not method.endswith(MATCHED):
+            lines += [
+                [f"`{method}`", seed, *(f"{seeds[protocol, method, metric][seed]:.3f}" for metric in (*MEASURES, GRID))]
+                for seed in sorted(of)
+            ]
+    return table(["method", "seed", *MEASURES, GRID], lines)
 
 
 def by_kind(rows: Sequence[Row], ending: str) -> str:
@@ -130,6 +149,7 @@ def main(files: Sequence[Path]) -> None:
         if not (named := methods(values, protocol)):
             continue
         print(f"### {protocol}\n\n{every_method(rows, protocol)}")
+        print(f"### {protocol}: each seed\n\n{every_seed(rows, protocol)}")
         for one in (OURS, IN_PLACE):
             against = [other for other in named if other != one and not other.endswith(MATCHED)]
             lines = [[f"- `{other}`", *lead(rows, protocol, one, dict.fromkeys(MEASURES, other))] for other in against]

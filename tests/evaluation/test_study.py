@@ -74,6 +74,12 @@ def test_a_lead_has_an_interval_over_lungs_and_one_over_seeds(tables: ModuleType
     assert cell.endswith("over seeds [-0.048, +0.448]")
 
 
+def test_a_lead_over_a_method_with_one_seed_is_that_seed_s(tables: ModuleType) -> None:
+    rows = a_method("scanner", {0: (0.5, 0.7), 1: (0.9, 0.9)}) + a_method("l2", {0: (0.4, 0.6)})
+    cell = tables.lead(rows, "paired", "scanner", dict.fromkeys(tables.MEASURES, "l2"))[0]
+    assert cell == "+0.100 [+0.100, +0.100]"
+
+
 def test_a_lead_over_interpolation_tells_each_seed_s(tables: ModuleType) -> None:
     rows = a_method("scanner", {0: (0.5, 0.7), 1: (0.7, 0.8)}) + a_method("bicubic", {None: (0.4, 0.5)})
     cell = tables.lead(rows, "paired", "scanner", dict.fromkeys(tables.MEASURES, "bicubic"))[0]
@@ -96,10 +102,11 @@ def test_the_better_bicubic_is_chosen_among_four(tables: ModuleType) -> None:
 
 def test_files_in_pieces_give_one_table(tables: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     base = a_method("bicubic", {None: (0.4, 0.5)})
-    write_csv([*base, *a_method("scanner", {0: (0.5, 0.7)})], tmp_path / "one.csv")
+    write_csv([*base, *a_method("scanner", {0: (0.5, 0.7), 1: (0.5, 0.7)})], tmp_path / "one.csv")
     write_csv([*base, *a_method("paper_in_place", {0: (0.5, 0.6)})], tmp_path / "two.csv")
     tables.main([tmp_path / "one.csv", tmp_path / "two.csv"])
     told = capsys.readouterr().out
     assert "| `bicubic` |  | 0.450 | 0.450 | 0.450 | 0.450 | 0.5 |" in told
-    assert "| `scanner` | 1 | 0.600 |" in told
+    assert "| `scanner` | 2 | 0.600 |" in told
+    assert "| `scanner` | 1 | 0.600 |" in told, "each seed by itself"
     assert "### paired: paper_in_place less others" in told
