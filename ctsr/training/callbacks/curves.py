@@ -133,4 +133,4 @@ def _draw_chart(axis: Axes, title: str, curves: Mapping[str, Curve]) -> None:
             label=label if several else None,
         )
     if several:
-        axis.legend(fontsize=7)
+        axis.legend(fontsize=7, loc="upper right")  # "best" is slow to find, and warns of it
