@@ -27,6 +27,8 @@ from ctsr.evaluation.scoring.compare import compare
 from ctsr.records.card import ModelCard
 from ctsr.records.row import Row, read_csv, write_csv
 
+KEPT = ("ssim", "ssim_312um", "grad_corr", "dice", "grid_peak")
+
 
 def load_kind(data: Path, kind: str, card: ModelCard) -> TestSet:
     """All lungs of one kind, as they are and after the filter to a training's kernel."""
@@ -69,7 +71,7 @@ def main(out: Path, data: Path, kind: str, checkpoints: Sequence[str]) -> None:
     (question,) = questions_on(test, networks, Cut(slices=1))
     found = compare(asked(question, rows), networks[0].window, full=False).rows
     out.mkdir(parents=True, exist_ok=True)
-    write_csv([*rows, *(replace(row, value=round(row.value, 5)) for row in found)], file)
+    write_csv([*rows, *(replace(row, value=round(row.value, 5)) for row in found if row.metric in KEPT)], file)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ def test_only_who_is_new_is_asked(scores: ModuleType, tmp_path: Path) -> None:
     rows = read_csv(file)
     assert {row.protocol for row in rows} == {"projections/soft"}
     assert {row.case for row in rows} == {"a", "b"}
+    assert {row.metric for row in rows} == {"ssim", "ssim_312um", "grad_corr", "dice", "grid_peak"}
     named = {"nearest", "bicubic", "bicubic_mapped", "one"}
     assert named <= {row.method for row in rows} <= named | {f"{name}_matched" for name in named}
     # What was found before is kept as it is, and not found anew.
