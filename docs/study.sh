@@ -69,6 +69,7 @@ evaluate apart "$(grep "^scanner_0\|^paper_in_place_0\|$apart" <<<"$trainings")"
 networks=$(of /checkpoints/last.ckpt "$trainings")
 $PYTHON -m ctsr.phantom phantom-data/judging --scanner projections --set judging --lungs 20
 kinds=$(cd phantom-data/judging/projections/lung_000 && ls | sed -n 's/\.nii\.gz$//p' | grep -vx 'micro\|labels')
-xargs -P "${JOBS:-2}" -I {} $PYTHON docs/study_scores.py $RUNS/second phantom-data/judging {} $networks <<<"$kinds"
-$PYTHON docs/study_tables.py $RUNS/{first,apart}/evaluation.csv $RUNS/second/*.csv >$RUNS/tables.md
+$PYTHON docs/study_scores.py $RUNS/scores phantom-data/study-test paired $networks
+xargs -P "${JOBS:-2}" -I {} $PYTHON docs/study_scores.py $RUNS/scores phantom-data/judging {} $networks <<<"$kinds"
+$PYTHON docs/study_tables.py $RUNS/scores/*.csv $RUNS/{first,apart}/evaluation.csv >$RUNS/tables.md
 $PYTHON docs/learning_curves.py $RUNS/learning_curves phantom-data/study/paired $(of "" "$trainings")

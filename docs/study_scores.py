@@ -1,8 +1,9 @@
-"""What networks make of one kind of acquisition by the second scanner: the numbers of docs/results/study.md.
+"""What the study's networks make of lungs that both scanners have seen: the numbers of docs/results/study.md.
 
-Run it as `python docs/study_scores.py OUT DATA KIND CKPT ...` with the networks of `make study`; it writes OUT/KIND.csv
+Run it as `python docs/study_scores.py OUT DATA KIND CKPT ...` with the networks of `make study`. KIND is a kind of
+acquisition by the second scanner, or `paired`, the first one, whose scans are taken as they are. It writes OUT/KIND.csv
 and does not ask again whom that holds, so that a long study goes on where it stopped. `task=evaluate` would ask all
-kinds at once, and measure more. The first checkpoint gives its kernel, to which sharper scans are softened for all, its
+at once, and measure more. The first checkpoint gives its kernel, to which sharper scans are softened for all, its
 window and its grey map. `NAME=CKPT` calls a network by another name than its method's.
 """
 
@@ -27,13 +28,17 @@ from ctsr.evaluation.scoring.compare import compare
 from ctsr.records.card import ModelCard
 from ctsr.records.row import Row, read_csv, write_csv
 
+PAIRED = "paired"
 KEPT = ("ssim", "ssim_312um", "grad_corr", "dice", "grid_peak")
 
 
-def load_kind(data: Path, kind: str, card: ModelCard) -> TestSet:
-    """All lungs of one kind, as they are and after the filter to a training's kernel."""
+def load_lungs(data: Path, kind: str, card: ModelCard) -> TestSet:
+    """All lungs of one kind; by the second scanner as they are and after the filter to a training's kernel."""
     with TemporaryDirectory() as kept:
         root = Path(kept)
+        if kind == PAIRED:
+            os.symlink((data / PAIRED).resolve(), root / PAIRED)
+            return load_test_set(root, None, card, root / "cache", "off")
         for lung in find_projections(data / "projections"):
             (folder := root / "projections" / lung.name).mkdir(parents=True)
             for name in (MICRO, LABELS, f"{kind}.nii.gz"):
@@ -66,9 +71,9 @@ def main(out: Path, data: Path, kind: str, checkpoints: Sequence[str]) -> None:
     if {(one.name, one.seed) for one in networks} <= {(row.method, row.seed) for row in rows}:
         return
     first = checkpoints[0].rpartition("=")[2]
-    test = load_kind(data, kind, read_checkpoint(Path(first)).card)
+    test = load_lungs(data, kind, read_checkpoint(Path(first)).card)
     check_held_out(networks, test)
-    (question,) = questions_on(test, networks, Cut(slices=1))
+    question = questions_on(test, networks, Cut(slices=1))[0]  # after it may come the mean of a slab
     found = compare(asked(question, rows), networks[0].window, full=False).rows
     out.mkdir(parents=True, exist_ok=True)
     write_csv([*rows, *(replace(row, value=round(row.value, 5)) for row in found if row.metric in KEPT)], file)

@@ -143,7 +143,10 @@ def leads_by_kind(rows: Sequence[Row], one: str, other: str | None) -> str:
 
 def main(files: Sequence[Path]) -> None:
     """Print all tables that there are numbers for."""
-    rows = list({row: row for file in files for row in read_csv(file)})
+    found = {
+        (row.protocol, row.method, row.metric, row.case, row.seed): row for file in files for row in read_csv(file)
+    }
+    rows = list(found.values())
     values = per_case(rows)
     for protocol in ("paired", "unseen_soft", "unseen_sharp"):
         if not (named := methods(values, protocol)):

@@ -56,6 +56,19 @@ def test_only_who_is_new_is_asked(scores: ModuleType, tmp_path: Path) -> None:
     assert {row.method.removesuffix("_matched") for row in again[len(marked) :]} == {"two"}
 
 
+def test_lungs_by_the_first_scanner_are_asked_as_they_are(scores: ModuleType, tmp_path: Path) -> None:
+    write_lung(tmp_path / "lung")
+    (folder := tmp_path / "data/paired/lung_100").mkdir(parents=True)
+    for name, file in (("clinical", "soft"), ("micro", "micro"), ("labels", "labels")):
+        (tmp_path / "lung" / f"{file}.nii.gz").rename(folder / f"{name}.nii.gz")
+    torch.save(sr_checkpoint(), tmp_path / "last.ckpt")
+    scores.main(tmp_path / "out", tmp_path / "data", "paired", [str(tmp_path / "last.ckpt")])
+    rows = read_csv(tmp_path / "out/paired.csv")
+    assert {(row.protocol, row.case) for row in rows} == {("paired", "lung_100")}
+    assert {"scanner", "bicubic", "bicubic_mapped"} <= {row.method for row in rows}
+    assert not any(row.method.endswith("_matched") for row in rows)
+
+
 def a_method(name: str, values: dict[int | None, tuple[float, float]], protocol: str = "paired") -> list[Row]:
     """Each measure of two lungs is the same."""
     return [
