@@ -2,8 +2,8 @@
 
 Run it as `python docs/learning_curves.py OUT PAIRS RUN ...` with run folders of `make study`, whose trainings keep all
 epochs; it writes OUT.csv and OUT.png, and does not ask again what OUT.csv holds. The pairs are to be those of the
-training seed, not those for testing. Time is that of a training alone on a core: its steps, as fast as its fastest
-tenth went, for other work goes on beside a study.
+training seed, not those for testing. Time is that of a training alone on a core: its steps, as fast as the fastest
+tenth went of all runs of its method (`<method>_<seed>`), for other work goes on beside a study.
 """
 
 from __future__ import annotations
@@ -37,13 +37,23 @@ FAST = 0.9  # quantile of the patches a second, with nothing else beside
 Line = dict[str, str]
 
 
-def minutes(folder: Path, steps: int | None) -> float:
-    """Time of so many steps of a stage, alone on a core."""
+def speed(folder: Path) -> float:
+    """Steps a minute of a stage where nothing slowed them."""
     with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
         rates = [float(row["patches_per_s"]) for row in csv.DictReader(file) if row["patches_per_s"]]
     batch = int(re.search(r"global_batch_size: (\d+)", (folder / "config.yaml").read_text(encoding="utf-8"))[1])  # type: ignore[index]
-    assert steps is not None
-    return steps * batch / float(np.quantile(rates, FAST)) / 60
+    return 60 * float(np.quantile(rates, FAST)) / batch
+
+
+def minutes(run: Path, runs: list[Path], steps: int) -> float:
+    """Time of so many steps of a run's last stage, and of all of stage synth where it began with that."""
+    method = run.name.rpartition("_")[0]
+    same = [one for one in runs if one.name.rpartition("_")[0] == method]
+    spent = steps / max(map(speed, same))
+    if (before := run / "synth").is_dir():
+        all_steps = read_checkpoint(before / "checkpoints" / "last.ckpt").card.batches
+        spent += (all_steps or 0) / max(speed(one / "synth") for one in same)
+    return spent
 
 
 def epochs(run: Path) -> Iterator[tuple[int, Path]]:
@@ -52,17 +62,14 @@ def epochs(run: Path) -> Iterator[tuple[int, Path]]:
         yield int(file.stem.rpartition("=")[2]), file
 
 
-def asked(run: Path, pairs: list[Pair], done: list[Line]) -> Iterator[Line]:
+def asked(run: Path, runs: list[Path], pairs: list[Pair], done: list[Line]) -> Iterator[Line]:
     """A line for each epoch that is not among those that are done; and for interpolation, once."""
-    before = run / "synth"
     known = {(line["run"], line["epoch"]) for line in done}
     for epoch, file in sorted(epochs(run)):
         if (run.name, str(epoch)) in known:
             continue
         network = TrainedNetwork.of_checkpoint(checkpoint := read_checkpoint(file))
-        spent = minutes(run, checkpoint.card.batches)
-        if before.is_dir():
-            spent += minutes(before, read_checkpoint(before / "checkpoints" / "last.ckpt").card.batches)
+        spent = minutes(run, runs, checkpoint.card.batches or 0)
         questions = questions_on(TestSet(pairs=pairs), [network], Cut(slices=1), Interpolation(few=True))
         rows = compare(next(one for one in questions if one.name == "paired"), network.window, full=False).rows
         values = per_case(rows)
@@ -118,7 +125,7 @@ def main(out: Path, pairs: Path, runs: list[Path]) -> None:
             lines = list(csv.DictReader(file))
     loaded = [load_pair(folder) for folder in find_pairs(pairs)]
     for run in runs:
-        for line in asked(run, loaded, lines):
+        for line in asked(run, runs, loaded, lines):
             print(", ".join(line[key] for key in HEAD), flush=True)
             write(lines, table)
     draw(lines, out.with_suffix(".png"))

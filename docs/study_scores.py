@@ -73,7 +73,9 @@ def main(out: Path, data: Path, kind: str, checkpoints: Sequence[str]) -> None:
     first = checkpoints[0].rpartition("=")[2]
     test = load_lungs(data, kind, read_checkpoint(Path(first)).card)
     check_held_out(networks, test)
-    question = questions_on(test, networks, Cut(slices=1), Interpolation(few=True))[0]  # after it may come the mean of a slab
+    question = questions_on(test, networks, Cut(slices=1), Interpolation(few=True))[
+        0
+    ]  # after it may come the mean of a slab
     found = compare(asked(question, rows), networks[0].window, full=False).rows
     out.mkdir(parents=True, exist_ok=True)
     write_csv([*rows, *(replace(row, value=round(row.value, 5)) for row in found if row.metric in KEPT)], file)

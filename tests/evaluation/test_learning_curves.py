@@ -21,11 +21,21 @@ def script() -> ModuleType:
     return module
 
 
+def a_run(folder: Path, rates: list[float]) -> Path:
+    folder.mkdir()
+    (folder / "metrics.csv").write_text("patches_per_s,val/ssim\n" + "".join(f"{r},\n" for r in rates) + ",0.4\n")
+    (folder / "config.yaml").write_text("data:\n  global_batch_size: 16\n")
+    return folder
+
+
 def test_time_is_that_of_steps_which_nothing_slowed(script: ModuleType, tmp_path: Path) -> None:
-    rates = [4.0] * 80 + [8.0] * 21  # patches a second; other work beside for most of the time
-    (tmp_path / "metrics.csv").write_text("patches_per_s,val/ssim\n" + "".join(f"{r},\n" for r in rates) + ",0.4\n")
-    (tmp_path / "config.yaml").write_text("data:\n  global_batch_size: 16\n")
-    assert script.minutes(tmp_path, 300) == pytest.approx(300 * 16 / 8 / 60)
+    slowed = a_run(tmp_path / "ours_0", [4.0] * 100)  # patches a second
+    partly = a_run(tmp_path / "ours_1", [4.0] * 80 + [8.0] * 21)  # other work beside for most of the time
+    other = a_run(tmp_path / "others_0", [9.0] * 100)
+    runs = [slowed, partly, other]
+    assert script.minutes(slowed, runs, 300) == pytest.approx(300 * 16 / 8 / 60)
+    assert script.minutes(partly, runs, 300) == pytest.approx(300 * 16 / 8 / 60)
+    assert script.minutes(other, runs, 300) == pytest.approx(300 * 16 / 9 / 60)
 
 
 def test_every_epoch_that_was_kept_is_known_by_its_number(script: ModuleType, tmp_path: Path) -> None:
@@ -39,7 +49,7 @@ def test_what_the_table_holds_is_not_asked_again(script: ModuleType, tmp_path: P
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "best-ssim=0.41-epoch=3.ckpt").write_bytes(b"no checkpoint")
     done = [{"run": tmp_path.name, "epoch": "3"}]
-    assert list(script.asked(tmp_path, [], done)) == []
+    assert list(script.asked(tmp_path, [tmp_path], [], done)) == []
 
 
 def test_the_picture_has_a_line_a_run(script: ModuleType, tmp_path: Path) -> None:
