@@ -63,7 +63,7 @@ evaluate() {  # folder, then trainings; the first is what others are compared wi
         ${CLINICAL:+"clinical=$CLINICAL"} kernel=off slices_per_case=1 workers="${JOBS:-2}" \
         ckpt="[$(of /checkpoints/last.ckpt "$2" | paste -sd,)]"
 }
-apart='^paper_in_place_no_ssim\|^scanner_no\|^scanner_cycle\|^l2'    # one thing is different from a method with a row of its own
+apart='^paper_in_place_no_ssim\|^scanner_no\|^scanner_cycle\|^l2\|^sr_cyclegan'     # not for the report's pictures and first tables
 evaluate first "$(grep -v "$apart" <<<"$trainings")"
 evaluate apart "$(grep "^scanner_0\|^paper_in_place_0\|$apart" <<<"$trainings")"
 networks=$(of /checkpoints/last.ckpt "$trainings")
