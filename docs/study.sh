@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Every training of docs/results.md, JOBS at once, in this order, and what they are asked. What is done is not done again;
-# what was cut off goes on. CLINICAL=FILE: a real scan to look at, too. `docs/study.sh left` only prints what is left.
+# what was cut off goes on. `docs/study.sh left` only prints what is left.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
@@ -57,19 +57,11 @@ export -f train
 xargs -P "${JOBS:-2}" -I {} bash -c 'train {}' <<<"$trainings"
 
 # --- what they are asked: by the first scanner, by the second one, and after each epoch
-of() { sed "s|^\([^ ]*\).*|$RUNS/\1$1|" <<<"$2"; }
-evaluate() {  # folder, then trainings; the first is what others are compared with
-    [ -f "$RUNS/$1/evaluation.csv" ] || $PYTHON infer.py task=evaluate data=phantom-data/study-test output="$RUNS/$1" \
-        ${CLINICAL:+"clinical=$CLINICAL"} kernel=off slices_per_case=1 workers="${JOBS:-2}" \
-        ckpt="[$(of /checkpoints/last.ckpt "$2" | paste -sd,)]"
-}
-apart='^paper_in_place_no_ssim\|^scanner_no\|^scanner_cycle\|^l2\|^sr_cyclegan'     # not for the report's pictures and first tables
-evaluate first "$(grep -v "$apart" <<<"$trainings")"
-evaluate apart "$(grep "^scanner_0\|^paper_in_place_0\|$apart" <<<"$trainings")"
-networks=$(of /checkpoints/last.ckpt "$trainings")
+of() { sed "s|^\([^ ]*\).*|$RUNS/\1$1|" <<<"$trainings"; }
+networks=$(of /checkpoints/last.ckpt)
 $PYTHON -m ctsr.phantom phantom-data/judging --scanner projections --set judging --lungs 20
 kinds=$(cd phantom-data/judging/projections/lung_000 && ls | sed -n 's/\.nii\.gz$//p' | grep -vx 'micro\|labels')
 $PYTHON docs/study_scores.py $RUNS/scores phantom-data/study-test paired $networks
 xargs -P "${JOBS:-2}" -I {} $PYTHON docs/study_scores.py $RUNS/scores phantom-data/judging {} $networks <<<"$kinds"
-$PYTHON docs/study_tables.py $RUNS/scores/*.csv $RUNS/{first,apart}/evaluation.csv >$RUNS/tables.md
-$PYTHON docs/learning_curves.py $RUNS/learning_curves phantom-data/study/paired $(of "" "$trainings")
+$PYTHON docs/study_tables.py $RUNS/scores/*.csv >$RUNS/tables.md
+$PYTHON docs/learning_curves.py $RUNS/learning_curves phantom-data/study/paired $(of "")

@@ -1,7 +1,7 @@
 """The tables of docs/results/study.md, from the numbers of `make study`.
 
-Run it as `python docs/study_tables.py FILE.csv ...` with evaluation.csv of `task=evaluate` and those of
-docs/study_scores.py; it prints Markdown. A lead has two 95 % intervals: over lungs, seeds averaged (bootstrap), and,
+Run it as `python docs/study_tables.py FILE.csv ...` with what docs/study_scores.py wrote (docs/results/study.csv is all
+of it); it prints Markdown. A lead has two 95 % intervals: over lungs, seeds averaged (bootstrap), and,
 where both methods have several seeds, over seeds, lungs averaged (t of the differences at equal seeds; with three seeds
 that is 2.5 standard deviations each way).
 """
@@ -21,7 +21,7 @@ from ctsr.sweeps import differences
 
 MEASURES = ("ssim", "ssim_312um", "grad_corr", "dice")
 GRID = "grid_peak"
-MATCHED = "_matched"
+PAIRED, MATCHED = "paired", "_matched"
 BASES = ("bicubic", "bicubic_mapped")
 OURS, IN_PLACE = "scanner", "paper_in_place"
 
@@ -148,15 +148,13 @@ def main(files: Sequence[Path]) -> None:
     }
     rows = list(found.values())
     values = per_case(rows)
-    for protocol in ("paired", "unseen_soft", "unseen_sharp"):
-        if not (named := methods(values, protocol)):
-            continue
-        print(f"### {protocol}\n\n{every_method(rows, protocol)}")
-        print(f"### {protocol}: each seed\n\n{every_seed(rows, protocol)}")
+    if named := methods(values, PAIRED):
+        print(f"### First scanner\n\n{every_method(rows, PAIRED)}")
+        print(f"### First scanner: each seed\n\n{every_seed(rows, PAIRED)}")
         for one in (OURS, IN_PLACE):
-            against = [other for other in named if other != one and not other.endswith(MATCHED)]
-            lines = [[f"- `{other}`", *lead(rows, protocol, one, dict.fromkeys(MEASURES, other))] for other in against]
-            print(f"### {protocol}: {one} less others\n\n{table(['', *MEASURES], lines)}")
+            against = [other for other in named if other != one]
+            lines = [[f"- `{other}`", *lead(rows, PAIRED, one, dict.fromkeys(MEASURES, other))] for other in against]
+            print(f"### First scanner: {one} less others\n\n{table(['', *MEASURES], lines)}")
     if any(protocol.startswith(PROJECTIONS) for protocol, *_ in values):
         print(f"### Second scanner, after the estimated filter\n\n{by_kind(rows, MATCHED)}")
         print(f"### Second scanner, without the filter\n\n{by_kind(rows, '')}")

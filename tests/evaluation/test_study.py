@@ -123,4 +123,4 @@ def test_files_in_pieces_give_one_table(tables: ModuleType, tmp_path: Path, caps
     assert "| `bicubic` |  | 0.450 | 0.450 | 0.450 | 0.450 | 0.5 |" in told
     assert "| `scanner` | 2 | 0.600 |" in told
     assert "| `scanner` | 1 | 0.600 |" in told, "each seed by itself"
-    assert "### paired: paper_in_place less others" in told
+    assert "### First scanner: paper_in_place less others" in told
