@@ -2,8 +2,8 @@
 
 Run it as `python docs/learning_curves.py OUT PAIRS RUN ...` with run folders of `make study`, whose trainings keep all
 epochs; it writes OUT.csv and OUT.png, and does not ask again what OUT.csv holds. The pairs are to be those of the
-training seed, not those for testing. Time is that of a training alone on a core: its steps, as fast as the fastest
-tenth went of all runs of its method (`<method>_<seed>`), for other work goes on beside a study.
+training seed, not those for testing. Time is that of a training alone on a core: each epoch's steps, as fast as its
+fastest tenth went in any run of the method (`<method>_<seed>`), for other work goes on beside a study.
 """
 
 from __future__ import annotations
@@ -37,22 +37,31 @@ FAST = 0.9  # quantile of the patches a second, with nothing else beside
 Line = dict[str, str]
 
 
-def speed(folder: Path) -> float:
-    """Steps a minute of a stage where nothing slowed them."""
+def speeds(folder: Path) -> dict[int, float]:
+    """Steps a minute in each epoch of a stage where nothing slowed them; a warm-up, without DS, is faster."""
+    rates: dict[int, list[float]] = {}
     with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
-        rates = [float(row["patches_per_s"]) for row in csv.DictReader(file) if row["patches_per_s"]]
+        for row in csv.DictReader(file):
+            if row["patches_per_s"]:
+                rates.setdefault(int(row["epoch"]), []).append(float(row["patches_per_s"]))
     batch = int(re.search(r"global_batch_size: (\d+)", (folder / "config.yaml").read_text(encoding="utf-8"))[1])  # type: ignore[index]
-    return 60 * float(np.quantile(rates, FAST)) / batch
+    return {epoch: 60 * float(np.quantile(of, FAST)) / batch for epoch, of in rates.items()}
 
 
-def minutes(run: Path, runs: list[Path], steps: int) -> float:
-    """Time of so many steps of a run's last stage, and of all of stage synth where it began with that."""
+def stage_minutes(folders: list[Path], epoch: int, steps: int) -> float:
+    """Time of a stage up to the end of an epoch, which is so many steps."""
+    of_runs = [speeds(folder) for folder in folders]
+    return sum(steps / epoch / max(run[past] for run in of_runs) for past in range(1, epoch + 1))
+
+
+def minutes(run: Path, runs: list[Path], epoch: int, steps: int) -> float:
+    """Time of a run's last stage up to an epoch, and of all of stage synth where it began with that."""
     method = run.name.rpartition("_")[0]
     same = [one for one in runs if one.name.rpartition("_")[0] == method]
-    spent = steps / max(map(speed, same))
+    spent = stage_minutes(same, epoch, steps)
     if (before := run / "synth").is_dir():
         all_steps = read_checkpoint(before / "checkpoints" / "last.ckpt").card.batches
-        spent += (all_steps or 0) / max(speed(one / "synth") for one in same)
+        spent += stage_minutes([one / "synth" for one in same], max(speeds(before)), all_steps or 0)
     return spent
 
 
@@ -69,7 +78,7 @@ def asked(run: Path, runs: list[Path], pairs: list[Pair], done: list[Line]) -> I
         if (run.name, str(epoch)) in known:
             continue
         network = TrainedNetwork.of_checkpoint(checkpoint := read_checkpoint(file))
-        spent = minutes(run, runs, checkpoint.card.batches or 0)
+        spent = minutes(run, runs, epoch, checkpoint.card.batches or 0)
         questions = questions_on(TestSet(pairs=pairs), [network], Cut(slices=1), Interpolation(few=True))
         rows = compare(next(one for one in questions if one.name == "paired"), network.window, full=False).rows
         values = per_case(rows)

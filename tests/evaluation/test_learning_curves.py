@@ -21,9 +21,10 @@ def script() -> ModuleType:
     return module
 
 
-def a_run(folder: Path, rates: list[float]) -> Path:
+def a_run(folder: Path, *epochs: list[float]) -> Path:
     folder.mkdir()
-    (folder / "metrics.csv").write_text("patches_per_s,val/ssim\n" + "".join(f"{r},\n" for r in rates) + ",0.4\n")
+    lines = [f"{epoch},{rate},\n" for epoch, rates in enumerate(epochs, start=1) for rate in rates]
+    (folder / "metrics.csv").write_text("epoch,patches_per_s,val/ssim\n" + "".join(lines) + f"{len(epochs)},,0.4\n")
     (folder / "config.yaml").write_text("data:\n  global_batch_size: 16\n")
     return folder
 
@@ -33,9 +34,15 @@ def test_time_is_that_of_steps_which_nothing_slowed(script: ModuleType, tmp_path
     partly = a_run(tmp_path / "ours_1", [4.0] * 80 + [8.0] * 21)  # other work beside for most of the time
     other = a_run(tmp_path / "others_0", [9.0] * 100)
     runs = [slowed, partly, other]
-    assert script.minutes(slowed, runs, 300) == pytest.approx(300 * 16 / 8 / 60)
-    assert script.minutes(partly, runs, 300) == pytest.approx(300 * 16 / 8 / 60)
-    assert script.minutes(other, runs, 300) == pytest.approx(300 * 16 / 9 / 60)
+    assert script.minutes(slowed, runs, 1, 300) == pytest.approx(300 * 16 / 8 / 60)
+    assert script.minutes(partly, runs, 1, 300) == pytest.approx(300 * 16 / 8 / 60)
+    assert script.minutes(other, runs, 1, 300) == pytest.approx(300 * 16 / 9 / 60)
+
+
+def test_time_knows_epochs_that_are_slower_than_others(script: ModuleType, tmp_path: Path) -> None:
+    run = a_run(tmp_path / "ours_0", [8.0] * 100, [2.0] * 100)  # a warm-up, then a discriminator
+    assert script.minutes(run, [run], 1, 150) == pytest.approx(150 * 16 / 8 / 60)
+    assert script.minutes(run, [run], 2, 300) == pytest.approx(150 * 16 / 8 / 60 + 150 * 16 / 2 / 60)
 
 
 def test_every_epoch_that_was_kept_is_known_by_its_number(script: ModuleType, tmp_path: Path) -> None:
