@@ -158,16 +158,17 @@ def test_a_signal_ends_a_program_in_one_line(number: signal.Signals, tmp_path: P
 
 
 def test_signals_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    own = []
-    assert run_cli(lambda: own.append(signal.getsignal(signal.SIGTERM))) == 0
-    assert own != [before[1]]
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as a scheduler may have it
+    found = signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a training of another test may have left its own
     try:
+        before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        own = []
+        assert run_cli(lambda: own.append(signal.getsignal(signal.SIGTERM))) == 0
+        assert own != [before[1]]
+        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as a scheduler may have it
         run_cli(lambda: own.append(signal.getsignal(signal.SIGTERM)))
     finally:
-        signal.signal(signal.SIGTERM, before[1])
+        signal.signal(signal.SIGTERM, found)
     assert own[-1] == signal.SIG_IGN
 
 
